@@ -1,0 +1,3 @@
+//! The Linux ABI as data: numbers, structures and register files of each instruction set.
+#![no_std]
+#![forbid(unsafe_code)]
