@@ -1,0 +1,2 @@
+//! aarch64: boot, traps, context switch, MMU.
+#![no_std]

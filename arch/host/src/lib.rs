@@ -1,0 +1,2 @@
+//! An emulated machine: MMU with a TLB, scripted programs, virtual time.
+#![no_std]

@@ -1,0 +1,2 @@
+//! x86_64: boot, traps, context switch, MMU.
+#![no_std]

@@ -1,0 +1,2 @@
+//! Starts machines and connects programs to the terminal.
+#![no_std]

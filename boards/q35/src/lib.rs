@@ -1,0 +1,2 @@
+//! The kernel for QEMU's q35 machine.
+#![no_std]

@@ -1,0 +1,2 @@
+//! The kernel for QEMU's virt machine.
+#![no_std]

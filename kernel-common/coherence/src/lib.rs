@@ -1,0 +1,2 @@
+//! Page coherency as pure state machines.
+#![no_std]

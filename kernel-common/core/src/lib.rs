@@ -1,0 +1,2 @@
+//! The kernel core: threads, processes, system calls, signals.
+#![no_std]

@@ -1,0 +1,2 @@
+//! Memory: frames, page tables, memory objects, address spaces.
+#![no_std]

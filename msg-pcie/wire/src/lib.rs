@@ -1,0 +1,2 @@
+//! The wire format between instances.
+#![no_std]
