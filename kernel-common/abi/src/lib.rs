@@ -1,3 +1,24 @@
 //! The Linux ABI as data: numbers, structures and register files of each instruction set.
+//!
+//! Nothing here runs on a particular machine: a host test can build an aarch64 signal frame, and a
+//! model can walk an x86_64 page table.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod errno;
+pub mod isa;
+pub mod pte;
+pub mod signal;
+pub mod syscall;
+
+pub use errno::Errno;
+pub use isa::{Isa, UserRegs};
+pub use syscall::Sysno;
+
+/// Bytes in a page, on every instruction set (4 KiB granule everywhere).
+pub const PAGE_SIZE: usize = 4096;
+
+/// log2 of [`PAGE_SIZE`].
+pub const PAGE_SHIFT: u32 = 12;

@@ -1,0 +1,131 @@
+//! What differs between instruction sets, as values.
+
+pub mod aarch64;
+pub mod x86_64;
+
+use core::fmt::Debug;
+
+use crate::pte::PteFormat;
+use crate::signal::{BadFrame, Delivery, Restored, SignalFrame};
+use crate::syscall::SyscallTable;
+
+/// One instruction set.
+pub trait Isa: Copy + Debug + 'static {
+    /// The registers of a thread in user mode, without FPU and SIMD.
+    type Regs: UserRegs;
+
+    /// Linux's name, as `uname -m` prints it.
+    const NAME: &'static str;
+
+    /// `e_machine` of its ELF files.
+    const ELF_MACHINE: u16;
+
+    /// Its page-table entries.
+    const PTE: PteFormat;
+
+    /// Its system calls by number.
+    const SYSCALLS: &'static SyscallTable;
+
+    /// First virtual address above user space.
+    const USER_END: u64;
+
+    /// Machine code of a page that ends a signal handler: calls `rt_sigreturn` from offset 0.
+    const SIGRETURN_CODE: &'static [u8];
+
+    /// `AT_MINSIGSTKSZ`'s part without the FPU state, in bytes.
+    const SIGNAL_FRAME_LEN: usize;
+
+    /// Values of `open` flags that differ: `O_DIRECTORY`, `O_NOFOLLOW`, `O_DIRECT`, `O_LARGEFILE`.
+    const OPEN_FLAGS: OpenFlags;
+
+    /// Encodes a `struct stat` and returns its length (144 on x86_64, 128 on aarch64).
+    fn encode_stat(stat: &Stat, out: &mut [u8; 144]) -> usize;
+}
+
+/// `open` flags whose values differ between instruction sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are Linux's own")]
+pub struct OpenFlags {
+    pub o_directory: u32,
+    pub o_nofollow: u32,
+    pub o_direct: u32,
+    pub o_largefile: u32,
+}
+
+/// What `stat` tells, before an instruction set lays it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "the names are Linux's own")]
+pub struct Stat {
+    pub dev: u64,
+    pub ino: u64,
+    pub nlink: u64,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub rdev: u64,
+    pub size: i64,
+    pub blksize: i64,
+    pub blocks: i64,
+    /// Nanoseconds since the epoch.
+    pub atime: u64,
+    /// Nanoseconds since the epoch.
+    pub mtime: u64,
+    /// Nanoseconds since the epoch.
+    pub ctime: u64,
+}
+
+/// A thread's user-mode registers, without FPU and SIMD.
+pub trait UserRegs: Clone + Debug + Default + Send + 'static {
+    /// Registers of a thread that starts at `pc` with stack pointer `sp` and all else zero.
+    fn start(pc: u64, sp: u64) -> Self;
+
+    /// Program counter.
+    fn pc(&self) -> u64;
+
+    /// Sets the program counter.
+    fn set_pc(&mut self, pc: u64);
+
+    /// Stack pointer.
+    fn sp(&self) -> u64;
+
+    /// Sets the stack pointer.
+    fn set_sp(&mut self, sp: u64);
+
+    /// Thread pointer (`fs` base, `tpidr_el0`).
+    fn tls(&self) -> u64;
+
+    /// Sets the thread pointer.
+    fn set_tls(&mut self, tls: u64);
+
+    /// The system-call number, right after a system-call trap.
+    fn syscall_number(&self) -> u64;
+
+    /// The six arguments, right after a system-call trap.
+    fn syscall_args(&self) -> [u64; 6];
+
+    /// Sets the register that a system call returns in.
+    fn set_syscall_result(&mut self, value: u64);
+
+    /// Makes the thread execute its system-call instruction again, with `number` and with the
+    /// first argument that the result register may have overwritten.
+    fn rewind_syscall(&mut self, number: u64, arg0: u64);
+
+    /// Enters a handler: changes the registers to run it and returns the frame to write.
+    ///
+    /// The registers must not be used if writing the frame fails.
+    fn push_signal_frame(&mut self, delivery: &Delivery<'_>) -> SignalFrame;
+
+    /// Where the frame of a handler that calls `rt_sigreturn` now starts, and its length in bytes
+    /// without what [`crate::signal::SavedFpu::At`] points to.
+    fn signal_frame_extent(&self) -> (u64, usize);
+
+    /// Takes the registers back from a frame.
+    ///
+    /// # Errors
+    /// [`BadFrame`] if the frame is short or holds what user mode may not have; the registers are
+    /// then unchanged.
+    fn pop_signal_frame(&mut self, frame: &[u8]) -> Result<Restored, BadFrame>;
+
+    /// The general registers by name for a report of a fatal fault.
+    fn describe(&self) -> alloc::vec::Vec<(&'static str, u64)>;
+}
