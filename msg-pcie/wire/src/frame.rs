@@ -1,0 +1,268 @@
+//! A frame about to be sent: header, body, page, and how they become words.
+
+use crate::{
+    FrameError, HEADER_WORDS, Header, MAX_MESSAGE_BYTES, Page, SLOT_WORDS, checksum::Crc32c,
+};
+
+/// Words in front of a fragment's contents.
+pub const FRAGMENT_WORDS: usize = 1;
+
+/// Where a fragment belongs in its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Bytes of the whole message.
+    pub total: u32,
+    /// Byte of the message at which this fragment's contents start.
+    pub offset: u32,
+}
+
+impl Fragment {
+    /// The fragment word.
+    #[must_use]
+    pub const fn to_word(self) -> u64 {
+        self.total as u64 | (self.offset as u64) << 32
+    }
+
+    /// Decodes a fragment word whose frame has `contents` bytes behind it.
+    ///
+    /// # Errors
+    /// [`FrameError::Fragment`] if the message would be too long or the contents stick out of it.
+    #[expect(clippy::cast_possible_truncation, reason = "each cast takes one field out of a word")]
+    pub const fn from_word(word: u64, contents: u32) -> Result<Fragment, FrameError> {
+        let (total, offset) = (word as u32, (word >> 32) as u32);
+        match offset.checked_add(contents) {
+            Some(end) if end <= total && total as usize <= MAX_MESSAGE_BYTES => {
+                Ok(Fragment { total, offset })
+            }
+            _ => Err(FrameError::Fragment),
+        }
+    }
+}
+
+/// Takes the words of a frame, in order, from the word behind the stamp.
+pub trait Sink {
+    /// One word.
+    fn word(&mut self, word: u64);
+    /// Several words.
+    fn words(&mut self, words: &[u64]);
+
+    /// Bytes, zero-padded to whole words.
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) {
+        // Word-aligned bytes (every `ControlBody` is) need no assembly. Without this, targets
+        // that forbid unaligned loads would fetch byte by byte.
+        let whole = bytes.len() & !7;
+        let (head, tail) = bytes.split_at(whole);
+        if let Ok(words) = bytemuck::try_cast_slice::<u8, u64>(head) {
+            self.words(words);
+        } else {
+            for chunk in head.as_chunks::<8>().0 {
+                self.word(u64::from_le_bytes(*chunk));
+            }
+        }
+        if !tail.is_empty() {
+            let mut last = [0; 8];
+            last[..tail.len()].copy_from_slice(tail);
+            self.word(u64::from_le_bytes(last));
+        }
+    }
+}
+
+/// The body of a frame to send.
+#[derive(Clone, Copy, Default)]
+pub struct Body<'a> {
+    /// The fragment word, if the contents are part of a longer message.
+    pub fragment: Option<Fragment>,
+    /// The contents.
+    pub contents: &'a [u8],
+}
+
+/// A frame to send. The header's length and parts describe body and page; [`Frame::new`] sees to it.
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    words: [u64; 3],
+    slots: usize,
+    body: Body<'a>,
+    page: Option<(&'a Page, Option<u32>)>,
+}
+
+impl<'a> Frame<'a> {
+    /// Puts a frame together: `header.length` and `header.parts.{fragment, page}` are set from
+    /// what is given, checksums computed as `header.parts` asks.
+    ///
+    /// # Errors
+    /// [`FrameError::Length`] if the body is too long for such a frame; [`FrameError::Flags`] if
+    /// a fragment is given together with a page.
+    #[inline]
+    pub fn new(
+        mut header: Header,
+        body: Body<'a>,
+        page: Option<&'a Page>,
+    ) -> Result<Frame<'a>, FrameError> {
+        let prefix = if body.fragment.is_some() { FRAGMENT_WORDS * 8 } else { 0 };
+        header.length = u32::try_from(body.contents.len() + prefix)
+            .map_err(|_| FrameError::Length(u32::MAX))?;
+        header.parts.fragment = body.fragment.is_some();
+        header.parts.page = page.is_some();
+        header.parts.page_checked &= header.parts.page && header.parts.checked;
+        // The receiver's own rules, so that what is sent is never what would be refused.
+        let (header, _) = Header::from_words(header.to_words(0))?;
+        let page = page.map(|page| {
+            let sum = header.parts.page_checked.then(|| crate::checksum::of_words(&page.0));
+            (page, sum)
+        });
+        let mut words = header.to_words(0);
+        if header.parts.checked {
+            let mut crc = Crc32c::default();
+            crc.words(&words);
+            if let Some(fragment) = body.fragment {
+                crc.words(&[fragment.to_word()]);
+            }
+            crc.padded_bytes(body.contents);
+            if let Some((_, Some(sum))) = page {
+                crc.words(&[u64::from(sum)]);
+            }
+            words = header.to_words(crc.finish());
+        }
+        Ok(Frame { words, slots: header.slots(), body, page })
+    }
+
+    /// Slots that the frame fills.
+    #[inline]
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Writes every word of the frame behind the stamp.
+    #[inline]
+    pub fn write(&self, sink: &mut impl Sink) {
+        sink.words(&self.words);
+        let mut written = HEADER_WORDS;
+        if let Some(fragment) = self.body.fragment {
+            sink.word(fragment.to_word());
+            written += FRAGMENT_WORDS;
+        }
+        sink.bytes(self.body.contents);
+        written += self.body.contents.len().div_ceil(8);
+        if let Some((page, sum)) = self.page {
+            if let Some(sum) = sum {
+                sink.word(u64::from(sum));
+                written += 1;
+            }
+            let padding = written.next_multiple_of(SLOT_WORDS) - written;
+            sink.words(&[0; SLOT_WORDS][..padding]);
+            sink.words(&page.0);
+        }
+    }
+}
+
+/// Whether header and body (its words as received, padding included) match the checksum.
+#[inline]
+#[must_use]
+pub fn body_matches(header: &Header, checksum: u32, body: &[u64]) -> bool {
+    let mut crc = Crc32c::default();
+    crc.words(&header.to_words(0));
+    crc.words(body);
+    crc.finish() == checksum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Class, Epoch, InstanceId, Kind, PAGE_WORDS, Parts};
+    use proptest::prelude::*;
+    use std::{vec, vec::Vec};
+
+    struct Words(Vec<u64>);
+
+    impl Sink for Words {
+        fn word(&mut self, word: u64) {
+            self.0.push(word);
+        }
+        fn words(&mut self, words: &[u64]) {
+            self.0.extend_from_slice(words);
+        }
+    }
+
+    fn header(parts: Parts) -> Header {
+        Header {
+            kind: Kind(20),
+            class: Class::Normal,
+            parts,
+            length: 0,
+            source: InstanceId(0),
+            destination: InstanceId(1),
+            epoch: Epoch::FIRST,
+            sequence: 5,
+        }
+    }
+
+    proptest! {
+        /// What `write` writes is what the header's geometry tells a receiver to look for.
+        #[test]
+        fn layout_and_checksums_agree(
+            contents in prop::collection::vec(any::<u8>(), 0..600),
+            shift in 0usize..8,
+            with_page: bool,
+            checked: bool,
+            page_checked: bool,
+            fragmented: bool,
+        ) {
+            // An offset start makes the slice unaligned: both ways of `Sink::bytes` are taken.
+            let mut shifted = vec![0; shift];
+            shifted.extend_from_slice(&contents);
+            let contents = &shifted[shift..];
+            let page = Page([0x5555_aaaa_1234_9876; PAGE_WORDS]);
+            let fragment = fragmented.then_some(Fragment { total: 9000, offset: 4056 });
+            let parts = Parts { checked, page_checked, ..Parts::default() };
+            let made = Frame::new(header(parts), Body { fragment, contents }, with_page.then_some(&page));
+            let frame = match made {
+                Ok(frame) => frame,
+                Err(FrameError::Flags(_)) => {
+                    prop_assert!(fragmented && with_page);
+                    return Ok(());
+                }
+                Err(FrameError::Length(_)) => {
+                    prop_assert!(with_page && contents.len() > 216 || fragmented && contents.is_empty());
+                    return Ok(());
+                }
+                Err(other) => panic!("{other}"),
+            };
+            let mut words = Words(vec![0]);
+            frame.write(&mut words);
+            let words = words.0;
+            let (back, sum) = Header::from_words([words[1], words[2], words[3]]).unwrap();
+            prop_assert_eq!(back.slots(), frame.slots());
+            prop_assert!(words.len() <= frame.slots() * SLOT_WORDS);
+            prop_assert!(words.len() > (frame.slots() - 1) * SLOT_WORDS);
+            let body = &words[HEADER_WORDS..HEADER_WORDS + back.body_words()];
+            if checked {
+                prop_assert!(body_matches(&back, sum, body));
+                let mut other = back;
+                other.sequence += 1;
+                prop_assert!(!body_matches(&other, sum, body));
+            }
+            let skip = usize::from(fragmented);
+            let bytes: &[u8] = bytemuck::cast_slice(&body[skip..]);
+            prop_assert_eq!(&bytes[..contents.len()], contents);
+            if with_page {
+                prop_assert_eq!(&words[back.page_word()..], &page.0[..]);
+                if back.parts.page_checked {
+                    prop_assert_eq!(body[body.len() - 1], u64::from(crate::checksum::of_words(&page.0)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fragments_stay_inside_their_message() {
+        let word = Fragment { total: 100, offset: 60 }.to_word();
+        assert_eq!(Fragment::from_word(word, 40), Ok(Fragment { total: 100, offset: 60 }));
+        assert_eq!(Fragment::from_word(word, 41), Err(FrameError::Fragment));
+        let wrap = Fragment { total: 100, offset: u32::MAX }.to_word();
+        assert_eq!(Fragment::from_word(wrap, 2), Err(FrameError::Fragment));
+        let huge = Fragment { total: u32::MAX, offset: 0 }.to_word();
+        assert_eq!(Fragment::from_word(huge, 1), Err(FrameError::Fragment));
+    }
+}
