@@ -1,0 +1,178 @@
+//! The receiving end of a ring.
+
+use maize_window::Window;
+use maize_wire::{SLOT_WORDS, Session};
+
+use crate::{
+    Broken, Geometry, GeometryError, NEVER,
+    stamp::{EMPTY, slots_of},
+};
+
+/// The memory of a ring, as its consumer needs it.
+#[derive(Clone)]
+pub struct ConsumerParts<W> {
+    /// The slots; written by the producer.
+    pub ring: W,
+    /// The line in which this side says how far it has consumed.
+    pub consumed: W,
+    /// The line in which this side says at which index it wants a doorbell.
+    pub want_frame: W,
+    /// The producer's line that says at which consumed index it wants one.
+    pub want_space: W,
+    /// The producer's attachment line.
+    pub attachment: W,
+}
+
+/// The first slot of the frame at the head: a private copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Front {
+    /// Slots of the frame, validated.
+    pub slots: usize,
+    /// The words of its first slot; the stamp (word 0) has been validated.
+    pub line: [u64; SLOT_WORDS],
+}
+
+/// The receiving end of a ring.
+pub struct Consumer<W> {
+    parts: ConsumerParts<W>,
+    geometry: Geometry,
+    /// Word that the peer's attachment line has while the session lasts.
+    attached: u64,
+    tag: u16,
+    /// Index of the frame to read next.
+    head: u64,
+    /// Slots of the frame at the head, once it was looked at.
+    front: usize,
+    /// Head at the last announcement.
+    announced: u64,
+    /// Whether the producer wants a doorbell for room that it has been given.
+    owes_doorbell: bool,
+}
+
+impl<W: Window> Consumer<W> {
+    /// A consumer for frames of up to `largest_frame` slots. It finds nothing before
+    /// [`Consumer::start`].
+    ///
+    /// # Errors
+    /// If ring and frames do not go together.
+    pub fn new(
+        parts: ConsumerParts<W>,
+        largest_frame: usize,
+    ) -> Result<Consumer<W>, GeometryError> {
+        let geometry = Geometry::of(&parts.ring, largest_frame)?;
+        Ok(Consumer {
+            parts,
+            geometry,
+            attached: 0,
+            tag: 0,
+            head: 0,
+            front: 0,
+            announced: 0,
+            owes_doorbell: false,
+        })
+    }
+
+    /// Goes to the start of the ring for a new session. The caller has left the session before (it
+    /// has changed its own attachment line); the producer must not send before this
+    /// side has published, in its own attachment line, that it is attached to the session; this
+    /// side must not read before the producer has.
+    pub fn start(&mut self, session: Session) {
+        self.attached = session.flipped().to_word();
+        self.tag = session.receive_tag();
+        (self.head, self.front, self.announced, self.owes_doorbell) = (0, 0, 0, false);
+        // Whoever sees the index at zero also sees that we had left the session before.
+        self.parts.consumed.fence_release();
+        self.parts.want_frame.store(0, NEVER);
+        self.parts.consumed.store(0, 0);
+    }
+
+    /// The frame at the head; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Broken`] if the peer has left, or what is there is no frame.
+    #[inline]
+    pub fn front(&mut self) -> Result<Option<Front>, Broken> {
+        let start = self.geometry.word_of(self.head);
+        let found = self.parts.ring.load_acquire(start);
+        if found == EMPTY {
+            return if self.peer_is_attached() { Ok(None) } else { Err(Broken::Dead) };
+        }
+        let slots = match slots_of(found, self.head, self.tag, self.geometry.largest_frame) {
+            Ok(slots) => slots,
+            // A peer that has left may be preparing the ring for another session.
+            Err(_) if !self.peer_is_attached() => return Err(Broken::Dead),
+            Err(corrupt) => return Err(Broken::Corrupt(corrupt)),
+        };
+        self.front = slots;
+        let mut line = [found; SLOT_WORDS];
+        if let Some(behind) = line.get_mut(1..) {
+            self.parts.ring.copy_out(start + 1, behind);
+        }
+        Ok(Some(Front { slots, line }))
+    }
+
+    /// Copies words of the frame at the head, from its word `word` on. What lies behind the frame
+    /// is never read: words beyond it stay as they are.
+    #[inline]
+    pub fn read(&self, word: usize, into: &mut [u64]) {
+        let frame = self.front * SLOT_WORDS;
+        debug_assert!(word + into.len() <= frame, "read beyond the frame");
+        let count = into.len().min(frame.saturating_sub(word));
+        let words = self.parts.ring.words();
+        let start = (self.geometry.word_of(self.head) + word) & (words - 1);
+        let (first, second) = into[..count].split_at_mut(count.min(words - start));
+        self.parts.ring.copy_out(start, first);
+        self.parts.ring.copy_out(0, second);
+    }
+
+    /// Gives the frame at the head back to the producer. Without a frame from
+    /// [`Consumer::front`], does nothing.
+    #[inline]
+    pub fn pop(&mut self) {
+        self.head += self.front as u64;
+        self.front = 0;
+        if self.head - self.announced >= self.geometry.announce_every() {
+            self.announce();
+        }
+    }
+
+    fn announce(&mut self) {
+        self.parts.consumed.store_release(0, self.head);
+        // Pairs with the fence in `Producer::await_room`: either it sees our index or we its wish.
+        self.parts.consumed.fence();
+        let want = self.parts.want_space.load(0);
+        self.owes_doorbell |= self.announced < want && want <= self.head;
+        self.announced = self.head;
+    }
+
+    /// Whether the producer wants a doorbell because there is room again; asks once.
+    #[inline]
+    #[must_use = "the producer sleeps until its doorbell rings"]
+    pub fn notify(&mut self) -> bool {
+        core::mem::take(&mut self.owes_doorbell)
+    }
+
+    /// Asks for a doorbell with the next frame. Returns whether the caller may sleep: `false`
+    /// means that a frame, or news about the peer, is there already. In that
+    /// case the wish is withdrawn; otherwise it stands until a frame has come.
+    #[must_use = "a frame may have come before the wish was visible"]
+    pub fn arm(&mut self) -> bool {
+        if self.announced != self.head {
+            self.announce();
+        }
+        self.parts.want_frame.store(0, self.head);
+        // Pairs with the fence in `Producer::notify`.
+        self.parts.want_frame.fence();
+        let sleep = self.parts.ring.load_acquire(self.geometry.word_of(self.head)) == EMPTY
+            && self.peer_is_attached();
+        if !sleep {
+            self.parts.want_frame.store(0, NEVER);
+        }
+        sleep
+    }
+
+    #[inline]
+    fn peer_is_attached(&self) -> bool {
+        self.parts.attachment.load_acquire(0) == self.attached
+    }
+}

@@ -1,0 +1,247 @@
+//! The sending end of a ring.
+
+use core::fmt;
+
+use maize_window::Window;
+use maize_wire::{SLOT_WORDS, Session, Sink};
+
+use crate::{
+    Broken, Corrupt, Geometry, GeometryError, NEVER,
+    stamp::{EMPTY, stamp},
+};
+
+/// The memory of a ring, as its producer needs it.
+#[derive(Clone)]
+pub struct ProducerParts<W> {
+    /// The slots; written by this side.
+    pub ring: W,
+    /// The consumer's line that says how far it has consumed.
+    pub consumed: W,
+    /// The consumer's line that says at which index it wants a doorbell.
+    pub want_frame: W,
+    /// The line in which this side says at which consumed index it wants one.
+    pub want_space: W,
+    /// The consumer's attachment line.
+    pub attachment: W,
+}
+
+/// The sending end of a ring.
+pub struct Producer<W> {
+    parts: ProducerParts<W>,
+    geometry: Geometry,
+    /// Word that the peer's attachment line has while the session lasts.
+    attached: u64,
+    tag: u16,
+    /// Index of the next slot to fill.
+    tail: u64,
+    /// What the consumer has consumed, as far as we have looked.
+    consumed: u64,
+    /// Tail at the last look at the consumer's wish for a doorbell.
+    notified: u64,
+}
+
+impl<W: Window> Producer<W> {
+    /// A producer for frames of up to `largest_frame` slots. It sends nothing before
+    /// [`Producer::start`].
+    ///
+    /// # Errors
+    /// If ring and frames do not go together.
+    pub fn new(
+        parts: ProducerParts<W>,
+        largest_frame: usize,
+    ) -> Result<Producer<W>, GeometryError> {
+        let geometry = Geometry::of(&parts.ring, largest_frame)?;
+        Ok(Producer { parts, geometry, attached: 0, tag: 0, tail: 0, consumed: 0, notified: 0 })
+    }
+
+    /// Empties the ring for a new session. The caller has left the session before (it has changed
+    /// its own attachment line); the consumer must not look at the ring before this
+    /// side has published, in its own attachment line, that it is attached to the session.
+    pub fn start(&mut self, session: Session) {
+        self.attached = session.flipped().to_word();
+        self.tag = session.send_tag();
+        (self.tail, self.consumed, self.notified) = (0, 0, 0);
+        // Whoever sees the emptied ring also sees that we had left the session before.
+        self.parts.ring.fence_release();
+        self.parts.want_space.store(0, NEVER);
+        self.parts.ring.store(0, EMPTY);
+    }
+
+    /// Slots that are filled and not known to be consumed.
+    #[inline]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "at most the number of slots")]
+    pub fn in_use(&self) -> usize {
+        (self.tail - self.consumed) as usize
+    }
+
+    /// Slots that may be in use at the most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.geometry.capacity()
+    }
+
+    /// Claims room for a frame of `slots` slots, as long as no more than `limit` slots (and no
+    /// more than [`Producer::capacity`]) are in use then. Nothing is published before
+    /// [`Claim::publish`]; a claim that is dropped leaves no trace.
+    ///
+    /// # Errors
+    /// [`Refused::Full`] if there is no room now, [`Refused::Size`] if there never will be,
+    /// [`Refused::Broken`] if there is nobody to send to.
+    #[inline]
+    pub fn claim(&mut self, slots: usize, limit: usize) -> Result<Claim<'_, W>, Refused> {
+        let limit = limit.min(self.geometry.capacity());
+        let Ok(count) = u16::try_from(slots) else { return Err(Refused::Size) };
+        if slots == 0 || slots > self.geometry.largest_frame || slots > limit {
+            return Err(Refused::Size);
+        }
+        if self.in_use() + slots > limit {
+            self.look_at_consumer()?;
+            if self.in_use() + slots > limit {
+                return Err(Refused::Full);
+            }
+        }
+        let next = self.geometry.word_of(self.tail) + 1;
+        let left = slots * SLOT_WORDS - 1;
+        Ok(Claim { producer: self, slots: count, next, left })
+    }
+
+    /// Loads and validates the consumer's index.
+    fn look_at_consumer(&mut self) -> Result<(), Broken> {
+        let found = self.parts.consumed.load_acquire(0);
+        // A peer that has left may already be using its lines for another session, so whether
+        // it is there comes before what it says.
+        if self.parts.attachment.load_acquire(0) != self.attached {
+            return Err(Broken::Dead);
+        }
+        let (least, most) = (self.consumed, self.tail);
+        if !(least..=most).contains(&found) {
+            return Err(Broken::Corrupt(Corrupt::Consumed { least, most, found }));
+        }
+        self.consumed = found;
+        Ok(())
+    }
+
+    /// Whether what was published since the last call contains the index at which the consumer
+    /// wants a doorbell. To be called once after a batch, before anything waits for its effect.
+    #[inline]
+    #[must_use = "the consumer sleeps until its doorbell rings"]
+    pub fn notify(&mut self) -> bool {
+        if self.notified == self.tail {
+            return false;
+        }
+        // Pairs with the fence in `Consumer::arm`: either it sees our stamp or we its wish.
+        self.parts.want_frame.fence();
+        let want = self.parts.want_frame.load(0);
+        let due = (self.notified..self.tail).contains(&want);
+        self.notified = self.tail;
+        due
+    }
+
+    /// Asks for a doorbell once there is room as [`Producer::claim`] wants it. Returns whether
+    /// the caller may sleep: `false` means that there is room already.
+    ///
+    /// # Errors
+    /// [`Refused::Size`] if there will never be room (a limit so low that the consumer would have
+    /// to announce more often than it does counts as such), [`Refused::Broken`] if there is
+    /// nobody to wait for.
+    pub fn await_room(&mut self, slots: usize, limit: usize) -> Result<bool, Refused> {
+        let limit = limit.min(self.geometry.capacity());
+        if slots == 0
+            || slots > self.geometry.largest_frame
+            || slots as u64 + self.geometry.announce_every() > limit as u64
+        {
+            return Err(Refused::Size);
+        }
+        let enough = (self.tail + slots as u64).saturating_sub(limit as u64);
+        self.parts.want_space.store(0, enough);
+        // Pairs with the fence in `Consumer::announce`.
+        self.parts.want_space.fence();
+        self.look_at_consumer()?;
+        let sleep = self.consumed < enough;
+        if !sleep {
+            self.parts.want_space.store(0, NEVER);
+        }
+        Ok(sleep)
+    }
+}
+
+/// Room for one frame. Takes the frame's words behind the stamp, in order.
+pub struct Claim<'a, W> {
+    producer: &'a mut Producer<W>,
+    slots: u16,
+    /// Word of the ring to fill next.
+    next: usize,
+    /// Words that may still be filled.
+    left: usize,
+}
+
+impl<W: Window> Claim<'_, W> {
+    /// Publishes the frame, with one store.
+    #[inline]
+    pub fn publish(self) {
+        let producer = self.producer;
+        let ring = &producer.parts.ring;
+        let end = producer.tail + u64::from(self.slots);
+        ring.store(producer.geometry.word_of(end), EMPTY);
+        ring.store_release(
+            producer.geometry.word_of(producer.tail),
+            stamp(producer.tail, self.slots, producer.tag),
+        );
+        producer.tail = end;
+    }
+}
+
+impl<W: Window> Sink for Claim<'_, W> {
+    #[inline]
+    fn word(&mut self, word: u64) {
+        self.words(&[word]);
+    }
+
+    #[inline]
+    fn words(&mut self, words: &[u64]) {
+        debug_assert!(words.len() <= self.left, "frame is longer than its claim");
+        let words = &words[..words.len().min(self.left)];
+        self.left -= words.len();
+        let ring = &self.producer.parts.ring;
+        let to_end = ring.words() - self.next;
+        if words.len() < to_end {
+            ring.copy_in(self.next, words);
+            self.next += words.len();
+        } else {
+            let (first, second) = words.split_at(to_end);
+            ring.copy_in(self.next, first);
+            ring.copy_in(0, second);
+            self.next = second.len();
+        }
+    }
+}
+
+/// Why a frame was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// No room at the moment.
+    Full,
+    /// A frame of this size can never be sent under this limit.
+    Size,
+    /// The session is over.
+    Broken(Broken),
+}
+
+impl From<Broken> for Refused {
+    fn from(broken: Broken) -> Refused {
+        Refused::Broken(broken)
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Full => f.write_str("ring is full"),
+            Refused::Size => f.write_str("frame does not fit the ring"),
+            Refused::Broken(broken) => broken.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Refused {}
