@@ -119,6 +119,10 @@ __attribute__((unused)) static int reap(pid_t child)
         REAP_EXITED(in_child, 0);                                                                  \
     } while (0)
 
+/* An address that is never mapped, hidden from the compiler, which would refuse to pass it. */
+__attribute__((unused)) static void *volatile bad_address = (void *)16;
+#define BAD ((void *)bad_address)
+
 /* Sleeps at least `milliseconds`, whatever signals come. */
 #include <time.h>
 __attribute__((unused)) static void pause_ms(long milliseconds)
