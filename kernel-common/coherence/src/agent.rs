@@ -1,0 +1,194 @@
+//! One node's agent: the records of its pages, and the events' way to them.
+
+use alloc::collections::BTreeMap;
+use core::fmt::Debug;
+use core::hash::Hash;
+
+use crate::local::{Config, Cx, Local};
+use crate::table::Table;
+use crate::{Access, Event, Failure, Home, NodeId, Nodes, ObjectId, PageKey, Sink, Time, WireSize};
+
+/// A coherency protocol between nodes: what it keeps per page, and its transitions.
+pub trait Policy<const W: usize>: Default + Clone + Debug + PartialEq + Eq + Hash {
+    /// What peers tell each other about a page.
+    type Message: Copy + Debug + PartialEq + Eq + Hash + WireSize;
+
+    /// Which life of the page the record is about.
+    fn generation(&self) -> u32;
+    /// Forgets everything (mappings and waiting threads included) and starts another life.
+    fn reset<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
+    /// A thread of this node needs the page.
+    fn fault<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>, access: Access);
+    /// A peer said something.
+    fn message<S: Sink<Self::Message>>(
+        &mut self,
+        cx: &mut Cx<'_, S, W>,
+        from: NodeId,
+        message: Self::Message,
+    );
+    /// A member died; it is no longer in the context's members.
+    fn died<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>, node: NodeId);
+    /// The hold is over: the access has retired.
+    fn retired<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
+    /// A timer fired; the hold is over if its time has come.
+    fn expire<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
+    /// The node would like to free the page's frame.
+    fn evict<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
+    /// The content is in the backing store.
+    fn written_back<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
+    /// What the copy here allows, for oracles and statistics.
+    fn rights(&self) -> Option<Access>;
+    /// Whether a transaction is under way here.
+    fn is_busy(&self) -> bool;
+    /// The state's name, for tables and traces.
+    fn state_name(&self) -> &'static str;
+}
+
+/// The machine of one node under the policy `P`.
+///
+/// `W` is the number of 64-bit words in a set of nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Agent<P, const W: usize = 1> {
+    local: Local<W>,
+    homes: BTreeMap<ObjectId, Home>,
+    pages: Table<P>,
+}
+
+impl<P: Policy<W>, const W: usize> Agent<P, W> {
+    /// An agent that knows no page yet. Every member must know every other before it touches a page.
+    #[must_use]
+    pub fn new(config: Config, members: Nodes<W>) -> Self {
+        Self { local: Local::new(config, members), homes: BTreeMap::new(), pages: Table::default() }
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.local.config.node
+    }
+
+    /// The live members, this node included.
+    #[must_use]
+    pub fn members(&self) -> Nodes<W> {
+        self.local.members
+    }
+
+    /// Adds a member. The group's home orders joins: all members apply one before the new member
+    /// touches a page.
+    pub fn join(&mut self, node: NodeId) {
+        self.local.members.insert(node);
+        self.local.dead.remove(node);
+    }
+
+    /// Gives an object a home of its own, before its first page is touched anywhere.
+    pub fn attach(&mut self, object: ObjectId, home: Home) {
+        self.homes.insert(object, home);
+    }
+
+    /// What the copy of a page allows here.
+    #[must_use]
+    pub fn rights(&self, page: PageKey) -> Option<Access> {
+        self.record(page).and_then(P::rights)
+    }
+
+    /// The record of a page, if there is one of its generation.
+    #[must_use]
+    pub fn record(&self, page: PageKey) -> Option<&P> {
+        self.pages.get(page).filter(|record| record.generation() == page.generation)
+    }
+
+    /// Takes one event and pushes what follows from it.
+    ///
+    /// A message of a node that is not a member, or of a generation that is gone, changes nothing.
+    pub fn handle<S: Sink<P::Message>>(
+        &mut self,
+        now: Time,
+        event: Event<P::Message>,
+        sink: &mut S,
+    ) {
+        match event {
+            Event::Fault { page, access } => {
+                let (record, mut cx) = self.at(page, now, sink);
+                match record.generation() {
+                    known if known > page.generation => cx.fail(Failure::Stale),
+                    known => {
+                        if known < page.generation {
+                            record.reset(&mut cx);
+                        }
+                        record.fault(&mut cx, access);
+                    }
+                }
+            }
+            Event::Message { from, page, message } => {
+                if !self.local.members.contains(from) || from == self.node() {
+                    return;
+                }
+                let (record, mut cx) = self.at(page, now, sink);
+                if record.generation() > page.generation {
+                    return;
+                }
+                if record.generation() < page.generation {
+                    // The home ordered a discard that this node has yet to hear of.
+                    record.reset(&mut cx);
+                }
+                record.message(&mut cx, from, message);
+            }
+            Event::Died { node } => self.died(now, node, sink),
+            Event::Retired { page } => self.known(page, now, sink, P::retired),
+            Event::Expire { page } => self.known(page, now, sink, P::expire),
+            Event::Evict { page } => self.known(page, now, sink, P::evict),
+            Event::WrittenBack { page } => self.known(page, now, sink, P::written_back),
+            Event::Discard { object, generation, first, count } => {
+                let home = self.homes.get(&object).copied().unwrap_or(self.local.config.home);
+                for (mut page, record) in self.pages.range_mut(object, first, count) {
+                    if record.generation() < generation {
+                        page.generation = generation;
+                        let home = home.of(page);
+                        record.reset(&mut Cx { local: &mut self.local, page, home, now, sink });
+                    }
+                }
+            }
+        }
+    }
+
+    fn died<S: Sink<P::Message>>(&mut self, now: Time, node: NodeId, sink: &mut S) {
+        if node == self.node() || !self.local.members.remove(node) {
+            return;
+        }
+        self.local.dead.insert(node);
+        for (mut page, record) in self.pages.iter_mut() {
+            page.generation = record.generation();
+            let home = self.homes.get(&page.object).copied().unwrap_or(self.local.config.home);
+            let home = home.of(page);
+            record.died(&mut Cx { local: &mut self.local, page, home, now, sink }, node);
+        }
+    }
+
+    fn at<'a, S>(
+        &'a mut self,
+        page: PageKey,
+        now: Time,
+        sink: &'a mut S,
+    ) -> (&'a mut P, Cx<'a, S, W>) {
+        let home = if self.homes.is_empty() {
+            self.local.config.home
+        } else {
+            self.homes.get(&page.object).copied().unwrap_or(self.local.config.home)
+        };
+        let home = home.of(page);
+        (self.pages.entry(page), Cx { local: &mut self.local, page, home, now, sink })
+    }
+
+    fn known<'a, S>(
+        &'a mut self,
+        page: PageKey,
+        now: Time,
+        sink: &'a mut S,
+        f: impl FnOnce(&mut P, &mut Cx<'a, S, W>),
+    ) {
+        let (record, mut cx) = self.at(page, now, sink);
+        if record.generation() == page.generation {
+            f(record, &mut cx);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What goes into the machines and what comes out.
+
+use crate::{Access, NodeId, ObjectId, PageKey, Time};
+
+/// Something that happened at this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event<M> {
+    /// A thread of this node faulted; it waits for a `Wake` that allows `access`, then tries again.
+    Fault {
+        /// Where.
+        page: PageKey,
+        /// What the thread needs.
+        access: Access,
+    },
+    /// A peer's message arrived. Its payload, if any, stays at hand during the call.
+    Message {
+        /// Who sent it, as the link knows it.
+        from: NodeId,
+        /// The page it is about.
+        page: PageKey,
+        /// What it says.
+        message: M,
+    },
+    /// A peer is confirmed dead, and its links to this node are drained and closed.
+    Died {
+        /// Which.
+        node: NodeId,
+    },
+    /// The access that a page arrived for has retired: the hold ends.
+    Retired {
+        /// Which page.
+        page: PageKey,
+    },
+    /// The moment of a `Timer` action has come.
+    Expire {
+        /// The timer's page.
+        page: PageKey,
+    },
+    /// This node would like its frame back. Answered by `Release` (now or later) or `Kept`.
+    Evict {
+        /// Which page.
+        page: PageKey,
+    },
+    /// The content that `WriteBack` named is in the backing store.
+    WrittenBack {
+        /// Which page.
+        page: PageKey,
+    },
+    /// The object's home has discarded a range: the content is gone everywhere, from now on its
+    /// pages are of `generation`. Every member applies this before the discarding call returns.
+    Discard {
+        /// The object.
+        object: ObjectId,
+        /// The new generation of the range.
+        generation: u32,
+        /// First page.
+        first: u32,
+        /// How many pages.
+        count: u32,
+    },
+}
+
+/// Why a fault cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The only valid copy was on a node that died: SIGBUS.
+    Lost,
+    /// The page's home died: the object has come to its end.
+    HomeDied,
+    /// The fault names a generation that was discarded: look the address up again.
+    Stale,
+}
+
+/// Something that this node must do, in the order in which it was pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action<M> {
+    /// Send a message on the link to `to`; if it carries a page, with the frame's content of now.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// About which page.
+        page: PageKey,
+        /// What.
+        message: M,
+    },
+    /// Give the page a frame with its initial content (zeros, or the file's).
+    Fill {
+        /// Which page.
+        page: PageKey,
+    },
+    /// Give the page a frame with the payload of the message in hand.
+    Install {
+        /// Which page.
+        page: PageKey,
+    },
+    /// Map the page's frame with exactly this access; `Read` takes a write permission away.
+    Map {
+        /// Which page.
+        page: PageKey,
+        /// What the mapping allows.
+        access: Access,
+    },
+    /// Remove every mapping of the page on this node, and flush it from the TLBs.
+    Unmap {
+        /// Which page.
+        page: PageKey,
+    },
+    /// The frame's content is worthless here now; the frame can be freed.
+    Release {
+        /// Which page.
+        page: PageKey,
+    },
+    /// Let the threads that wait for at most this access try again.
+    Wake {
+        /// Which page.
+        page: PageKey,
+        /// What is served.
+        access: Access,
+    },
+    /// Deliver `Expire` at or after a moment.
+    Timer {
+        /// Which page.
+        page: PageKey,
+        /// When.
+        at: Time,
+    },
+    /// Put the frame's content into the backing store and report `WrittenBack`.
+    WriteBack {
+        /// Which page.
+        page: PageKey,
+    },
+    /// An `Evict` was refused: the fabric needs this copy.
+    Kept {
+        /// Which page.
+        page: PageKey,
+    },
+    /// The threads that wait for the page get an error.
+    Fail {
+        /// Which page.
+        page: PageKey,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Where actions go: the caller's queue, or code that carries them out at once.
+pub trait Sink<M> {
+    /// Takes the next action.
+    fn push(&mut self, action: Action<M>);
+}
+
+impl<M> Sink<M> for alloc::vec::Vec<Action<M>> {
+    fn push(&mut self, action: Action<M>) {
+        Self::push(self, action);
+    }
+}
+
+/// The size of a message on a link, for accounting; the encoding itself belongs to the wire crate.
+pub trait WireSize {
+    /// Bytes besides the page's content: addresses, kind and fields.
+    fn header_bytes(&self) -> usize;
+    /// Whether the page's content follows.
+    fn carries_page(&self) -> bool;
+    /// All bytes.
+    fn wire_bytes(&self) -> usize {
+        self.header_bytes() + if self.carries_page() { crate::PAGE_SIZE } else { 0 }
+    }
+    /// The kind's name, for counters and traces.
+    fn name(&self) -> &'static str;
+}
+
+/// Bytes that every message spends on link header, page key and kind: sender and receiver (2 each),
+/// object (8), generation and index (4 each), kind and flags (4).
+pub(crate) const ENVELOPE_BYTES: usize = 24;

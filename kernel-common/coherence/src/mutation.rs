@@ -1,0 +1,63 @@
+//! Rules that a checker can take out of a protocol to see that it notices.
+
+/// One rule, named by what is wrong without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mutation {
+    /// Voting: a peer's stamps do not advance this node's clock (D1).
+    ClockIgnoresPeers,
+    /// Voting: a fetching node answers every other fetch with Copy_Void (4.8, D1).
+    AnswersWhileFetching,
+    /// Voting: a Fetch in a Writing state is answered at once with Copy_Void (4.6).
+    AnswersFetchWhileWriting,
+    /// Voting: a Fetch_Write waits in Writing Pend 2 too, as published (D3).
+    DelaysFetchWriteAfterLoss,
+    /// Voting: Modified votes for a late Invalid (4.7).
+    AcksFromModified,
+    /// Voting: an Invalid during Invalid Read 1 does not repeat the Fetch (4.5).
+    ReadsPastAnInvalid,
+    /// Voting: an Invalid during a fetch does not repeat it (4.8).
+    FetchesPastAnInvalid,
+    /// Voting: a writer never votes against another (4.3).
+    NeverVotesAgainst,
+    /// Voting: equal stamps are no reason to vote against (4.3).
+    NoTieBreak,
+    /// Voting: a Shared copy stays mapped after its Ack (4.2).
+    KeepsCopyAfterAck,
+    /// Voting: the elected copy answers before all its rivals have asked (4.7).
+    ServesBeforeRivalsAsked,
+    /// Voting: a loser does not wait for the rivals' Invalids (4.7, step 1).
+    SkipsStepOne,
+    /// Voting: a loser does not wait for the rivals' Fetch_Writes (4.7, step 2).
+    SkipsStepTwo,
+    /// Voting: a write begins with one vote in hand (4.2).
+    ElectsOnTheFirstVote,
+    /// Voting: of several copies the last to arrive is taken (D2).
+    TakesAnyVersion,
+    /// Voting: the owner's Copy_Void is not followed by a multicast (5.2).
+    TrustsTheOwner,
+    /// Voting: an Ack given in Writing Read does not repeat the Fetch_Write (D5).
+    WritesOnAStaleCopy,
+    /// Voting: a retry takes a new stamp (4.3).
+    RenewsTheStamp,
+    /// Voting: an eviction may drop the last copy.
+    EvictsTheAnchor,
+    /// Directory: a writer does not wait for the InvAcks.
+    WritesBeforeInvAcks,
+    /// Directory: a forwarded reader that meets a waiting owner is forgotten.
+    ForgetsReadersWhileWaiting,
+    /// Directory: an upgrade that another writer came before goes on as if it had its copy.
+    UpgradesAnInvalidatedCopy,
+    /// Directory: a waiting reader acknowledges an Inv before its data is there.
+    AcksBeforeTheReadIsDone,
+    /// Directory: a copy stays mapped after its InvAck or hand-over.
+    KeepsCopyAfterInvAck,
+    /// Directory: the home does not note a reader.
+    ForgetsASharer,
+    /// Directory: the home orders a request of a node that knows of a death that it does not.
+    OrdersBeforeTheNews,
+    /// Directory: a node that waits when somebody dies does not tell the home.
+    SuffersInSilence,
+    /// Directory: the home gives a page up that is on its way between two survivors.
+    RebuildsWithoutDraining,
+}

@@ -1,0 +1,95 @@
+//! The records of the pages that a node knows.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+
+use crate::{ObjectId, PageKey};
+
+/// Records per chunk. Objects are used in runs, so a chunk is seldom empty; 16 records of 16 bytes
+/// are four cache lines.
+const CHUNK: u32 = 16;
+
+/// Records by object and page index. A page that was never touched costs nothing, or a default
+/// record beside a touched neighbour.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Table<R> {
+    chunks: BTreeMap<(ObjectId, u32), Box<[R; CHUNK as usize]>>,
+}
+
+impl<R> Default for Table<R> {
+    fn default() -> Self {
+        Self { chunks: BTreeMap::new() }
+    }
+}
+
+impl<R: Default> Table<R> {
+    /// The record of a page, made on first use.
+    pub(crate) fn entry(&mut self, page: PageKey) -> &mut R {
+        let chunk = self
+            .chunks
+            .entry((page.object, page.index / CHUNK))
+            .or_insert_with(|| Box::new(core::array::from_fn(|_| R::default())));
+        // The remainder is below CHUNK by construction.
+        &mut chunk[(page.index % CHUNK) as usize]
+    }
+
+    /// The record of a page, if its neighbourhood was touched.
+    pub(crate) fn get(&self, page: PageKey) -> Option<&R> {
+        self.chunks
+            .get(&(page.object, page.index / CHUNK))
+            .map(|chunk| &chunk[(page.index % CHUNK) as usize])
+    }
+
+    /// Every record, default ones included; the key's generation is zero.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (PageKey, &mut R)> {
+        self.chunks.iter_mut().flat_map(|(&(object, chunk), records)| {
+            records.iter_mut().enumerate().map(move |(offset, record)| {
+                (PageKey { object, generation: 0, index: chunk * CHUNK + offset as u32 }, record)
+            })
+        })
+    }
+
+    /// The records of a range of an object.
+    pub(crate) fn range_mut(
+        &mut self,
+        object: ObjectId,
+        first: u32,
+        count: u32,
+    ) -> impl Iterator<Item = (PageKey, &mut R)> {
+        let last = first.saturating_add(count.saturating_sub(1));
+        let inside = move |index: u32| count > 0 && index >= first && index <= last;
+        self.chunks
+            .range_mut((object, first / CHUNK)..=(object, last / CHUNK))
+            .flat_map(|(&(object, chunk), records)| {
+                records.iter_mut().enumerate().map(move |(offset, record)| {
+                    (
+                        PageKey { object, generation: 0, index: chunk * CHUNK + offset as u32 },
+                        record,
+                    )
+                })
+            })
+            .filter(move |(key, _)| inside(key.index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_touches_only_its_pages() {
+        let mut table = Table::<u32>::default();
+        for index in [0, 15, 16, 31, 40] {
+            *table.entry(PageKey::new(ObjectId(7), index)) = 1;
+        }
+        *table.entry(PageKey::new(ObjectId(8), 16)) = 1;
+        let seen: alloc::vec::Vec<u32> = table
+            .range_mut(ObjectId(7), 15, 17)
+            .filter(|(_, record)| **record == 1)
+            .map(|(key, _)| key.index)
+            .collect();
+        assert_eq!(seen, [15, 16, 31]);
+        assert_eq!(table.range_mut(ObjectId(7), 0, 0).count(), 0);
+        assert_eq!(table.range_mut(ObjectId(7), u32::MAX, u32::MAX).count(), 0);
+    }
+}

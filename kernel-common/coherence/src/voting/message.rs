@@ -1,0 +1,77 @@
+//! The seven messages.
+
+use core::mem::size_of;
+
+use crate::event::ENVELOPE_BYTES;
+use crate::{Nodes, WireSize};
+
+/// What the copies of a page tell each other. Sections 4.2 to 4.8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Message<const W: usize = 1> {
+    /// Asks for the content, for a read or for the read before a first write.
+    Fetch {
+        /// The stamp of a sender that was Unmapped, `None` of one in the Replicated macro-state (D1).
+        joining: Option<u64>,
+    },
+    /// Asks for the content after a lost vote.
+    FetchWrite,
+    /// The content.
+    Copy {
+        /// Elections that the content has seen (D2).
+        version: u32,
+        /// The users of the page that the sender knows.
+        group: Nodes<W>,
+        /// Whether the sender is in a Writing state (D4).
+        writing: bool,
+    },
+    /// No content here.
+    CopyVoid {
+        /// The users of the page that the sender knows.
+        group: Nodes<W>,
+        /// Whether the sender is in a Writing state (D4).
+        writing: bool,
+    },
+    /// The sender wants to write: drop your copy, and vote.
+    Invalid {
+        /// When its write began.
+        stamp: u64,
+    },
+    /// A vote for the writer; the copy here is dropped.
+    Ack {
+        /// Whether the sender is in a Writing state (4.7, rounds).
+        writing: bool,
+    },
+    /// A vote against the writer.
+    Nack {
+        /// Whether the sender is in a Writing state (4.7, rounds).
+        writing: bool,
+    },
+}
+
+impl<const W: usize> WireSize for Message<W> {
+    fn header_bytes(&self) -> usize {
+        let fields = match self {
+            Self::Fetch { .. } | Self::Invalid { .. } => size_of::<u64>(),
+            Self::FetchWrite | Self::Ack { .. } | Self::Nack { .. } => 0,
+            Self::Copy { .. } => size_of::<u32>() + size_of::<Nodes<W>>(),
+            Self::CopyVoid { .. } => size_of::<Nodes<W>>(),
+        };
+        ENVELOPE_BYTES + fields
+    }
+
+    fn carries_page(&self) -> bool {
+        matches!(self, Self::Copy { .. })
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Fetch { .. } => "Fetch",
+            Self::FetchWrite => "Fetch_Write",
+            Self::Copy { .. } => "Copy",
+            Self::CopyVoid { .. } => "Copy_Void",
+            Self::Invalid { .. } => "Invalid",
+            Self::Ack { .. } => "Ack",
+            Self::Nack { .. } => "Nack",
+        }
+    }
+}

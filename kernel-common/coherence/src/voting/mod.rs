@@ -1,0 +1,15 @@
+//! The seed's protocol (A Page Coherency Protocol for Popcorn, sections 4 and 5.2): no ordering
+//! point; a writer asks every user of the page, and concurrent writers vote.
+//!
+//! States, messages and rules carry the paper's names. Where the published protocol has a hole, the
+//! mend is named `D1`, `D2`, … here and in `SPEC.md`, "Deviations from the paper", with the
+//! counter-example that the model checker gave.
+
+mod answer;
+mod message;
+mod query;
+mod record;
+mod round;
+
+pub use message::Message;
+pub use record::{State, Voting};

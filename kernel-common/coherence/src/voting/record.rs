@@ -1,0 +1,418 @@
+//! What a node keeps per page, and the transitions that its own threads cause.
+
+use alloc::boxed::Box;
+
+use super::Message;
+use crate::{Access, Action, Cx, Failure, Mutation, NodeId, Nodes, Policy, Sink, Time};
+
+/// The state of a node's copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// Not used here (4.8).
+    #[default]
+    Unmapped,
+    /// Used here and nowhere else (4.8).
+    NotReplicated,
+    /// Asked everybody; nobody has it so far (4.8).
+    FetchingNotReplicated,
+    /// Asked everybody; a copy came (4.8).
+    FetchingValid,
+    /// Asked everybody; a writer invalidated what comes (4.8).
+    FetchingInvalid,
+    /// An up-to-date copy, read-only.
+    Shared,
+    /// The only copy, writable.
+    Modified,
+    /// Used here, but the copy is out of date.
+    Invalid,
+    /// Waiting for the content (4.5).
+    InvalidRead1,
+    /// Waiting for the content, which a writer invalidated meanwhile (4.5).
+    InvalidRead2,
+    /// Waiting for votes, none against so far (4.4).
+    WritingPend1,
+    /// Lost the vote; waiting for the remaining votes and the rivals' Invalids (4.4, 4.7).
+    WritingPend2,
+    /// Lost the vote; waiting for the content and the rivals' Fetch_Writes (4.4, 4.7).
+    WritingRead,
+    /// The content died with a node.
+    Lost,
+}
+
+/// A copy in the Replicated macro-state, or one with a transaction or a hold.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Detail<const W: usize> {
+    /// The users of the page ("Multicast groups", 5.2).
+    pub(super) group: Nodes<W>,
+    /// When the hold ends; zero without a hold.
+    pub(super) held_until: Time,
+    pub(super) work: Option<Box<Work<W>>>,
+    /// Elections that the content has seen (D2).
+    pub(super) version: u32,
+    /// Whose Invalid was acknowledged last ("Owner", 5.2).
+    pub(super) owner: Option<NodeId>,
+    /// Whether this copy may not be dropped: it is the last elected writer's.
+    pub(super) anchor: bool,
+}
+
+/// A transaction under way, or answers that wait.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Work<const W: usize> {
+    /// When the fetch of an unmapped page, or the write, began.
+    pub(super) stamp: u64,
+    /// Who still has to answer the query under way.
+    pub(super) waiting: Nodes<W>,
+    /// Rivals of this round: who flagged itself as writing in its vote.
+    pub(super) writers: Nodes<W>,
+    /// Whose Invalids came during this round.
+    pub(super) invalids: Nodes<W>,
+    /// Whose Fetch_Writes came during this round.
+    pub(super) requests: Nodes<W>,
+    /// Whose Fetch waits for an answer.
+    pub(super) delayed: Nodes<W>,
+    /// Whose Fetch_Write waits for an answer.
+    pub(super) delayed_writes: Nodes<W>,
+    /// Whose Invalid waits for the end of a hold.
+    pub(super) acks_due: Nodes<W>,
+    /// The version of the content that came with this query, if any did.
+    pub(super) copied: Option<u32>,
+    /// What the waiting threads need.
+    pub(super) want: Option<Access>,
+    /// The content here was given up by an Ack during this write.
+    pub(super) stale: bool,
+    /// The query went to the owner alone.
+    pub(super) owner_only: bool,
+}
+
+impl<const W: usize> Default for Detail<W> {
+    fn default() -> Self {
+        Self {
+            group: Nodes::EMPTY,
+            held_until: Time(0),
+            work: None,
+            version: 0,
+            owner: None,
+            anchor: false,
+        }
+    }
+}
+
+impl<const W: usize> Default for Work<W> {
+    fn default() -> Self {
+        Self {
+            stamp: 0,
+            waiting: Nodes::EMPTY,
+            writers: Nodes::EMPTY,
+            invalids: Nodes::EMPTY,
+            requests: Nodes::EMPTY,
+            delayed: Nodes::EMPTY,
+            delayed_writes: Nodes::EMPTY,
+            acks_due: Nodes::EMPTY,
+            copied: None,
+            want: None,
+            stale: false,
+            owner_only: false,
+        }
+    }
+}
+
+/// A node's record of a page: 16 bytes while the page is Unmapped or Not Replicated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Voting<const W: usize = 1> {
+    pub(super) detail: Option<Box<Detail<W>>>,
+    pub(super) generation: u32,
+    pub(super) state: State,
+}
+
+const _: () = assert!(size_of::<Voting<1>>() <= 16);
+const _: () = assert!(size_of::<Voting<1>>() + size_of::<Detail<1>>() <= 64 + 8);
+const _: () = assert!(size_of::<Voting<16>>() + size_of::<Detail<16>>() <= 64 + 8 * 16);
+
+impl<const W: usize> Voting<W> {
+    /// The state of the copy.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether this copy is the last elected writer's, which no eviction may drop.
+    #[must_use]
+    pub fn is_anchor(&self) -> bool {
+        self.state == State::NotReplicated || self.detail.as_ref().is_some_and(|d| d.anchor)
+    }
+
+    pub(super) fn detail(&mut self) -> &mut Detail<W> {
+        self.detail.get_or_insert_default()
+    }
+
+    pub(super) fn work(&mut self) -> &mut Work<W> {
+        self.detail().work.get_or_insert_default()
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.detail.as_ref().is_some_and(|d| d.held_until != Time(0))
+    }
+
+    pub(super) fn is_writing(&self) -> bool {
+        matches!(self.state, State::WritingPend1 | State::WritingPend2 | State::WritingRead)
+    }
+
+    pub(super) fn group(&self, me: NodeId) -> Nodes<W> {
+        let mut group = self.detail.as_ref().map_or(Nodes::EMPTY, |d| d.group);
+        if self.state != State::Unmapped {
+            group.insert(me);
+        }
+        group
+    }
+
+    /// Starts to hold a page that arrived for a waiting thread.
+    pub(super) fn start_hold<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        if cx.local.config.hold_ns > 0 {
+            self.detail().held_until = cx.hold();
+        }
+    }
+
+    /// Drops the content; what the frame holds afterwards is worthless.
+    pub(super) fn drop_copy<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        cx.unmap();
+        cx.release();
+        self.detail().anchor = false;
+    }
+
+    /// Asks everybody for a page that is Unmapped here (4.8).
+    fn start_fetching<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, access: Access) {
+        let others = cx.others();
+        if others.is_empty() && cx.local.dead.is_empty() {
+            // On one node the protocol is off (5.2).
+            self.state = State::NotReplicated;
+            cx.push(Action::Fill { page: cx.page });
+            cx.grant(Access::Write);
+            return;
+        }
+        let stamp = cx.new_stamp();
+        self.state = State::FetchingNotReplicated;
+        let work = self.work();
+        work.stamp = stamp;
+        work.want = Some(access);
+        work.waiting = others;
+        for node in others.iter() {
+            cx.send(node, Message::Fetch { joining: Some(stamp) });
+        }
+        self.fetched(cx);
+    }
+
+    /// Asks the owner, or the group, for an up-to-date copy (4.2, 4.5, "Owner" in 5.2).
+    pub(super) fn start_read<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        self.state = State::InvalidRead1;
+        let others = cx.others();
+        let detail = self.detail();
+        let owner = detail.owner.filter(|&owner| others.contains(owner));
+        let targets = match owner {
+            Some(owner) => Nodes::only(owner),
+            None => detail.group.intersection(&others),
+        };
+        self.ask(cx, targets, owner.is_some());
+    }
+
+    pub(super) fn ask<S: Sink<Message<W>>>(
+        &mut self,
+        cx: &mut Cx<'_, S, W>,
+        targets: Nodes<W>,
+        owner_only: bool,
+    ) {
+        let work = self.work();
+        work.waiting = targets;
+        work.copied = None;
+        work.owner_only = owner_only;
+        for node in targets.iter() {
+            cx.send(node, Message::Fetch { joining: None });
+        }
+        if targets.is_empty() {
+            self.read_done(cx);
+        }
+    }
+
+    /// Ends the hold and answers what waited for it.
+    pub(super) fn end_hold<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        if let Some(detail) = self.detail.as_mut() {
+            detail.held_until = Time(0);
+            self.settle(cx);
+        }
+    }
+
+    /// Gives the waiting threads an error; what peers wait for is answered with "nothing here".
+    pub(super) fn lose<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        self.state = State::Lost;
+        cx.fail(Failure::Lost);
+        self.flush_void(cx);
+        self.detail().work = None;
+    }
+}
+
+impl<const W: usize> Policy<W> for Voting<W> {
+    type Message = Message<W>;
+
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    fn reset<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        let had_copy = self.rights().is_some();
+        let waited = self.detail.as_ref().and_then(|d| d.work.as_ref()).and_then(|w| w.want);
+        *self = Self { generation: cx.page.generation, ..Self::default() };
+        if had_copy {
+            cx.unmap();
+            cx.release();
+        }
+        if let Some(access) = waited {
+            cx.push(Action::Wake { page: cx.page, access });
+        }
+    }
+
+    fn fault<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, access: Access) {
+        match (self.state, access) {
+            (State::NotReplicated | State::Modified, _) => cx.grant(Access::Write),
+            (State::Shared, Access::Read) => cx.grant(Access::Read),
+            (State::Unmapped, _) => self.start_fetching(cx, access),
+            (State::Lost, _) => cx.fail(Failure::Lost),
+            (State::Shared, Access::Write) => {
+                // What waits for the hold is older than this write: it gets its answer first.
+                self.end_hold(cx);
+                self.work().want = Some(access);
+                if self.state == State::Shared {
+                    self.start_write(cx);
+                } else {
+                    self.start_read(cx);
+                }
+            }
+            (State::Invalid, _) => {
+                self.work().want = Some(access);
+                self.start_read(cx);
+            }
+            _ => {
+                let work = self.work();
+                work.want = work.want.max(Some(access));
+            }
+        }
+    }
+
+    fn message<S: Sink<Message<W>>>(
+        &mut self,
+        cx: &mut Cx<'_, S, W>,
+        from: NodeId,
+        message: Message<W>,
+    ) {
+        match message {
+            Message::Fetch { joining } => self.on_fetch(cx, from, joining),
+            Message::FetchWrite => self.on_fetch_write(cx, from),
+            Message::Invalid { stamp } => self.on_invalid(cx, from, stamp),
+            Message::Copy { version, group, writing } => {
+                self.on_copy(cx, from, Some(version), group, writing);
+            }
+            Message::CopyVoid { group, writing } => self.on_copy(cx, from, None, group, writing),
+            Message::Ack { writing } => self.on_vote(cx, from, writing, false),
+            Message::Nack { writing } => self.on_vote(cx, from, writing, true),
+        }
+    }
+
+    fn died<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, node: NodeId) {
+        let Some(detail) = self.detail.as_mut() else { return };
+        detail.group.remove(node);
+        if detail.owner == Some(node) {
+            detail.owner = None;
+        }
+        // The dead node may have been the anchor: no survivor drops its copy before a new election.
+        detail.anchor |= self.state == State::Shared;
+        let Some(work) = detail.work.as_mut() else { return };
+        let was_asked = work.waiting.remove(node);
+        for set in [
+            &mut work.writers,
+            &mut work.invalids,
+            &mut work.requests,
+            &mut work.delayed,
+            &mut work.delayed_writes,
+            &mut work.acks_due,
+        ] {
+            set.remove(node);
+        }
+        let answered = was_asked && work.waiting.is_empty();
+        match self.state {
+            State::FetchingNotReplicated | State::FetchingValid | State::FetchingInvalid => {
+                self.fetched(cx);
+            }
+            State::InvalidRead1 | State::InvalidRead2 if answered => self.read_done(cx),
+            State::WritingPend1 | State::WritingPend2 => self.voted(cx),
+            State::WritingRead => self.reread(cx),
+            _ => self.settle(cx),
+        }
+    }
+
+    fn retired<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        self.end_hold(cx);
+    }
+
+    fn expire<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        let Some(detail) = self.detail.as_ref() else { return };
+        if detail.held_until == Time(0) {
+            return;
+        }
+        if cx.now < detail.held_until {
+            // A timer of an earlier hold; this hold has its own.
+            return;
+        }
+        self.end_hold(cx);
+    }
+
+    fn evict<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        let droppable = self.state == State::Shared
+            && !self.is_held()
+            && (!self.is_anchor() || cx.lacks(Mutation::EvictsTheAnchor));
+        if droppable {
+            self.state = State::Invalid;
+            self.drop_copy(cx);
+        } else {
+            cx.push(Action::Kept { page: cx.page });
+        }
+    }
+
+    fn written_back<S: Sink<Message<W>>>(&mut self, _: &mut Cx<'_, S, W>) {}
+
+    fn rights(&self) -> Option<Access> {
+        match self.state {
+            State::NotReplicated | State::Modified => Some(Access::Write),
+            State::Shared => Some(Access::Read),
+            // The copy stays readable until it is given up by an Ack.
+            State::WritingPend1 | State::WritingPend2 => self
+                .detail
+                .as_ref()
+                .and_then(|d| d.work.as_ref())
+                .is_some_and(|w| !w.stale)
+                .then_some(Access::Read),
+            _ => None,
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.detail.as_ref().is_some_and(|d| d.work.is_some())
+    }
+
+    fn state_name(&self) -> &'static str {
+        match self.state {
+            State::Unmapped => "Unmapped",
+            State::NotReplicated => "Not Replicated",
+            State::FetchingNotReplicated => "Fetching Not Replicated",
+            State::FetchingValid => "Fetching Valid",
+            State::FetchingInvalid => "Fetching Invalid",
+            State::Shared => "Shared",
+            State::Modified => "Modified",
+            State::Invalid => "Invalid",
+            State::InvalidRead1 => "Invalid Read 1",
+            State::InvalidRead2 => "Invalid Read 2",
+            State::WritingPend1 => "Writing Pend 1",
+            State::WritingPend2 => "Writing Pend 2",
+            State::WritingRead => "Writing Read",
+            State::Lost => "Lost",
+        }
+    }
+}
