@@ -1,0 +1,347 @@
+//! The objects that an instance knows.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use maize_abi::pte::Access;
+use maize_hal::Frame;
+
+use super::{
+    ImageRange, MappingKey, Object, ObjectId, PageCopy, Pages, Residence, Role, Work, frame_of,
+};
+use crate::{Frames, SpaceId};
+
+/// All objects, and what is left to do with them.
+pub(crate) struct Objects {
+    home: u16,
+    serial: u64,
+    all: BTreeMap<ObjectId, Object>,
+    pub(super) work: VecDeque<Work>,
+}
+
+/// What a page is, seen through an object and its parents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A copy, and the object that has it.
+    Here(ObjectId, PageCopy),
+    /// Zero, and no file stands behind it.
+    Zero,
+    /// A page of this file that has not been touched.
+    Untouched(ObjectId),
+    /// Another instance has it.
+    Elsewhere(ObjectId),
+    /// Behind the end of the file.
+    PastEnd,
+}
+
+impl Objects {
+    /// No objects; those created here are named after instance `home`.
+    pub(crate) fn new(home: u16) -> Objects {
+        Objects { home, serial: 0, all: BTreeMap::new(), work: VecDeque::new() }
+    }
+
+    pub(super) fn add(&mut self, object: Object) -> ObjectId {
+        self.serial += 1;
+        let id = ObjectId { home: self.home, serial: self.serial };
+        if let Some(parent) = object.parent.and_then(|p| self.all.get_mut(&p)) {
+            parent.children.insert(id);
+        }
+        self.all.insert(id, object);
+        id
+    }
+
+    /// A file's object with one reference.
+    pub(crate) fn create_file(&mut self, len: u64, image: Option<ImageRange>) -> ObjectId {
+        let mut object = Object::new(Role::File { len, image }, None);
+        object.references = 1;
+        self.add(object)
+    }
+
+    /// The local stand-in for a file that another instance orders, with one reference.
+    pub(crate) fn create_replica(&mut self, id: ObjectId, len: u64) -> bool {
+        if self.all.contains_key(&id) {
+            return false;
+        }
+        let mut object = Object::new(Role::File { len, image: None }, None);
+        object.references = 1;
+        object.homed_elsewhere = true;
+        self.all.insert(id, object);
+        true
+    }
+
+    /// A private object of `space`, over `parent`. It lives while something maps it or refers to
+    /// it: the caller does so next.
+    pub(crate) fn create_private(&mut self, space: SpaceId, parent: Option<ObjectId>) -> ObjectId {
+        self.add(Object::new(Role::Private(space), parent))
+    }
+
+    pub(crate) fn get(&self, id: ObjectId) -> Option<&Object> {
+        self.all.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ObjectId) -> Option<&mut Object> {
+        self.all.get_mut(&id)
+    }
+
+    pub(super) fn take(&mut self, id: ObjectId) -> Option<Object> {
+        self.all.remove(&id)
+    }
+
+    /// How many objects there are.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn is_file(&self, id: ObjectId) -> bool {
+        self.get(id).is_some_and(|o| matches!(o.role, Role::File { .. }))
+    }
+
+    /// Records that an area maps `pages` pages of `id`, or that one it had changed its size.
+    pub(crate) fn link(&mut self, id: ObjectId, key: MappingKey, pages: u64) {
+        if let Some(object) = self.get_mut(id) {
+            object.mappings.insert(key, pages);
+        }
+    }
+
+    /// Records that an area is gone.
+    pub(crate) fn unlink(&mut self, id: ObjectId, key: MappingKey) {
+        if let Some(object) = self.get_mut(id) {
+            object.mappings.remove(&key);
+        }
+        self.settle(id);
+    }
+
+    /// Adds a reference.
+    pub(crate) fn retain(&mut self, id: ObjectId) -> bool {
+        self.get_mut(id).map(|object| object.references += 1).is_some()
+    }
+
+    /// Drops a reference.
+    pub(crate) fn release(&mut self, id: ObjectId) {
+        if let Some(object) = self.get_mut(id) {
+            object.references = object.references.saturating_sub(1);
+        }
+        self.settle(id);
+    }
+
+    /// Removes `id` if nothing needs it any more, and then what only it needed.
+    pub(super) fn settle(&mut self, id: ObjectId) {
+        let mut next = Some(id);
+        while let Some(id) = next.take() {
+            let Some(object) = self.get(id) else { return };
+            let used =
+                object.references > 0 || !object.mappings.is_empty() || !object.children.is_empty();
+            if used {
+                if object.role == Role::Frozen && object.children.len() == 1 {
+                    self.work.push_back(Work::Collapse(id));
+                }
+                return;
+            }
+            let Some(object) = self.take(id) else { return };
+            if !object.pages.is_empty() {
+                self.work.push_back(Work::Free(object.pages));
+            }
+            if let Some(parent) = object.parent.and_then(|p| self.get_mut(p)) {
+                parent.children.remove(&id);
+                next = object.parent;
+            }
+        }
+    }
+
+    /// The file at the end of `id`'s chain, which may be `id` itself.
+    pub(crate) fn base(&self, id: ObjectId) -> Option<ObjectId> {
+        let mut at = id;
+        loop {
+            let object = self.get(at)?;
+            match (object.role, object.parent) {
+                (Role::File { .. }, _) => return Some(at),
+                (_, Some(parent)) => at = parent,
+                (_, None) => return None,
+            }
+        }
+    }
+
+    /// What page `index` of `id` is.
+    pub(crate) fn find(&self, id: ObjectId, index: u64) -> Found {
+        let base = self.base(id);
+        if base.and_then(|b| self.get(b)).is_some_and(|b| index >= b.page_count()) {
+            return Found::PastEnd;
+        }
+        let mut at = Some(id);
+        while let Some(object) = at.and_then(|id| self.get(id).map(|o| (id, o))) {
+            let (id, object) = object;
+            at = match object.pages.get(&index) {
+                Some(Residence::Here(copy)) => return Found::Here(id, *copy),
+                Some(Residence::Elsewhere) => return Found::Elsewhere(id),
+                Some(Residence::Base) => base,
+                None if object.homed_elsewhere => return Found::Elsewhere(id),
+                None if base == Some(id) => return Found::Untouched(id),
+                None => object.parent,
+            };
+        }
+        Found::Zero
+    }
+
+    /// Gives `id` a page. Returns the frame that it had there before.
+    pub(crate) fn put(&mut self, id: ObjectId, index: u64, copy: PageCopy) -> Option<Frame> {
+        let old = self.get_mut(id)?.pages.insert(index, Residence::Here(copy));
+        old.and_then(frame_of)
+    }
+
+    /// Marks the page as one whose content the image no longer has.
+    pub(crate) fn mark_dirty(&mut self, id: ObjectId, index: u64) {
+        if let Some(Residence::Here(copy)) = self.get_mut(id).and_then(|o| o.pages.get_mut(&index))
+        {
+            copy.dirty = true;
+        }
+    }
+
+    /// If `owner` is frozen and only `id` stands directly in its shadow, hands its page over: there
+    /// is nobody to keep it for.
+    pub(crate) fn steal(&mut self, id: ObjectId, owner: ObjectId, index: u64) -> Option<Frame> {
+        let only = self.get(owner).is_some_and(|o| {
+            o.role == Role::Frozen && o.children.len() == 1 && o.children.contains(&id)
+        });
+        if !only {
+            return None;
+        }
+        let residence = self.get_mut(owner)?.pages.remove(&index)?;
+        let frame = frame_of(residence)?;
+        self.get_mut(id)?.pages.insert(index, residence);
+        Some(frame)
+    }
+
+    /// Forgets what the private object `id` has in `range`: the pages are then as the file behind
+    /// it has them, or zero. Nothing may map them. Returns how many entries were touched.
+    pub(crate) fn drop_range(&mut self, id: ObjectId, range: Range<u64>) -> u32 {
+        let mut hidden = Pages::new();
+        let mut at = self.get(id).and_then(|o| o.parent);
+        while let Some(object) = at.and_then(|id| self.get(id)) {
+            if object.role != Role::Frozen {
+                break;
+            }
+            hidden.extend(object.pages.range(range.clone()).map(|(&i, _)| (i, Residence::Base)));
+            at = object.parent;
+        }
+        let Some(object) = self.get_mut(id) else { return 0 };
+        let own = cut(&mut object.pages, range);
+        let touched = own.len() + hidden.len();
+        object.pages.extend(hidden);
+        if !own.is_empty() {
+            self.work.push_back(Work::Free(own));
+        }
+        touched as u32
+    }
+
+    /// Hands the private object's pages in `range` to a new one with the same parent.
+    pub(crate) fn split_off(&mut self, id: ObjectId, range: Range<u64>) -> Option<ObjectId> {
+        let object = self.get_mut(id)?;
+        let role = object.role;
+        let parent = object.parent;
+        let pages = cut(&mut object.pages, range.clone());
+        let other = self.add(Object { pages, ..Object::new(role, parent) });
+        // What is left must not show the parents' pages in the range again.
+        self.drop_range(id, range);
+        Some(other)
+    }
+
+    /// Splits the private object `id` for a fork: its content freezes in the shadow of `id` and of
+    /// a new private object of `child`, which is returned.
+    ///
+    /// `id` keeps its name and so its areas. What it maps now belongs to the frozen object and must
+    /// be made read-only before `child` runs.
+    pub(crate) fn freeze(&mut self, id: ObjectId, child: SpaceId) -> Option<ObjectId> {
+        let object = self.get_mut(id)?;
+        object.generation += 1;
+        let parent = object.parent;
+        let pages = core::mem::take(&mut object.pages);
+        if pages.is_empty() {
+            // Nothing written since the last fork: one more stands in the same shadow.
+            return Some(self.create_private(child, parent));
+        }
+        let frozen = self.add(Object { pages, ..Object::new(Role::Frozen, parent) });
+        if let Some(parent) = parent.and_then(|p| self.get_mut(p)) {
+            parent.children.remove(&id);
+        }
+        if let Some(object) = self.get_mut(id) {
+            object.parent = Some(frozen);
+        }
+        if let Some(frozen) = self.get_mut(frozen) {
+            frozen.children.insert(id);
+        }
+        let shadow = self.create_private(child, Some(frozen));
+        self.watch_depth(frozen);
+        Some(shadow)
+    }
+
+    /// Forgets all that `id` has from index `first` on. Nothing may map it.
+    pub(crate) fn drop_pages_from(&mut self, id: ObjectId, first: u64) {
+        let Some(object) = self.get_mut(id) else { return };
+        object.generation += 1;
+        let pages = object.pages.split_off(&first);
+        if !pages.is_empty() {
+            self.work.push_back(Work::Free(pages));
+        }
+    }
+
+    fn clean_copies(&self) -> impl Iterator<Item = (ObjectId, u64, Frame)> + '_ {
+        let imaged = |o: &Object| matches!(o.role, Role::File { image: Some(_), .. });
+        self.all.iter().filter(move |(_, object)| imaged(object)).flat_map(|(&id, object)| {
+            object.pages.iter().filter_map(move |(&index, residence)| match residence {
+                Residence::Here(copy) if !copy.dirty => Some((id, index, copy.frame)),
+                _ => None,
+            })
+        })
+    }
+
+    /// How many pages hold nothing but what the image has.
+    pub(crate) fn clean_pages(&self) -> u64 {
+        self.clean_copies().count() as u64
+    }
+
+    /// Up to `count` pages that hold nothing but what the image has, and that nobody holds fast.
+    pub(crate) fn clean(&self, frames: &Frames, count: usize) -> Vec<(ObjectId, u64)> {
+        let loose = self.clean_copies().filter(|&(_, _, frame)| !frames.is_shared(frame));
+        loose.map(|(id, index, _)| (id, index)).take(count).collect()
+    }
+
+    /// Forgets a file's page, which is then untouched. Returns its frame: the caller has to change
+    /// what maps it.
+    pub(crate) fn evict(&mut self, id: ObjectId, index: u64) -> Option<Frame> {
+        self.get_mut(id)?.pages.remove(&index).and_then(frame_of)
+    }
+
+    /// Takes the rights to a page back to `keep`, or the page itself. Returns its frame: the caller
+    /// has to change what maps it.
+    pub(crate) fn narrow(
+        &mut self,
+        id: ObjectId,
+        index: u64,
+        keep: Option<Access>,
+    ) -> Option<Frame> {
+        let object = self.get_mut(id)?;
+        object.generation += 1;
+        let residence = object.pages.get_mut(&index)?;
+        let Residence::Here(copy) = residence else { return None };
+        let frame = copy.frame;
+        match keep {
+            Some(keep) => copy.rights &= keep,
+            None => *residence = Residence::Elsewhere,
+        }
+        Some(frame)
+    }
+}
+
+/// Takes the entries of `range` out of `pages`.
+fn cut(pages: &mut Pages, range: Range<u64>) -> Pages {
+    // Splitting and joining takes time in proportion to the whole: not worth it for a few pages.
+    let few = pages.len() / 8 + 1;
+    let found: Vec<u64> = pages.range(range.clone()).map(|(&i, _)| i).take(few).collect();
+    if found.len() < few {
+        return found.into_iter().filter_map(|i| pages.remove(&i).map(|r| (i, r))).collect();
+    }
+    let mut own = pages.split_off(&range.start);
+    pages.append(&mut own.split_off(&range.end));
+    own
+}
