@@ -1,2 +1,28 @@
-//! Starts machines and connects programs to the terminal.
-#![no_std]
+//! Starts the machines of a fabric and connects a program to the terminal.
+//!
+//! [`run::run`] is the whole of it: it builds the kernels and the RAM disk, starts one QEMU process
+//! for each machine and carries bytes until the program ends. The command line (`maize run`), the
+//! tests and the benchmarks are callers of it.
+
+pub mod console;
+pub mod cpio;
+pub mod doctor;
+pub mod gdb;
+pub mod image;
+pub mod input;
+pub mod link;
+pub mod machine;
+pub mod memory_size;
+pub mod process;
+pub mod ramdisk;
+pub mod root;
+pub mod run;
+pub mod session;
+pub mod signals;
+pub mod sink;
+pub mod stats_report;
+pub mod symbols;
+pub mod terminal;
+pub mod topology;
+pub mod tree;
+pub mod workspace;

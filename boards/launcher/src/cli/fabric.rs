@@ -1,0 +1,230 @@
+//! `run` and `shell`.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use maize_hostlink::boot::Console;
+use maize_launcher::input::Input;
+use maize_launcher::machine::GdbStart;
+use maize_launcher::memory_size::MemorySize;
+use maize_launcher::ramdisk::GuestFile;
+use maize_launcher::root::Root;
+use maize_launcher::run::{self, Ending, RunConfig, RunOutcome};
+use maize_launcher::signals::Signals;
+use maize_launcher::sink::Destination;
+use maize_launcher::stats_report;
+use maize_launcher::terminal::window_size;
+use maize_launcher::topology::Topology;
+use maize_launcher::workspace::Workspace;
+
+/// What `run` and `shell` have in common.
+#[derive(Debug, Args)]
+struct FabricOptions {
+    /// Machines: ISA or ISA*N joined by +, such as x86_64+aarch64 or x86_64*4; or a TOML file.
+    #[arg(long, short = 'T', default_value = "x86_64", value_parser = topology)]
+    topology: Topology,
+    /// Memory of each machine.
+    #[arg(long, short, default_value_t = MemorySize::DEFAULT, value_name = "SIZE")]
+    memory: MemorySize,
+    /// Put a file or directory of the host into the root file system.
+    #[arg(long = "file", value_name = "HOST:GUEST")]
+    files: Vec<GuestFile>,
+    /// Root file system: a directory, or an uncompressed newc cpio archive [default: busybox].
+    #[arg(long, value_name = "DIR|CPIO")]
+    root: Option<PathBuf>,
+    /// Environment of the program, added to PATH, HOME and USER.
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<OsString>,
+    /// Working directory in the guest.
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<String>,
+    /// End with status 124 after so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+    /// Write the kernels' consoles to a file.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Show the kernels' consoles on standard error.
+    #[arg(long, short)]
+    verbose: bool,
+    /// Show the kernels' counters on standard error at the end.
+    #[arg(long)]
+    stats: bool,
+    /// Write the kernels' counters to a JSON file.
+    #[arg(long, value_name = "FILE")]
+    stats_json: Option<PathBuf>,
+    /// Open a debugger's port on each machine, for `./maize gdb`; it waits for one, or runs.
+    #[arg(long, value_name = "START", num_args = 0..=1, require_equals = true,
+          default_missing_value = "wait")]
+    gdb: Option<Start>,
+    /// Only show the commands that would start the machines.
+    #[arg(long)]
+    dry_run: bool,
+    /// Runs in place of QEMU.
+    #[arg(long, hide = true, value_name = "PROGRAM")]
+    emulator: Option<PathBuf>,
+    /// Runs in place of the built kernel.
+    #[arg(long, hide = true, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Start {
+    /// Wait for the debugger before the first instruction.
+    Wait,
+    /// Start at once.
+    Run,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: the program's (128 + N if signal N killed it); \
+    124: time-out; 125: a machine failed, its console is shown; 2: wrong usage.")]
+pub(crate) struct RunOptions {
+    #[command(flatten)]
+    fabric: FabricOptions,
+    /// Give the program a terminal: standard input becomes raw.
+    #[arg(long, short)]
+    tty: bool,
+    /// Program: a path in the root file system, or a file of the host, which is copied to
+    /// /usr/local/bin.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    program: Vec<OsString>,
+}
+
+/// Options of `shell`.
+#[derive(Debug, Args)]
+pub(crate) struct ShellOptions {
+    #[command(flatten)]
+    fabric: FabricOptions,
+    /// Arguments of /bin/sh.
+    #[arg(last = true)]
+    arguments: Vec<OsString>,
+}
+
+fn topology(text: &str) -> Result<Topology, String> {
+    Topology::from_argument(text).map_err(|error| error.to_string())
+}
+
+fn variable(text: &str) -> Result<OsString, String> {
+    match text.split_once('=') {
+        Some((name, _)) if !name.is_empty() => Ok(text.into()),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let limit = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if limit.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(limit) }
+}
+
+impl RunOptions {
+    pub(crate) fn execute(self, workspace: &Workspace) -> anyhow::Result<u8> {
+        let mut words = self.program.into_iter();
+        let program = words.next().context("no program")?;
+        self.fabric.execute(program, words.collect(), self.tty, workspace)
+    }
+}
+
+impl ShellOptions {
+    pub(crate) fn execute(self, workspace: &Workspace) -> anyhow::Result<u8> {
+        let mut arguments = vec!["-l".into()];
+        arguments.extend(self.arguments);
+        let tty = std::io::stdin().is_terminal();
+        self.fabric.execute("/bin/sh".into(), arguments, tty, workspace)
+    }
+}
+
+impl FabricOptions {
+    fn execute(
+        self,
+        program: OsString,
+        arguments: Vec<OsString>,
+        tty: bool,
+        workspace: &Workspace,
+    ) -> anyhow::Result<u8> {
+        let (stats, stats_json, dry_run) = (self.stats, self.stats_json.clone(), self.dry_run);
+        let config = self.config(program, arguments, tty)?;
+        if dry_run {
+            for line in run::dry_run(&config, workspace)? {
+                println!("{line}");
+            }
+            return Ok(0);
+        }
+        let outcome = run::run(config, workspace)?;
+        if let Some(path) = stats_json {
+            let json = stats_report::json(&outcome.stats);
+            std::fs::write(&path, json).with_context(|| path.display().to_string())?;
+        }
+        if stats {
+            eprint!("{}", stats_report::table(&outcome.stats));
+        }
+        explain(&outcome);
+        Ok(outcome.ending.status())
+    }
+
+    fn config(
+        self,
+        program: OsString,
+        arguments: Vec<OsString>,
+        tty: bool,
+    ) -> anyhow::Result<RunConfig> {
+        let Ok(program) = program.into_string() else { bail!("the program's name is not UTF-8") };
+        let mut config = RunConfig::new(self.topology, program)
+            .arguments(arguments.iter().map(|argument| argument.as_bytes()));
+        config.memory = self.memory;
+        config.files = self.files;
+        config.root = self.root.map_or_else(Root::default, Root::from_path);
+        config.environment.extend(self.env.into_iter().map(OsStringExt::into_vec));
+        config.directory = self.cwd.unwrap_or_else(|| "/".to_owned());
+        config.timeout = self.timeout;
+        config.log = self.log;
+        config.verbose = self.verbose;
+        config.stats = self.stats || self.stats_json.is_some();
+        config.gdb = self.gdb.map(|start| match start {
+            Start::Wait => GdbStart::Wait,
+            Start::Run => GdbStart::Run,
+        });
+        config.emulator = self.emulator;
+        config.kernel = self.kernel;
+        let input = std::io::stdin().as_fd().try_clone_to_owned().context("standard input")?;
+        if tty {
+            if !std::io::stdin().is_terminal() {
+                bail!("standard input is no terminal");
+            }
+            config.console = Console::Terminal(window_size(&input));
+            let term = std::env::var("TERM").unwrap_or_else(|_| "linux".to_owned());
+            config.environment.push(format!("TERM={term}").into_bytes());
+        }
+        config.input = Input::descriptor(input);
+        let stdout = std::io::stdout().as_fd().try_clone_to_owned().context("standard output")?;
+        config.stdout = Destination::Descriptor(stdout);
+        let stderr = std::io::stderr().as_fd().try_clone_to_owned().context("standard error")?;
+        config.stderr = Destination::Descriptor(stderr);
+        config.signals = Some(Signals::catch().context("signals")?);
+        Ok(config)
+    }
+}
+
+/// Says on standard error why a run did not end as a program does.
+fn explain(outcome: &RunOutcome) {
+    let reason = match &outcome.ending {
+        Ending::Exited(_) | Ending::Interrupted(_) => return,
+        Ending::TimedOut => "the time is up",
+        Ending::FabricFailed(reason) => reason,
+    };
+    let mut text = String::new();
+    for console in &outcome.consoles {
+        text.push_str(console);
+    }
+    text.push_str(&format!("maize: {reason}\n"));
+    // If standard error is closed, nobody wants to know.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

@@ -1,0 +1,73 @@
+//! Verbs and options, and what each verb does with the library.
+
+mod fabric;
+
+use clap::{Args, Parser, Subcommand};
+use maize_launcher::workspace::Workspace;
+use maize_launcher::{doctor, gdb};
+
+/// One program, many kernels, two instruction sets.
+#[derive(Debug, Parser)]
+#[command(name = "maize", bin_name = "./maize", version, max_term_width = 100)]
+pub(crate) struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a program on a fabric; its streams and exit status are this command's.
+    Run(fabric::RunOptions),
+    /// An interactive shell on a fabric.
+    Shell(fabric::ShellOptions),
+    /// What this machine lacks, and what would install it.
+    Doctor,
+    /// Attach a debugger to a machine that `run --gdb` or `shell --gdb` started.
+    Gdb(GdbOptions),
+}
+
+#[derive(Debug, Args)]
+struct GdbOptions {
+    /// Number of the machine in its fabric.
+    #[arg(default_value_t = 0)]
+    machine: usize,
+    /// Arguments for the debugger.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+impl Command {
+    /// Reads the command line; a wrong one ends the process with status 2 and says why.
+    pub(crate) fn parse_command() -> Self {
+        Self::parse()
+    }
+
+    /// Does what was asked; the exit status.
+    pub(crate) fn execute(self) -> anyhow::Result<u8> {
+        let workspace = Workspace::find()?;
+        match self.verb {
+            Verb::Run(options) => options.execute(&workspace),
+            Verb::Shell(options) => options.execute(&workspace),
+            Verb::Doctor => {
+                let (text, well) = doctor::report(&doctor::examine(&workspace));
+                print!("{text}");
+                Ok(u8::from(!well))
+            }
+            Verb::Gdb(options) => {
+                let status = gdb::attach(&workspace, options.machine, &options.arguments)?;
+                Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Command::command().debug_assert();
+    }
+}

@@ -1,0 +1,211 @@
+//! The initial RAM disk of a run: root file system, files of this run, boot record.
+
+use std::path::{Path, PathBuf};
+
+use maize_hostlink::boot::{BOOT_RECORD_PATH, Isa};
+use maize_hostlink::{BootRecord, BootRecordError};
+
+use crate::cpio::{TooLarge, Writer};
+use crate::root::LoadedRoot;
+use crate::tree::{Content, Tree, TreeError, base_name};
+
+/// Where programs that come from the host are put.
+pub const PROGRAM_FOLDER: &str = "/usr/local/bin";
+
+/// Folders in which a program named without `/` is looked for.
+pub const PATH: [&str; 5] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+
+/// A file of the host to put into the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestFile {
+    /// Path on the host; a directory is taken with what is in it.
+    pub host: PathBuf,
+    /// Absolute path in the guest.
+    pub guest: String,
+}
+
+/// Why there is no RAM disk.
+#[derive(Debug, thiserror::Error)]
+pub enum RamDiskError {
+    /// A file of the host.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// A file is too large.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// Arguments and environment are too large.
+    #[error(transparent)]
+    BootRecord(#[from] BootRecordError),
+    /// The program is neither in the root nor on the host.
+    #[error("{0}: no such program, neither in the root file system nor on the host")]
+    NoProgram(String),
+    /// The program is of another instruction set.
+    #[error("{program} is a program for {found}; this machine is {isa}")]
+    ForeignProgram {
+        /// As given.
+        program: String,
+        /// What it is for.
+        found: String,
+        /// What the machine is.
+        isa: Isa,
+    },
+    /// `--file` without `:`.
+    #[error("`{0}`: write HOST:GUEST")]
+    BadFile(String),
+}
+
+impl std::str::FromStr for GuestFile {
+    type Err = RamDiskError;
+
+    fn from_str(text: &str) -> Result<Self, RamDiskError> {
+        match text.rsplit_once(':') {
+            Some((host, guest)) if !host.is_empty() && guest.starts_with('/') => {
+                Ok(Self { host: host.into(), guest: guest.to_owned() })
+            }
+            _ => Err(RamDiskError::BadFile(text.to_owned())),
+        }
+    }
+}
+
+/// Root and overlay of a run, before the boot record is known.
+#[derive(Debug)]
+pub struct Files {
+    root: LoadedRoot,
+    overlay: Tree,
+    isa: Isa,
+}
+
+impl Files {
+    /// Joins a root and the files of this run.
+    pub fn new(root: LoadedRoot, files: &[GuestFile], isa: Isa) -> Result<Self, RamDiskError> {
+        let mut overlay = Tree::new();
+        for file in files {
+            overlay.add_host_file(&file.host, &file.guest, root.outline())?;
+        }
+        Ok(Self { root, overlay, isa })
+    }
+
+    /// Finds the program to run; its absolute path in the guest.
+    ///
+    /// A name without `/` is looked for in [`PATH`] in the guest. A path is the guest's if the guest
+    /// has such a file, else the host's; then the file is put into [`PROGRAM_FOLDER`].
+    pub fn program(&mut self, program: &str) -> Result<String, RamDiskError> {
+        let missing = || RamDiskError::NoProgram(program.to_owned());
+        let mut all = self.root.outline().clone();
+        all.overlay(&self.overlay);
+        let candidates = if program.contains('/') {
+            vec![program.to_owned()]
+        } else {
+            PATH.iter().map(|folder| format!("{folder}/{program}")).collect()
+        };
+        for candidate in candidates.into_iter().filter(|path| path.starts_with('/')) {
+            if let Some(node) = all.resolve(&candidate) {
+                if let Content::File(data) = &node.content {
+                    self.check_isa(program, data)?;
+                }
+                return Ok(candidate);
+            }
+        }
+        let host = Path::new(program);
+        if !program.contains('/') || !host.is_file() {
+            return Err(missing());
+        }
+        let guest = format!("{PROGRAM_FOLDER}/{}", base_name(host).ok_or_else(missing)?);
+        let data = std::fs::read(host).map_err(|error| TreeError::Read(host.to_owned(), error))?;
+        self.check_isa(program, &data)?;
+        self.overlay.add_host_file(host, &guest, self.root.outline())?;
+        Ok(guest)
+    }
+
+    fn check_isa(&self, program: &str, data: &[u8]) -> Result<(), RamDiskError> {
+        foreign_elf(data, self.isa).map_or(Ok(()), |found| {
+            let (program, isa) = (program.to_owned(), self.isa);
+            Err(RamDiskError::ForeignProgram { program, found, isa })
+        })
+    }
+
+    /// The RAM disk with this boot record.
+    pub fn ram_disk(&self, record: &BootRecord) -> Result<Vec<u8>, RamDiskError> {
+        let mut writer = Writer::new();
+        match &self.root {
+            LoadedRoot::Tree(tree) => writer.tree(tree)?,
+            LoadedRoot::Archive { bytes, .. } => writer.raw(bytes),
+        }
+        writer.tree(&self.overlay)?;
+        let mut last = Tree::new();
+        last.file(BOOT_RECORD_PATH, 0o400, record.encode()?);
+        writer.separate();
+        writer.tree(&last)?;
+        Ok(writer.finish())
+    }
+}
+
+/// What a program is for, if it is an ELF file and not one of this instruction set.
+fn foreign_elf(program: &[u8], isa: Isa) -> Option<String> {
+    let header = program.first_chunk::<20>()?;
+    let [0x7f, b'E', b'L', b'F', class, .., m0, m1] = header else {
+        return None;
+    };
+    let found = match (class, object::elf::Machine(u16::from_le_bytes([*m0, *m1]))) {
+        (2, object::elf::EM_X86_64) => Isa::X86_64.name().to_owned(),
+        (2, object::elf::EM_AARCH64) => Isa::Aarch64.name().to_owned(),
+        (class, machine) => format!("ELF class {class}, machine {}", machine.0),
+    };
+    (found != isa.name()).then_some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(files: &[GuestFile]) -> Files {
+        let mut root = Tree::new();
+        root.directory("bin", 0o755);
+        root.file("bin/tool", 0o755, "#!/bin/sh\n");
+        Files::new(LoadedRoot::Tree(root), files, Isa::Aarch64).unwrap()
+    }
+
+    fn elf(machine: u8) -> Vec<u8> {
+        let mut elf = vec![0u8; 64];
+        elf[..5].copy_from_slice(b"\x7fELF\x02");
+        elf[18] = machine;
+        elf
+    }
+
+    #[test]
+    fn programs_are_the_guests_before_the_hosts() {
+        let host = tempfile::tempdir().unwrap();
+        let path = |name: &str| host.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(path("mine"), elf(183)).unwrap();
+        std::fs::write(path("theirs"), elf(62)).unwrap();
+        let mut files = files(&[]);
+        assert_eq!(files.program("tool").unwrap(), "/bin/tool");
+        assert_eq!(files.program("/bin/tool").unwrap(), "/bin/tool");
+        assert_eq!(files.program(&path("mine")).unwrap(), "/usr/local/bin/mine");
+        assert_eq!(files.program("mine").unwrap(), "/usr/local/bin/mine");
+        assert!(matches!(
+            files.program(&path("theirs")),
+            Err(RamDiskError::ForeignProgram { found, .. }) if found == "x86_64"
+        ));
+        for missing in ["none", "./none", "/none", "bin/tool", ""] {
+            assert!(matches!(files.program(missing), Err(RamDiskError::NoProgram(_))), "{missing}");
+        }
+    }
+
+    #[test]
+    fn elf_files_are_told_apart() {
+        assert_eq!(foreign_elf(&elf(183), Isa::Aarch64), None);
+        assert_eq!(foreign_elf(&elf(183), Isa::X86_64).unwrap(), "aarch64");
+        assert_eq!(foreign_elf(&elf(243), Isa::X86_64).unwrap(), "ELF class 2, machine 243");
+        assert_eq!(foreign_elf(b"#!/bin/sh\n", Isa::X86_64), None);
+    }
+
+    #[test]
+    fn file_arguments_are_read() {
+        let file: GuestFile = "a:b:/c".parse().unwrap();
+        assert_eq!((file.host.to_str().unwrap(), file.guest.as_str()), ("a:b", "/c"));
+        for bad in ["a", "a:b", ":/b", ""] {
+            assert!(matches!(bad.parse::<GuestFile>(), Err(RamDiskError::BadFile(_))));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The checkout: where it is, its cache, and what is built from it.
+
+use std::hash::Hasher;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use maize_hostlink::boot::Isa;
+
+/// The checkout that this launcher was built from.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    root: PathBuf,
+}
+
+/// What of the checkout is missing or does not build.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// Neither `MAIZE_ROOT` nor a folder above the launcher is a checkout.
+    #[error("no checkout of maize found (run ./maize, or set MAIZE_ROOT)")]
+    NotFound,
+    /// A file of the checkout or its cache.
+    #[error("{0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// `cargo build` could not be started or failed.
+    #[error("building {what} failed: {reason}")]
+    Build {
+        /// A package.
+        what: String,
+        /// What cargo said or how it ended.
+        reason: String,
+    },
+}
+
+/// A package to build for a target without an operating system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BareBinary {
+    /// Package.
+    pub package: &'static str,
+    /// Binary of the package.
+    pub binary: &'static str,
+    /// Instruction set.
+    pub isa: Isa,
+}
+
+/// The kernel of the machine that each instruction set runs on.
+#[must_use]
+pub const fn kernel(isa: Isa) -> BareBinary {
+    match isa {
+        Isa::X86_64 => BareBinary { package: "maize-q35", binary: "maize-q35", isa },
+        Isa::Aarch64 => BareBinary { package: "maize-virt", binary: "maize-virt", isa },
+    }
+}
+
+/// The target triple of kernels.
+#[must_use]
+pub const fn bare_target(isa: Isa) -> &'static str {
+    match isa {
+        Isa::X86_64 => "x86_64-unknown-none",
+        Isa::Aarch64 => "aarch64-unknown-none-softfloat",
+    }
+}
+
+/// Folders and files that kernels are built from.
+const KERNEL_SOURCES: [&str; 8] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    ".cargo",
+    "arch",
+    "boards",
+    "kernel-common",
+    "migrate-xisa",
+    "msg-pcie",
+];
+
+impl Workspace {
+    /// Finds the checkout: `MAIZE_ROOT`, else above the package under test, else above the program.
+    pub fn find() -> Result<Self, WorkspaceError> {
+        let given = std::env::var_os("MAIZE_ROOT").map(PathBuf::from);
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let program = std::env::current_exe().ok();
+        [given, package, program]
+            .into_iter()
+            .flatten()
+            .find_map(|path| {
+                path.ancestors()
+                    .find(|dir| dir.join("boards/launcher/Cargo.toml").exists())
+                    .map(|root| Self { root: root.to_owned() })
+            })
+            .ok_or(WorkspaceError::NotFound)
+    }
+
+    /// The top folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of what is fetched and derived; git ignores it.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.root.join(".maize")
+    }
+
+    /// Creates a folder of the cache.
+    pub fn cache_folder(&self, name: &str) -> Result<PathBuf, WorkspaceError> {
+        let path = self.cache().join(name);
+        std::fs::create_dir_all(&path).map_err(|e| WorkspaceError::File(path.clone(), e))?;
+        Ok(path)
+    }
+
+    /// A `cargo` command in the checkout.
+    #[must_use]
+    pub fn cargo(&self) -> Command {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// Builds a binary without an operating system, unless nothing it is built from has changed.
+    pub fn build(&self, binary: BareBinary) -> Result<PathBuf, WorkspaceError> {
+        let target = bare_target(binary.isa);
+        let built = self.root.join("target").join(target).join("release").join(binary.binary);
+        let stamp = self.cache_folder("stamps")?.join(format!("{}-{target}", binary.binary));
+        let sources = self.digest(&KERNEL_SOURCES)?;
+        if built.exists() && std::fs::read_to_string(&stamp).is_ok_and(|text| text == sources) {
+            return Ok(built);
+        }
+        eprintln!("maize: building {} for {}", binary.binary, binary.isa);
+        let failed =
+            |reason: String| WorkspaceError::Build { what: binary.binary.to_owned(), reason };
+        let status = self
+            .cargo()
+            .args(["build", "--quiet", "--release", "--target", target, "--package"])
+            .args([binary.package, "--bin", binary.binary])
+            .status()
+            .map_err(|error| failed(format!("cargo: {error}")))?;
+        if !status.success() {
+            return Err(failed(format!("cargo: {status}")));
+        }
+        std::fs::write(&stamp, sources).map_err(|e| WorkspaceError::File(stamp, e))?;
+        Ok(built)
+    }
+
+    /// A number that changes when a file below these paths does (by content), is added or removed.
+    fn digest(&self, paths: &[&str]) -> Result<String, WorkspaceError> {
+        let mut hasher = std::hash::DefaultHasher::new();
+        for path in paths {
+            digest_path(&self.root.join(path), &mut hasher)?;
+        }
+        Ok(format!("{:016x}", hasher.finish()))
+    }
+}
+
+fn digest_path(path: &Path, hasher: &mut impl Hasher) -> Result<(), WorkspaceError> {
+    let failed = |error| WorkspaceError::File(path.to_owned(), error);
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).map_err(failed)?;
+        let mut children: Vec<PathBuf> = entries
+            .map(|entry| entry.map(|e| e.path()))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        children.sort();
+        children.iter().try_for_each(|child| digest_path(child, hasher))
+    } else if path.exists() {
+        hasher.write(path.as_os_str().as_encoded_bytes());
+        let bytes = std::fs::read(path).map_err(failed)?;
+        hasher.write_usize(bytes.len());
+        hasher.write(&bytes);
+        Ok(())
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checkout_is_found_from_a_package_of_it() {
+        let workspace = Workspace::find().unwrap();
+        assert!(workspace.root().join("boards/launcher/src/workspace.rs").exists());
+    }
+
+    #[test]
+    fn digests_see_every_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = Workspace { root: dir.path().to_owned() };
+        let digest = || workspace.digest(&["src", "gone"]).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        std::fs::create_dir(dir.path().join("src")).unwrap();
+        let mut seen = vec![digest()];
+        write("src/a", "1");
+        seen.push(digest());
+        write("src/a", "2");
+        seen.push(digest());
+        write("src/b", "");
+        seen.push(digest());
+        std::fs::rename(dir.path().join("src/b"), dir.path().join("src/c")).unwrap();
+        seen.push(digest());
+        let last = seen.last().cloned();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 5);
+        write("src/c", "");
+        assert_eq!(Some(digest()), last);
+    }
+}
