@@ -8,10 +8,12 @@
 extern crate alloc;
 
 pub mod errno;
+pub mod file;
 pub mod isa;
 pub mod pte;
 pub mod signal;
 pub mod syscall;
+pub mod termios;
 
 pub use errno::Errno;
 pub use isa::{Isa, UserRegs};
