@@ -14,6 +14,12 @@ macro_rules! errnos {
             pub const fn name(self) -> &'static str {
                 match self.0 { $($number => stringify!($name),)* _ => "E?" }
             }
+
+            /// What it means, in words.
+            #[must_use]
+            pub const fn describe(self) -> &'static str {
+                match self.0 { $($number => $text,)* _ => "Unknown error." }
+            }
         }
     };
 }

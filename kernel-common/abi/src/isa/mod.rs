@@ -35,6 +35,9 @@ pub trait Isa: Copy + Debug + 'static {
     /// `AT_MINSIGSTKSZ`'s part without the FPU state, in bytes.
     const SIGNAL_FRAME_LEN: usize;
 
+    /// Whether `clone` takes the thread pointer after the child's tid address, not before.
+    const CLONE_TLS_LAST: bool;
+
     /// Values of `open` flags that differ: `O_DIRECTORY`, `O_NOFOLLOW`, `O_DIRECT`, `O_LARGEFILE`.
     const OPEN_FLAGS: OpenFlags;
 
