@@ -1,2 +1,39 @@
 //! The kernel core: threads, processes, system calls, signals.
+//!
+//! [`Kernel`] is a value. It is generic over [`maize_hal::Arch`] and holds everything an instance
+//! knows; the same code runs on a machine, in a simulation of many instances in one test, and on
+//! the host.
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod boot;
+mod console;
+mod executor;
+mod files;
+mod futex;
+mod handle;
+mod ids;
+mod kernel;
+mod lifecycle;
+pub mod loader;
+mod process;
+mod report;
+mod robust;
+mod rseq;
+mod sched;
+mod signal;
+mod state;
+mod stats;
+mod syscall;
+mod thread;
+mod timer;
+mod trap;
+mod user_memory;
+mod wait;
+
+pub use ids::{Pid, Tid};
+pub use kernel::{Config, Kernel, Step};
+pub use lifecycle::{ProgramSpec, SpawnError};
+pub use sched::TIME_SLICE;

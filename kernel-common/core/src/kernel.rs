@@ -1,0 +1,150 @@
+//! The kernel as a value.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use maize_hal::{Arch, HostEvent, Interrupts, Nanos};
+
+use crate::executor::Executor;
+use crate::handle::Handle;
+use crate::state::State;
+
+/// What an instance is made from.
+pub struct Config {
+    /// This instance's number among the cores of the fabric.
+    pub cpu: u32,
+    /// Cores of the fabric.
+    pub cpus: u32,
+    /// `uname -n`.
+    pub hostname: Vec<u8>,
+}
+
+/// What a step has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There may be more to do.
+    Busy,
+    /// Nothing is to be done before `until` unless something comes from outside.
+    Idle {
+        /// The next deadline, or [`Nanos::NEVER`].
+        until: Nanos,
+    },
+    /// The program has ended and all its output has left.
+    Halted {
+        /// As `wait4` gives it.
+        status: u32,
+    },
+}
+
+/// One instance's kernel.
+///
+/// It does nothing by itself: whoever owns it calls [`Self::step`] until it is idle, then waits as
+/// long as it says. On a machine that is the board's loop, in a simulation the simulator's.
+pub struct Kernel<A: Arch> {
+    pub(crate) handle: Handle<A>,
+    executor: Executor,
+}
+
+/// Tasks polled in one step before user code runs again.
+const TASKS_PER_STEP: usize = 32;
+
+impl<A: Arch> Kernel<A> {
+    /// A kernel on `arch`, with no process yet.
+    pub(crate) fn from_state(state: State<A>) -> Kernel<A> {
+        Kernel { handle: Handle::new(state), executor: Executor::default() }
+    }
+
+    /// Does a bounded piece of work: serves what has come from outside, lets tasks go on, runs
+    /// user code until it traps.
+    pub fn step(&mut self) -> Step {
+        self.handle.with(|s| {
+            let interrupts = s.take_interrupts();
+            if interrupts.contains(Interrupts::HOST) {
+                s.serve_host();
+            }
+            s.expire_timers();
+            s.wake_files();
+        });
+        let mut polled = 0;
+        while polled < TASKS_PER_STEP {
+            let (task, spawned) = self.handle.with(|s| s.tasks.take());
+            self.executor.adopt(spawned);
+            let Some(task) = task else { break };
+            self.executor.poll(task);
+            self.handle.with(State::wake_files);
+            polled += 1;
+        }
+        self.handle.with(|s| {
+            if let Some(status) = s.exit_status {
+                return if s.host.flushed() { Step::Halted { status } } else { Step::Busy };
+            }
+            if s.run_next() {
+                return Step::Busy;
+            }
+            // Nothing left user mode in this step, so nothing has taken interrupts either.
+            s.pending |= s.arch.poll_interrupts();
+            if s.tasks.has_ready() || !s.pending.is_empty() {
+                return Step::Busy;
+            }
+            let until = s.timers.next_deadline();
+            if until <= s.now() {
+                return Step::Busy;
+            }
+            s.arm_timer(false);
+            Step::Idle { until }
+        })
+    }
+
+    /// Halts the core until something comes from outside. To be called after [`Step::Idle`].
+    pub fn wait_for_interrupt(&mut self) {
+        self.handle.with(|s| {
+            s.stats.idles += 1;
+            let interrupts = s.arch.wait_for_interrupt();
+            s.pending |= interrupts;
+        });
+    }
+
+    /// Steps until the program has ended; returns its `wait4` status.
+    pub fn run(&mut self) -> u32 {
+        loop {
+            match self.step() {
+                Step::Busy => {}
+                Step::Idle { .. } => self.wait_for_interrupt(),
+                Step::Halted { status } => return status,
+            }
+        }
+    }
+
+    /// All counters by name.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(String, u64)> {
+        self.handle.with(|s| s.stats.counters())
+    }
+
+    /// Looks at the machine: for simulators, which move its clock and see what it did.
+    pub fn with_arch<R>(&self, f: impl FnOnce(&mut A) -> R) -> R {
+        self.handle.with(|s| f(&mut s.arch))
+    }
+
+    /// Tasks that have not ended.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.executor.len()
+    }
+}
+
+impl<A: Arch> State<A> {
+    /// Takes what the host has sent.
+    fn serve_host(&mut self) {
+        while let Some(event) = self.host.poll() {
+            match event {
+                HostEvent::Input(bytes) => self.console_input(&bytes),
+                HostEvent::InputClosed => self.console_closed(),
+                HostEvent::WindowSize { rows, cols } => self.console_resized(rows, cols),
+                HostEvent::Signal(signal) => self.console_signal(signal),
+                HostEvent::Shutdown => self.shut_down(),
+            }
+        }
+        self.console_pump();
+    }
+}

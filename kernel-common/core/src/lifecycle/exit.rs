@@ -1,0 +1,219 @@
+//! The end of threads and processes.
+
+use alloc::vec::Vec;
+
+use maize_abi::signal::{SigAction, SigInfo, Signal, sa, si_code};
+use maize_hal::{Arch, Nanos, Report};
+
+use crate::handle::Handle;
+use crate::ids::Pid;
+use crate::process::Life;
+use crate::robust;
+use crate::state::State;
+use crate::thread::Current;
+use crate::wait::{Interruptible, WaitKey, Woken};
+
+/// `wait4`'s status of a process that called `exit(code)`.
+pub(crate) const fn exited(code: i32) -> u32 {
+    ((code as u32) & 0xff) << 8
+}
+
+/// The last part of a thread's life.
+pub(crate) async fn exit_thread<A: Arch>(k: &Handle<A>, current: Current) {
+    robust::release_all(k, current).await;
+    robust::clear_child_tid(k, current).await;
+    if !k.with(|s| s.remove_thread(current)) {
+        return;
+    }
+    // The memory itself is freed in the background, in bounded steps.
+    k.with(|s| s.release_space(current.pid));
+    k.with(|s| s.become_zombie(current.pid));
+}
+
+impl<A: Arch> State<A> {
+    /// Ends all threads of a process; the first status given is the one that counts.
+    pub(crate) fn begin_group_exit(&mut self, pid: Pid, status: u32) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        if process.life != Life::Alive {
+            return;
+        }
+        process.life = Life::Exiting(status);
+        process.stopped = false;
+        let threads: Vec<_> = process.threads.iter().copied().collect();
+        for tid in threads {
+            self.interrupt(tid);
+        }
+    }
+
+    /// Takes a thread that has ended out of its process. True if it was the last.
+    fn remove_thread(&mut self, current: Current) -> bool {
+        self.futexes.cancel(current.tid);
+        self.run_queue.forget_fpu(current.tid);
+        self.task_threads.remove(&current.task);
+        let Some(thread) = self.threads.remove(&current.tid) else { return false };
+        let now = self.now();
+        let Some(process) = self.processes.get_mut(&current.pid) else { return false };
+        process.threads.remove(&current.tid);
+        process.user_time = process.user_time + thread.user_time;
+        process.system_time =
+            process.system_time + thread.system_time + now.since(thread.kernel_since);
+        if !process.threads.is_empty() {
+            self.wake(WaitKey::ThreadExit(current.pid));
+            return false;
+        }
+        if process.life == Life::Alive {
+            process.life = Life::Exiting(thread.exiting.unwrap_or(0));
+        }
+        if let Some((_, key)) = process.real_timer.next.take() {
+            self.timers.cancel(key);
+        }
+        let files = process.files;
+        self.release_files(files);
+        true
+    }
+
+    /// Makes a process whose threads have all ended into a zombie, or removes it if its parent
+    /// does not want to know.
+    fn become_zombie(&mut self, pid: Pid) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let Life::Exiting(status) = process.life else { return };
+        process.life = Life::Zombie(status);
+        let parent = process.parent;
+        let children = core::mem::take(&mut process.children);
+        let leads_session = process.session == pid;
+        let group = process.group;
+        self.release_vfork_parent(pid);
+        for child in children {
+            self.adopt(child);
+        }
+        if leads_session {
+            self.leave_terminal(pid, group);
+        }
+        self.hang_up_orphans(pid, group);
+        if self.program == Some(pid) {
+            self.program_exited(status);
+        }
+        let (code, value) = match status & 0x7f {
+            0 => (si_code::CLD_EXITED, ((status >> 8) & 0xff) as i32),
+            signal => (si_code::CLD_KILLED, signal as i32),
+        };
+        let unwanted = parent == Pid::INIT
+            || self.processes.get(&parent).is_none_or(|p| {
+                let action = p.actions[usize::from(Signal::SIGCHLD.number()) - 1];
+                action.handler == SigAction::SIG_IGN || action.flags & sa::SA_NOCLDWAIT != 0
+            });
+        self.notify_parent(pid, parent, code, value);
+        if unwanted {
+            self.reap(pid);
+            self.wake(WaitKey::Child(parent));
+        }
+    }
+
+    /// Gives an orphan to the kernel's own process, which waits for all its children at once.
+    fn adopt(&mut self, child: Pid) {
+        let Some(process) = self.processes.get_mut(&child) else { return };
+        process.parent = Pid::INIT;
+        process.exit_signal = Signal::SIGCHLD.number();
+        let zombie = matches!(process.life, Life::Zombie(_));
+        if let Some(init) = self.processes.get_mut(&Pid::INIT) {
+            init.children.insert(child);
+        }
+        if zombie {
+            self.reap(child);
+        }
+    }
+
+    /// Removes a zombie. Its times go to its parent.
+    pub(crate) fn reap(&mut self, pid: Pid) {
+        let Some(process) = self.processes.remove(&pid) else { return };
+        if let Some(parent) = self.processes.get_mut(&process.parent) {
+            parent.children.remove(&pid);
+            let (user, system) = process.children_time;
+            parent.children_time.0 = parent.children_time.0 + process.user_time + user;
+            parent.children_time.1 = parent.children_time.1 + process.system_time + system;
+        }
+    }
+
+    /// Lets a parent that waits in `vfork` go on.
+    pub(crate) fn release_vfork_parent(&mut self, pid: Pid) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        if process.vfork_parent.take().is_some() {
+            self.wake(WaitKey::Released(pid));
+        }
+    }
+
+    /// Whether nobody outside the group but in its session is parent of one of its members.
+    pub(crate) fn is_orphaned_group(&self, pid: Pid) -> bool {
+        self.processes.get(&pid).is_none_or(|p| self.group_is_orphaned(p.group))
+    }
+
+    fn group_is_orphaned(&self, group: Pid) -> bool {
+        !self.processes.values().any(|p| {
+            p.group == group
+                && !matches!(p.life, Life::Zombie(_))
+                && self.processes.get(&p.parent).is_some_and(|parent| {
+                    p.parent != Pid::INIT && parent.group != group && parent.session == p.session
+                })
+        })
+    }
+
+    /// POSIX: a group that the exit of `pid` orphaned and that has a stopped member gets SIGHUP
+    /// and SIGCONT.
+    fn hang_up_orphans(&mut self, pid: Pid, group: Pid) {
+        let mut groups: Vec<Pid> = self
+            .processes
+            .values()
+            .filter(|p| p.parent == Pid::INIT || p.group == group)
+            .filter(|p| p.stopped)
+            .map(|p| p.group)
+            .collect();
+        groups.dedup();
+        for group in groups {
+            if group != pid && self.group_is_orphaned(group) {
+                self.send_to_group(group, SigInfo::from_kernel(Signal::SIGHUP));
+                self.send_to_group(group, SigInfo::from_kernel(Signal::SIGCONT));
+            }
+        }
+    }
+
+    /// The program that the instance was started for has ended.
+    fn program_exited(&mut self, status: u32) {
+        self.host.report(Report::Exited { status });
+        self.exit_status = Some(status);
+    }
+}
+
+/// Ends all other threads of the process, for `exec`.
+///
+/// Returns false if the process is to end instead.
+pub(crate) async fn end_other_threads<A: Arch>(k: &Handle<A>, current: Current) -> bool {
+    loop {
+        let others = k.with(|s| {
+            let process = s.processes.get(&current.pid)?;
+            if process.life != Life::Alive {
+                return None;
+            }
+            let others: Vec<_> =
+                process.threads.iter().copied().filter(|tid| *tid != current.tid).collect();
+            for tid in &others {
+                if let Some(thread) = s.threads.get_mut(tid) {
+                    thread.exiting = Some(0);
+                }
+                s.interrupt(*tid);
+            }
+            Some(others.len())
+        });
+        match others {
+            None => return false,
+            Some(0) => return true,
+            Some(_) => {
+                let key = [WaitKey::ThreadExit(current.pid)];
+                let woken =
+                    k.wait_for(current.task, &key, Nanos::NEVER, Interruptible::ByKill).await;
+                if woken == Woken::Interrupted {
+                    return false;
+                }
+            }
+        }
+    }
+}

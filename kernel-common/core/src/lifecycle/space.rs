@@ -1,0 +1,80 @@
+//! A process's memory at fork, exec and exit.
+
+use maize_abi::{Errno, Isa};
+use maize_hal::Arch;
+use maize_mm::{Budget, Layout, Progress, SpaceId};
+
+use crate::handle::Handle;
+use crate::ids::Pid;
+use crate::state::State;
+use crate::thread::Current;
+
+/// Copies the caller's address space in bounded steps.
+pub(super) async fn fork_space<A: Arch>(k: &Handle<A>, current: Current) -> Result<SpaceId, Errno> {
+    let (parent, child) = k.with(|s| {
+        let parent = s.thread_space(current.tid).ok_or(Errno::ESRCH)?;
+        let child = s.memory.fork_space(&mut s.arch, parent)?;
+        Ok::<_, Errno>((parent, child))
+    })?;
+    match finish_steps(k, current, parent).await {
+        Ok(()) => Ok(child),
+        Err(errno) => {
+            k.with(|s| s.memory.destroy_space(child));
+            Err(errno)
+        }
+    }
+}
+
+/// Carries out what an operation on a space has left to do.
+pub(crate) async fn finish_steps<A: Arch>(
+    k: &Handle<A>,
+    current: Current,
+    space: SpaceId,
+) -> Result<(), Errno> {
+    loop {
+        let mut budget = Budget::step();
+        let progress = k.with(|s| s.memory.advance(&mut s.arch, space, &mut budget));
+        if progress == Progress::Done {
+            return Ok(());
+        }
+        k.yield_now(current.task).await;
+    }
+}
+
+impl<A: Arch> State<A> {
+    /// The address above user space.
+    pub(crate) fn user_end(&self) -> u64 {
+        <A::Isa as Isa>::USER_END
+    }
+
+    /// Where things go in a new program's space.
+    pub(super) fn new_layout(&self, stack_limit: u64) -> Layout {
+        const GAP_MIN: u64 = 128 << 20;
+        let end = self.user_end();
+        // As Linux: room for the stack to grow to its limit, within bounds, and a margin.
+        let gap = stack_limit.clamp(GAP_MIN, end / 6 * 5) & !0xfff;
+        Layout { lowest: 0x1_0000, end, mmap_top: end - gap - (1 << 20) }
+    }
+
+    /// Lets go of a process's memory unless another process still runs in it.
+    pub(super) fn release_space(&mut self, pid: Pid) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let Some(space) = process.space.take() else { return };
+        self.release_space_id(space);
+    }
+
+    /// As [`Self::release_space`], for a space that no process has now.
+    pub(super) fn release_space_id(&mut self, space: SpaceId) {
+        if !self.processes.values().any(|p| p.space == Some(space)) {
+            self.memory.destroy_space(space);
+            self.wake_background();
+        }
+    }
+
+    /// Bytes of memory in all, and free.
+    pub(crate) fn memory_bytes(&self) -> (u64, u64) {
+        let usage = self.memory.usage();
+        let page = maize_abi::PAGE_SIZE as u64;
+        (usage.total * page, (usage.free + usage.reclaimable) * page)
+    }
+}

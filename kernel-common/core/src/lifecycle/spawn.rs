@@ -1,0 +1,172 @@
+//! The first processes of an instance.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use maize_abi::signal::{SigAction, Signal};
+use maize_abi::{Errno, UserRegs};
+use maize_hal::{Arch, Nanos};
+
+use super::exec::{ExecRequest, load};
+use super::exit::exited;
+use crate::handle::Handle;
+use crate::ids::{Pid, Tid};
+use crate::kernel::Kernel;
+use crate::process::{DEFAULT_LIMITS, IntervalTimer, Life, Process, Unreported};
+use crate::signal::PendingSignals;
+use crate::state::State;
+use crate::thread::{Current, Thread};
+use crate::trap::thread_main;
+
+/// Why the program could not be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpawnError {
+    /// The program's path.
+    pub path: String,
+    /// What went wrong.
+    pub errno: Errno,
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot run {}: {}", self.path, self.errno)
+    }
+}
+
+impl core::error::Error for SpawnError {}
+
+/// A shell's statuses for a program that is not there, and for one that cannot run.
+const NOT_FOUND: i32 = 127;
+const CANNOT_RUN: i32 = 126;
+
+/// What the instance is started for.
+#[derive(Clone, Debug, Default)]
+pub struct ProgramSpec {
+    /// Path of the program in the root.
+    pub path: Vec<u8>,
+    /// Its arguments, the program's name first.
+    pub argv: Vec<Vec<u8>>,
+    /// Its environment, as `NAME=value`.
+    pub envp: Vec<Vec<u8>>,
+    /// Its working directory.
+    pub cwd: Vec<u8>,
+    /// Whether its standard streams are a terminal, and which size that has in rows and columns.
+    pub terminal: Option<(u16, u16)>,
+}
+
+impl<A: Arch> Kernel<A> {
+    /// Starts the program. When it ends, so does the instance; if it cannot be started, the
+    /// instance ends with a shell's status for that and a line on standard error.
+    ///
+    /// # Errors
+    /// [`SpawnError`] if there is no memory for the process itself or no such working directory.
+    pub fn spawn(&mut self, program: ProgramSpec) -> Result<(), SpawnError> {
+        let failed =
+            |errno| SpawnError { path: String::from_utf8_lossy(&program.path).into_owned(), errno };
+        let current = self.handle.with(|s| s.create_first(&program)).map_err(failed)?;
+        let k = self.handle.clone();
+        self.handle.with(|s| {
+            s.tasks.spawn(current.task, Box::pin(first_program(k, current, program)));
+        });
+        Ok(())
+    }
+}
+
+async fn first_program<A: Arch>(k: Handle<A>, current: Current, program: ProgramSpec) {
+    if let Err(errno) = start(&k, current, &program).await {
+        let path = String::from_utf8_lossy(&program.path);
+        let text = alloc::format!("maize: cannot run {path}: {}\n", errno.describe());
+        let status = if errno == Errno::ENOENT { NOT_FOUND } else { CANNOT_RUN };
+        k.with(|s| {
+            s.host.write(maize_hal::OutputStream::Stderr, text.as_bytes());
+            s.begin_group_exit(current.pid, exited(status));
+        });
+    }
+    thread_main(k, current).await;
+}
+
+async fn start<A: Arch>(
+    k: &Handle<A>,
+    current: Current,
+    program: &ProgramSpec,
+) -> Result<(), Errno> {
+    let file = k.with(|s| s.open_program(current, None, &program.path, false))?;
+    let request = ExecRequest {
+        path: program.path.clone(),
+        file: file.clone(),
+        argv: program.argv.clone(),
+        envp: program.envp.clone(),
+    };
+    let loaded = load(k, current, request).await;
+    k.with(|s| s.close_program(file));
+    let loaded = loaded?;
+    k.with(|s| s.install(current, loaded));
+    Ok(())
+}
+
+impl<A: Arch> State<A> {
+    fn empty_process(&self, parent: Pid, files: crate::files::FilesId, own: Pid) -> Process {
+        Process {
+            parent,
+            group: own,
+            session: own,
+            children: BTreeSet::new(),
+            threads: BTreeSet::new(),
+            life: Life::Alive,
+            stopped: false,
+            unreported: Unreported::default(),
+            exit_signal: Signal::SIGCHLD.number(),
+            execed: false,
+            terminal: false,
+            space: None,
+            vfork_parent: None,
+            files,
+            exe: Vec::new(),
+            cmdline: Vec::new(),
+            arguments: (0, 0),
+            actions: [SigAction::default(); 64],
+            pending: PendingSignals::default(),
+            limits: DEFAULT_LIMITS,
+            real_timer: IntervalTimer::default(),
+            trampoline: 0,
+            started: self.now(),
+            user_time: Nanos(0),
+            system_time: Nanos(0),
+            children_time: (Nanos(0), Nanos(0)),
+        }
+    }
+
+    /// Makes the kernel's own process and the program's, without memory yet.
+    fn create_first(&mut self, program: &ProgramSpec) -> Result<Current, Errno> {
+        let files = self.first_files(program)?;
+        let mut init = self.empty_process(Pid(0), files, Pid::INIT);
+        let pid = Pid(self.ids.next(|_| false).ok_or(Errno::EAGAIN)?);
+        init.children.insert(pid);
+        self.processes.insert(Pid::INIT, init);
+
+        let mut process = self.empty_process(Pid::INIT, files, pid);
+        process.terminal = program.terminal.is_some();
+        let tid = pid.leader();
+        process.threads.insert(tid);
+        self.processes.insert(pid, process);
+        let task = self.tasks.reserve();
+        let fpu = self.arch.fpu_initial();
+        let mut thread = Thread::new(pid, task, UserRegs::start(0, 0), fpu, self.now());
+        thread.set_comm(&program.path);
+        self.threads.insert(tid, thread);
+        self.task_threads.insert(task, tid);
+        self.program = Some(pid);
+        if program.terminal.is_some() {
+            self.take_terminal(pid);
+        }
+        Ok(Current { tid, pid, task })
+    }
+
+    /// The thread a task runs now: `exec` may have given it its process's id.
+    pub(crate) fn current_tid(&self, task: crate::executor::TaskId, before: Tid) -> Tid {
+        self.task_threads.get(&task).copied().unwrap_or(before)
+    }
+}

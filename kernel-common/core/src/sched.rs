@@ -1,0 +1,174 @@
+//! Which thread runs: round robin with time slices on the instance's one core.
+
+use alloc::collections::VecDeque;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use maize_hal::{Arch, Interrupts, Nanos, Trap};
+
+use crate::handle::Handle;
+use crate::ids::Tid;
+use crate::state::State;
+
+/// How long a thread runs before others that are ready get their turn.
+pub const TIME_SLICE: Nanos = Nanos::from_millis(10);
+
+/// The threads that are ready to run user code.
+#[derive(Debug, Default)]
+pub(crate) struct RunQueue {
+    ready: VecDeque<Tid>,
+    /// Whose slice it is, and when that ends.
+    slice: Option<(Tid, Nanos)>,
+    /// Whose FPU state the FPU holds.
+    fpu: Option<Tid>,
+}
+
+impl RunQueue {
+    /// Ends the running thread's slice (`sched_yield`).
+    pub(crate) fn end_slice(&mut self) {
+        self.slice = None;
+    }
+
+    /// Makes a thread ready. One that came back from the kernel within its slice goes on first.
+    fn enqueue(&mut self, tid: Tid, now: Nanos) {
+        match self.slice {
+            Some((owner, end)) if owner == tid && now < end => self.ready.push_front(tid),
+            _ => self.ready.push_back(tid),
+        }
+    }
+
+    /// The FPU no longer holds this thread's state, if it did.
+    pub(crate) fn forget_fpu(&mut self, tid: Tid) {
+        if self.fpu == Some(tid) {
+            self.fpu = None;
+        }
+    }
+}
+
+impl<A: Arch> State<A> {
+    /// Runs the first ready thread in user mode until something needs the kernel. False if no
+    /// thread is ready.
+    pub(crate) fn run_next(&mut self) -> bool {
+        let Some(tid) = self.run_queue.ready.pop_front() else { return false };
+        let Some(space) = self.thread_space(tid) else { return true };
+        let started = self.now();
+        if self.must_exit(tid) || self.has_signal(tid) {
+            // Something came while the thread was waiting for its turn.
+            self.bounce(tid, started);
+            return true;
+        }
+        if self.run_queue.slice.is_none_or(|(owner, end)| owner != tid || started >= end) {
+            self.run_queue.slice = Some((tid, started + TIME_SLICE));
+        }
+        self.arm_timer(!self.run_queue.ready.is_empty());
+        self.own_fpu(tid);
+        let Ok(root) = self.memory.root(space) else { return true };
+        self.report_ready(started);
+        let Some(thread) = self.threads.get_mut(&tid) else { return true };
+        let trap = self.arch.run_user(&mut thread.regs, root);
+        let ended = self.arch.now();
+        thread.user_time = thread.user_time + ended.since(started);
+        self.stats.traps += 1;
+        if let Trap::Interrupt(interrupts) = trap {
+            self.pending |= interrupts;
+        }
+        thread.trap = Some((trap, ended));
+        let task = thread.task;
+        self.tasks.wake(task);
+        true
+    }
+
+    /// Sends a ready thread back into the kernel without running it.
+    fn bounce(&mut self, tid: Tid, now: Nanos) {
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.trap = Some((Trap::Interrupt(Interrupts::empty()), now));
+            self.tasks.wake(thread.task);
+        }
+    }
+
+    /// Loads the FPU with the state of `tid`, saving whose state was in it.
+    fn own_fpu(&mut self, tid: Tid) {
+        if self.run_queue.fpu == Some(tid) {
+            return;
+        }
+        if let Some(owner) = self.run_queue.fpu.take() {
+            self.spill_fpu(owner);
+        }
+        if let Some(thread) = self.threads.get(&tid) {
+            self.arch.load_fpu(&thread.fpu);
+            self.run_queue.fpu = Some(tid);
+        }
+    }
+
+    fn spill_fpu(&mut self, owner: Tid) {
+        if let Some(thread) = self.threads.get_mut(&owner) {
+            self.arch.save_fpu(&mut thread.fpu);
+        }
+    }
+
+    /// Brings the saved FPU state of `tid` up to date, so that it can be read.
+    pub(crate) fn sync_fpu(&mut self, tid: Tid) {
+        if self.run_queue.fpu == Some(tid) {
+            self.spill_fpu(tid);
+        }
+    }
+
+    /// Sets the timer to the next deadline, and to the end of the slice if others are ready.
+    pub(crate) fn arm_timer(&mut self, others_ready: bool) {
+        let mut deadline = self.timers.next_deadline();
+        if let (true, Some((_, end))) = (others_ready, self.run_queue.slice) {
+            deadline = deadline.min(end);
+        }
+        if deadline != self.armed {
+            self.armed = deadline;
+            self.arch.set_timer(deadline);
+        }
+    }
+
+    /// What has happened outside since the last call.
+    pub(crate) fn take_interrupts(&mut self) -> Interrupts {
+        let pending = core::mem::replace(&mut self.pending, Interrupts::empty());
+        if pending.contains(Interrupts::TIMER) {
+            // The timer is spent: the next deadline must be set again even if it is the same.
+            self.armed = Nanos::NEVER;
+        }
+        pending
+    }
+}
+
+/// Runs user code: ready from the first poll on, done when the thread has trapped.
+struct RunUser<'a, A: Arch> {
+    handle: &'a Handle<A>,
+    tid: Tid,
+    queued: bool,
+}
+
+impl<A: Arch> Future for RunUser<'_, A> {
+    type Output = Trap;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Trap> {
+        let this = &mut *self;
+        this.handle.with(|s| {
+            let now = s.now();
+            let Some(thread) = s.threads.get_mut(&this.tid) else { return Poll::Pending };
+            if let Some((trap, since)) = thread.trap.take() {
+                thread.kernel_since = since;
+                return Poll::Ready(trap);
+            }
+            if !this.queued {
+                thread.system_time = thread.system_time + now.since(thread.kernel_since);
+                this.queued = true;
+                s.run_queue.enqueue(this.tid, now);
+            }
+            Poll::Pending
+        })
+    }
+}
+
+impl<A: Arch> Handle<A> {
+    /// Runs the thread in user mode until it traps.
+    pub(crate) async fn run_user(&self, tid: Tid) -> Trap {
+        RunUser { handle: self, tid, queued: false }.await
+    }
+}

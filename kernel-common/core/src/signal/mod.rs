@@ -1,0 +1,8 @@
+//! Signals: pending ones, sending, delivery.
+
+mod deliver;
+mod pending;
+mod send;
+
+pub(crate) use deliver::deliver;
+pub(crate) use pending::PendingSignals;

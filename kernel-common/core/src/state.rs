@@ -1,0 +1,151 @@
+//! Everything an instance knows.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use maize_abi::{Errno, UserRegs};
+use maize_hal::{Arch, HostIo, Interrupts, Nanos, Report};
+use maize_mm::{Memory, ObjectId, SpaceId};
+
+use crate::executor::{TaskId, TaskQueue};
+use crate::files::Files;
+use crate::futex::Futexes;
+use crate::ids::{IdSequence, Pid, Tid};
+use crate::process::Process;
+use crate::sched::RunQueue;
+use crate::stats::Stats;
+use crate::thread::Thread;
+use crate::timer::{TimerAction, Timers};
+use crate::wait::{WaitKey, Waits, Woken};
+
+/// The state of an instance. It is reached through [`crate::handle::Handle::with`].
+pub(crate) struct State<A: Arch> {
+    pub(crate) arch: A,
+    pub(crate) host: Box<dyn HostIo>,
+    pub(crate) memory: Memory,
+    pub(crate) files: Files,
+
+    pub(crate) tasks: TaskQueue,
+    pub(crate) waits: Waits,
+    pub(crate) timers: Timers,
+    pub(crate) run_queue: RunQueue,
+    pub(crate) futexes: Futexes,
+
+    pub(crate) ids: IdSequence,
+    pub(crate) threads: BTreeMap<Tid, Thread<A>>,
+    pub(crate) processes: BTreeMap<Pid, Process>,
+    pub(crate) task_threads: BTreeMap<TaskId, Tid>,
+
+    /// Interrupts seen and not yet served.
+    pub(crate) pending: Interrupts,
+    /// What the timer is set to.
+    pub(crate) armed: Nanos,
+    /// This instance's number among the cores of the fabric.
+    pub(crate) cpu: u32,
+    /// Cores of the fabric.
+    pub(crate) cpus: u32,
+    pub(crate) hostname: Vec<u8>,
+    /// The object of the page that signal handlers return through.
+    pub(crate) trampoline: Option<ObjectId>,
+    /// The task that frees memory in the background.
+    pub(crate) background: TaskId,
+    pub(crate) stats: Stats,
+    /// The program that the instance was started for.
+    pub(crate) program: Option<Pid>,
+    /// Its `wait4` status once it has ended.
+    pub(crate) exit_status: Option<u32>,
+    /// Whether the first user instruction has been reported.
+    pub(crate) ready_reported: bool,
+}
+
+impl<A: Arch> State<A> {
+    /// The monotonic clock.
+    pub(crate) fn now(&self) -> Nanos {
+        self.arch.now()
+    }
+
+    /// Wakes every task that waits for `key`.
+    pub(crate) fn wake(&mut self, key: WaitKey) {
+        for task in self.waits.wake(key) {
+            self.tasks.wake(task);
+        }
+    }
+
+    /// Carries out what the deadlines that have passed ask for.
+    pub(crate) fn expire_timers(&mut self) {
+        let now = self.now();
+        while let Some(action) = self.timers.pop_due(now) {
+            match action {
+                TimerAction::WakeTask(task) => {
+                    if self.waits.finish(task, Woken::TimedOut) {
+                        self.tasks.wake(task);
+                    }
+                }
+                TimerAction::RealTimer(pid) => self.expire_real_timer(pid, now),
+            }
+        }
+    }
+
+    fn expire_real_timer(&mut self, pid: Pid, now: Nanos) {
+        use maize_abi::signal::{SigInfo, Signal};
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let Some((due, _)) = process.real_timer.next.take() else { return };
+        let interval = process.real_timer.interval;
+        if interval != Nanos(0) {
+            // Expiries that were missed are not made up for.
+            let missed = now.since(due).0 / interval.0;
+            let at = due + Nanos(interval.0.saturating_mul(missed + 1));
+            process.real_timer.next = Some((at, self.timers.add(at, TimerAction::RealTimer(pid))));
+        }
+        // SIGALRM does not queue, so there is always room for it.
+        let _ = self.send_to_process(pid, SigInfo::from_kernel(Signal::SIGALRM));
+    }
+
+    /// The address space a thread runs in.
+    pub(crate) fn thread_space(&self, tid: Tid) -> Option<SpaceId> {
+        self.processes.get(&self.threads.get(&tid)?.process)?.space
+    }
+
+    /// Puts the result of a system call where the program finds it.
+    pub(crate) fn set_result(&mut self, tid: Tid, result: Result<u64, Errno>) {
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.regs.set_syscall_result(result.unwrap_or_else(Errno::to_register));
+        }
+    }
+
+    /// User and system time of a thread.
+    pub(crate) fn thread_times(&self, tid: Tid) -> (Nanos, Nanos) {
+        let now = self.now();
+        self.threads.get(&tid).map_or((Nanos(0), Nanos(0)), |t| {
+            let in_kernel =
+                if self.waits.is_waiting(t.task) { Nanos(0) } else { now.since(t.kernel_since) };
+            (t.user_time, t.system_time + in_kernel)
+        })
+    }
+
+    /// User and system time of all of a process's threads, ended ones included.
+    pub(crate) fn process_times(&self, pid: Pid) -> (Nanos, Nanos) {
+        let Some(process) = self.processes.get(&pid) else { return (Nanos(0), Nanos(0)) };
+        process
+            .threads
+            .iter()
+            .map(|tid| self.thread_times(*tid))
+            .fold((process.user_time, process.system_time), |(user, system), (u, s)| {
+                (user + u, system + s)
+            })
+    }
+
+    /// One bit per core of the fabric.
+    pub(crate) fn cpu_mask(&self) -> u64 {
+        if self.cpus >= 64 { u64::MAX } else { (1 << self.cpus) - 1 }
+    }
+
+    /// Tells the host once that user code starts.
+    pub(crate) fn report_ready(&mut self, at: Nanos) {
+        if !self.ready_reported {
+            self.ready_reported = true;
+            self.host.report(Report::Ready { at });
+        }
+    }
+}

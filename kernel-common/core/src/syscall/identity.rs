@@ -1,0 +1,192 @@
+//! Who a process is: ids, groups, sessions, users, names.
+
+use maize_abi::Errno;
+use maize_abi::signal::Signal;
+use maize_hal::Arch;
+
+use super::{Call, CallResult};
+use crate::ids::Pid;
+use crate::process::Life;
+use crate::state::State;
+use crate::thread::COMM_LEN;
+
+pub(super) fn getpid<A: Arch>(call: Call<'_, A>) -> CallResult {
+    Ok(u64::from(call.current.pid.0))
+}
+
+pub(super) fn gettid<A: Arch>(call: Call<'_, A>) -> CallResult {
+    Ok(u64::from(call.current.tid.0))
+}
+
+pub(super) fn getppid<A: Arch>(call: Call<'_, A>) -> CallResult {
+    Ok(call.k.with(|s| s.processes.get(&call.current.pid).map_or(0, |p| u64::from(p.parent.0))))
+}
+
+impl<A: Arch> State<A> {
+    /// The process group of a process.
+    pub(crate) fn group_of(&self, pid: Pid) -> Pid {
+        self.processes.get(&pid).map_or(pid, |p| p.group)
+    }
+
+    fn set_group(&mut self, me: Pid, pid: i32, group: i32) -> CallResult {
+        if group < 0 || pid < 0 {
+            return Err(Errno::EINVAL);
+        }
+        let pid = if pid == 0 { me } else { Pid(pid as u32) };
+        let group = if group == 0 { pid } else { Pid(group as u32) };
+        let session = self.processes.get(&me).ok_or(Errno::ESRCH)?.session;
+        let process = self.processes.get(&pid).ok_or(Errno::ESRCH)?;
+        if pid != me && process.parent != me || matches!(process.life, Life::Zombie(_)) {
+            return Err(Errno::ESRCH);
+        }
+        if pid != me && process.session != session || process.session == pid {
+            return Err(Errno::EPERM);
+        }
+        if pid != me && process.execed {
+            return Err(Errno::EACCES);
+        }
+        let exists = self.processes.values().any(|p| p.group == group && p.session == session);
+        if group != pid && !exists {
+            return Err(Errno::EPERM);
+        }
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.group = group;
+        }
+        Ok(0)
+    }
+
+    fn new_session(&mut self, me: Pid) -> CallResult {
+        if self.processes.values().any(|p| p.group == me) {
+            return Err(Errno::EPERM);
+        }
+        let process = self.processes.get_mut(&me).ok_or(Errno::ESRCH)?;
+        process.session = me;
+        process.group = me;
+        process.terminal = false;
+        Ok(u64::from(me.0))
+    }
+}
+
+pub(super) fn setpgid<A: Arch>(call: Call<'_, A>) -> CallResult {
+    call.k.with(|s| s.set_group(call.current.pid, call.int(0), call.int(1)))
+}
+
+fn lookup<A: Arch>(
+    call: Call<'_, A>,
+    n: i32,
+    of: impl Fn(&crate::process::Process) -> Pid,
+) -> CallResult {
+    let pid = match n {
+        0 => call.current.pid,
+        n => Pid(n as u32),
+    };
+    call.k.with(|s| s.processes.get(&pid).map(|p| u64::from(of(p).0)).ok_or(Errno::ESRCH))
+}
+
+pub(super) fn getpgid<A: Arch>(call: Call<'_, A>) -> CallResult {
+    lookup(call, call.int(0), |p| p.group)
+}
+
+pub(super) fn getpgrp<A: Arch>(call: Call<'_, A>) -> CallResult {
+    lookup(call, 0, |p| p.group)
+}
+
+pub(super) fn getsid<A: Arch>(call: Call<'_, A>) -> CallResult {
+    lookup(call, call.int(0), |p| p.session)
+}
+
+pub(super) fn setsid<A: Arch>(call: Call<'_, A>) -> CallResult {
+    call.k.with(|s| s.new_session(call.current.pid))
+}
+
+/// Every process is the superuser; ids can be "changed" only to what they are.
+pub(super) fn set_ids<A: Arch>(call: Call<'_, A>, count: usize) -> CallResult {
+    let root_or_unchanged = |n: &u64| matches!(*n as u32, 0 | u32::MAX);
+    if call.args[..count].iter().all(root_or_unchanged) { Ok(0) } else { Err(Errno::EPERM) }
+}
+
+/// `getresuid`, `getresgid`: three words, all zero.
+pub(super) async fn get_ids<A: Arch>(call: Call<'_, A>) -> CallResult {
+    for at in &call.args[..3] {
+        call.k.write_user(call.current, *at, &[0; 4]).await?;
+    }
+    Ok(0)
+}
+
+pub(super) fn getgroups<A: Arch>(call: Call<'_, A>) -> CallResult {
+    if call.int(0) < 0 { Err(Errno::EINVAL) } else { Ok(0) }
+}
+
+const PR_SET_PDEATHSIG: i32 = 1;
+const PR_GET_DUMPABLE: i32 = 3;
+const PR_SET_DUMPABLE: i32 = 4;
+const PR_SET_NAME: i32 = 15;
+const PR_GET_NAME: i32 = 16;
+const PR_CAPBSET_READ: i32 = 23;
+const PR_SET_NO_NEW_PRIVS: i32 = 38;
+const PR_GET_NO_NEW_PRIVS: i32 = 39;
+const PR_SET_VMA: i32 = 0x5356_4d41;
+
+pub(super) async fn prctl<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let current = call.current;
+    match call.int(0) {
+        PR_SET_NAME => {
+            let mut name = [0; COMM_LEN];
+            let len =
+                call.k.read_user_string(current, call.args[1], &mut name[..COMM_LEN - 1]).await?;
+            name[len..].fill(0);
+            call.k.with(|s| {
+                if let Some(thread) = s.threads.get_mut(&current.tid) {
+                    thread.comm = name;
+                }
+            });
+            Ok(0)
+        }
+        PR_GET_NAME => {
+            let name = call.k.with(|s| s.threads.get(&current.tid).map(|t| t.comm));
+            let name = name.unwrap_or_default();
+            call.k.write_user(current, call.args[1], &name).await?;
+            Ok(0)
+        }
+        PR_SET_PDEATHSIG => match call.args[1] {
+            0 => Ok(0),
+            n if Signal::new(n).is_none() => Err(Errno::EINVAL),
+            // Taking it and never sending it would be a lie.
+            _ => Err(Errno::EOPNOTSUPP),
+        },
+        PR_GET_DUMPABLE | PR_CAPBSET_READ => Ok(1),
+        PR_SET_DUMPABLE if call.args[1] <= 1 => Ok(0),
+        PR_SET_NO_NEW_PRIVS if call.args[1] == 1 => Ok(0),
+        PR_GET_NO_NEW_PRIVS => Ok(0),
+        // Names of anonymous memory, which nothing shows.
+        PR_SET_VMA => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `arch_prctl` of x86_64: the segment bases.
+pub(super) async fn arch_prctl<A: Arch>(call: Call<'_, A>) -> CallResult {
+    use maize_abi::{Isa, UserRegs};
+    const ARCH_SET_FS: i32 = 0x1002;
+    const ARCH_GET_FS: i32 = 0x1003;
+    let current = call.current;
+    match call.int(0) {
+        ARCH_SET_FS => {
+            if call.args[1] >= <A::Isa as Isa>::USER_END {
+                return Err(Errno::EPERM);
+            }
+            call.k.with(|s| {
+                if let Some(thread) = s.threads.get_mut(&current.tid) {
+                    thread.regs.set_tls(call.args[1]);
+                }
+            });
+            Ok(0)
+        }
+        ARCH_GET_FS => {
+            let tls = call.k.with(|s| s.threads.get(&current.tid).map_or(0, |t| t.regs.tls()));
+            call.k.write_user(current, call.args[1], &tls.to_le_bytes()).await?;
+            Ok(0)
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}

@@ -1,0 +1,100 @@
+//! System calls.
+//!
+//! A call is an `async fn` of three parts: *import* reads arguments and user memory and may wait;
+//! the *effect* is one step, in one closure of [`Handle::with`]; *export* writes results to user
+//! memory. A call that a signal meets in its import returns an `ERESTART…` error and leaves nothing
+//! behind.
+
+use maize_abi::{Errno, Isa, Sysno, UserRegs};
+use maize_hal::Arch;
+
+use crate::handle::Handle;
+use crate::thread::{Current, InterruptedCall};
+
+mod dispatch;
+mod files;
+mod fork;
+mod futex;
+mod identity;
+mod limits;
+mod memory;
+mod sched;
+mod signal;
+mod system;
+mod time;
+mod wait;
+
+/// What a system call is given.
+pub(crate) struct Call<'a, A: Arch> {
+    pub(crate) k: &'a Handle<A>,
+    pub(crate) current: Current,
+    /// The six argument registers.
+    pub(crate) args: [u64; 6],
+}
+
+impl<A: Arch> Clone for Call<'_, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A: Arch> Copy for Call<'_, A> {}
+
+/// What a system call returns: the value, or the error.
+pub(crate) type CallResult = Result<u64, Errno>;
+
+impl<A: Arch> Call<'_, A> {
+    /// Argument `n` as a 32-bit `int`, the upper half ignored as C does.
+    pub(crate) fn int(&self, n: usize) -> i32 {
+        self.args[n] as i32
+    }
+
+    /// Argument `n` as an `unsigned int`.
+    pub(crate) fn uint(&self, n: usize) -> u32 {
+        self.args[n] as u32
+    }
+}
+
+/// Serves the system call that the thread trapped with.
+pub(crate) async fn handle<A: Arch>(k: &Handle<A>, current: Current) {
+    let Some((number, args)) = k.with(|s| {
+        let thread = s.threads.get_mut(&current.tid)?;
+        thread.interrupted_call = None;
+        Some((thread.regs.syscall_number(), thread.regs.syscall_args()))
+    }) else {
+        return;
+    };
+    let known = usize::try_from(number)
+        .ok()
+        .and_then(|n| <A::Isa as Isa>::SYSCALLS.get(n))
+        .and_then(|call| *call);
+    let Some(sysno) = known else {
+        k.with(|s| {
+            s.stats.count_unknown_number(number);
+            s.set_result(current.tid, Err(Errno::ENOSYS));
+        });
+        return;
+    };
+    k.with(|s| s.stats.count_syscall(sysno));
+    let call = Call { k, current, args };
+    if sysno == Sysno::RtSigreturn {
+        // Its result is the register as it was, not a return value.
+        return signal::rt_sigreturn(call).await;
+    }
+    let result = dispatch::dispatch(call, sysno).await;
+    k.with(|s| match result {
+        Ok(None) => {}
+        Ok(Some(value)) => s.set_result(current.tid, Ok(value)),
+        Err(
+            how @ (Errno::ERESTARTSYS
+            | Errno::ERESTARTNOINTR
+            | Errno::ERESTARTNOHAND
+            | Errno::ERESTART_RESTARTBLOCK),
+        ) => {
+            if let Some(thread) = s.threads.get_mut(&current.tid) {
+                thread.interrupted_call = Some(InterruptedCall { number, arg0: args[0], how });
+            }
+        }
+        Err(errno) => s.set_result(current.tid, Err(errno)),
+    });
+}

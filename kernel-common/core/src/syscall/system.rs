@@ -1,0 +1,89 @@
+//! The system as a whole: names, memory, random bytes.
+
+use alloc::vec;
+
+use maize_abi::{Errno, Isa};
+use maize_hal::{Arch, Nanos};
+
+use super::{Call, CallResult};
+
+/// What `uname -s -r -v` print. The release is that of the Linux whose system calls are served.
+pub(crate) const UTS: [&str; 3] = ["Linux", "6.1.0-maize", "#1 SMP Maize"];
+
+/// Bytes of each field of a `struct utsname`.
+const UTS_FIELD: usize = 65;
+
+pub(super) async fn uname<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let node = call.k.with(|s| s.hostname.clone());
+    let fields: [&[u8]; 6] = [
+        UTS[0].as_bytes(),
+        &node,
+        UTS[1].as_bytes(),
+        UTS[2].as_bytes(),
+        <A::Isa as Isa>::NAME.as_bytes(),
+        b"(none)",
+    ];
+    let mut bytes = [[0; UTS_FIELD]; 6];
+    for (field, text) in bytes.iter_mut().zip(fields) {
+        field[..text.len()].copy_from_slice(text);
+    }
+    call.k.write_user(call.current, call.args[0], bytes.as_flattened()).await?;
+    Ok(0)
+}
+
+pub(super) async fn sethostname<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let len = call.args[1] as usize;
+    if len >= UTS_FIELD {
+        return Err(Errno::EINVAL);
+    }
+    let mut name = vec![0; len];
+    call.k.read_user(call.current, call.args[0], &mut name).await?;
+    call.k.with(|s| s.hostname = name);
+    Ok(0)
+}
+
+pub(super) async fn sysinfo<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let (uptime, total, free, procs) = call.k.with(|s| {
+        let (total, free) = s.memory_bytes();
+        (s.now().0 / Nanos::SECOND.0, total, free, s.threads.len())
+    });
+    let mut bytes = [0; 112];
+    let mut put = |at: usize, b: &[u8]| bytes[at..at + b.len()].copy_from_slice(b);
+    put(0, &uptime.to_le_bytes());
+    put(32, &total.to_le_bytes());
+    put(40, &free.to_le_bytes());
+    put(80, &(procs as u16).to_le_bytes());
+    put(104, &1_u32.to_le_bytes());
+    call.k.write_user(call.current, call.args[0], &bytes).await?;
+    Ok(0)
+}
+
+/// Bytes produced between two looks at signals.
+const RANDOM_CHUNK: usize = 256;
+
+pub(super) async fn getrandom<A: Arch>(call: Call<'_, A>) -> CallResult {
+    const GRND_ALL: u32 = 7;
+    let [at, len, ..] = call.args;
+    if call.uint(2) & !GRND_ALL != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let len = len.min(i32::MAX as u64);
+    let mut done = 0;
+    while done < len {
+        let mut chunk = [0; RANDOM_CHUNK];
+        let n = (len - done).min(RANDOM_CHUNK as u64) as usize;
+        call.k.with(|s| s.arch.entropy(&mut chunk[..n]));
+        match call.k.write_user(call.current, at.wrapping_add(done), &chunk[..n]).await {
+            Ok(()) => done += n as u64,
+            Err(_) if done > 0 => break,
+            Err(errno) => return Err(errno),
+        }
+        if done.is_multiple_of(64 * RANDOM_CHUNK as u64) {
+            call.k.yield_now(call.current.task).await;
+            if call.k.with(|s| s.has_signal(call.current.tid)) {
+                break;
+            }
+        }
+    }
+    Ok(done)
+}

@@ -1,0 +1,338 @@
+//! Clocks, sleeps, interval timers.
+
+use maize_abi::Errno;
+use maize_hal::{Arch, Nanos};
+
+use super::{Call, CallResult};
+use crate::handle::Handle;
+use crate::process::IntervalTimer;
+use crate::state::State;
+use crate::thread::{Current, RestartBlock};
+use crate::timer::TimerAction;
+use crate::wait::{Interruptible, Woken};
+
+/// Reads a `struct timespec` or `timeval`-like pair of words; `per_second` units in the second.
+fn pair(bytes: &[u8; 16], per_second: u64) -> Result<Nanos, Errno> {
+    let (seconds, rest) = bytes.split_at(8);
+    let word = |b: &[u8]| {
+        let mut w = [0; 8];
+        w.copy_from_slice(b);
+        i64::from_le_bytes(w)
+    };
+    let (Ok(seconds), Ok(rest)) = (u64::try_from(word(seconds)), u64::try_from(word(rest))) else {
+        return Err(Errno::EINVAL);
+    };
+    if rest >= per_second {
+        return Err(Errno::EINVAL);
+    }
+    let nanos = rest * (Nanos::SECOND.0 / per_second);
+    Ok(Nanos(seconds.saturating_mul(Nanos::SECOND.0).saturating_add(nanos)))
+}
+
+/// The time that a `struct timespec` gives.
+///
+/// # Errors
+/// `EINVAL` if it is negative or has more than a second's nanoseconds.
+pub(crate) fn timespec(bytes: &[u8; 16]) -> Result<Nanos, Errno> {
+    pair(bytes, Nanos::SECOND.0)
+}
+
+/// The `struct timespec` of a time.
+pub(crate) fn timespec_bytes(time: Nanos) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&(time.0 / Nanos::SECOND.0).to_le_bytes());
+    bytes[8..].copy_from_slice(&(time.0 % Nanos::SECOND.0).to_le_bytes());
+    bytes
+}
+
+fn timeval(bytes: &[u8; 16]) -> Result<Nanos, Errno> {
+    pair(bytes, 1_000_000)
+}
+
+/// The `struct timeval` of a time.
+pub(crate) fn timeval_bytes(time: Nanos) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&(time.0 / Nanos::SECOND.0).to_le_bytes());
+    bytes[8..].copy_from_slice(&(time.0 % Nanos::SECOND.0 / 1_000).to_le_bytes());
+    bytes
+}
+
+const CLOCK_REALTIME: i32 = 0;
+const CLOCK_MONOTONIC: i32 = 1;
+const CLOCK_PROCESS_CPUTIME_ID: i32 = 2;
+const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
+const CLOCK_MONOTONIC_RAW: i32 = 4;
+const CLOCK_REALTIME_COARSE: i32 = 5;
+const CLOCK_MONOTONIC_COARSE: i32 = 6;
+const CLOCK_BOOTTIME: i32 = 7;
+const CLOCK_TAI: i32 = 11;
+
+impl<A: Arch> State<A> {
+    fn clock(&self, clock: i32, current: Current) -> Result<Nanos, Errno> {
+        let now = self.now();
+        match clock {
+            CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_TAI => Ok(self.wall_clock()),
+            CLOCK_MONOTONIC | CLOCK_MONOTONIC_RAW | CLOCK_MONOTONIC_COARSE | CLOCK_BOOTTIME => {
+                Ok(now)
+            }
+            CLOCK_PROCESS_CPUTIME_ID => {
+                let (user, system) = self.process_times(current.pid);
+                Ok(user + system)
+            }
+            CLOCK_THREAD_CPUTIME_ID => {
+                let (user, system) = self.thread_times(current.tid);
+                Ok(user + system)
+            }
+            // Clocks of another process or thread by its id, as `pthread_getcpuclockid` makes.
+            clock if clock < 0 => {
+                let id = !(clock >> 3) as u32;
+                let (user, system) = match clock & 7 {
+                    2 if id == 0 => self.process_times(current.pid),
+                    2 => self.process_times(crate::ids::Pid(id)),
+                    6 if id == 0 => self.thread_times(current.tid),
+                    6 => self.thread_times(crate::ids::Tid(id)),
+                    _ => return Err(Errno::EINVAL),
+                };
+                Ok(user + system)
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Wall-clock time.
+    pub(crate) fn wall_clock(&self) -> Nanos {
+        self.arch.boot_time() + self.now()
+    }
+}
+
+pub(super) async fn clock_gettime<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let time = call.k.with(|s| s.clock(call.int(0), call.current))?;
+    call.k.write_user(call.current, call.args[1], &timespec_bytes(time)).await?;
+    Ok(0)
+}
+
+pub(super) async fn clock_getres<A: Arch>(call: Call<'_, A>) -> CallResult {
+    call.k.with(|s| s.clock(call.int(0), call.current))?;
+    if call.args[1] != 0 {
+        call.k.write_user(call.current, call.args[1], &timespec_bytes(Nanos(1))).await?;
+    }
+    Ok(0)
+}
+
+pub(super) async fn gettimeofday<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let [tv, tz, ..] = call.args;
+    if tv != 0 {
+        let time = call.k.with(|s| s.wall_clock());
+        call.k.write_user(call.current, tv, &timeval_bytes(time)).await?;
+    }
+    if tz != 0 {
+        call.k.write_user(call.current, tz, &[0; 8]).await?;
+    }
+    Ok(0)
+}
+
+pub(super) async fn time<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let seconds = call.k.with(|s| s.wall_clock()).0 / Nanos::SECOND.0;
+    if call.args[0] != 0 {
+        call.k.write_user(call.current, call.args[0], &seconds.to_le_bytes()).await?;
+    }
+    Ok(seconds)
+}
+
+/// Clock ticks in a second, as `times` counts and `AT_CLKTCK` says.
+const TICKS: u64 = 100;
+
+pub(super) async fn times<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let tick = |t: Nanos| t.0 / (Nanos::SECOND.0 / TICKS);
+    let (own, children, now) = call.k.with(|s| {
+        let children = s.processes.get(&call.current.pid).map(|p| p.children_time);
+        (s.process_times(call.current.pid), children.unwrap_or_default(), s.now())
+    });
+    if call.args[0] != 0 {
+        let mut bytes = [0; 32];
+        let all = [own.0, own.1, children.0, children.1];
+        for (chunk, t) in bytes.chunks_exact_mut(8).zip(all) {
+            chunk.copy_from_slice(&tick(t).to_le_bytes());
+        }
+        call.k.write_user(call.current, call.args[0], &bytes).await?;
+    }
+    Ok(tick(now))
+}
+
+pub(super) async fn nanosleep<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let [request, remaining, ..] = call.args;
+    let span = call.k.read_timespec(call.current, request).await?;
+    let deadline = call.k.with(|s| s.now()) + span;
+    sleep_until(call, deadline, remaining).await
+}
+
+pub(super) async fn clock_nanosleep<A: Arch>(call: Call<'_, A>) -> CallResult {
+    const TIMER_ABSTIME: i32 = 1;
+    let [_, _, request, remaining, ..] = call.args;
+    let clock = call.int(0);
+    let time = call.k.read_timespec(call.current, request).await?;
+    if !matches!(clock, CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI) {
+        // Linux sleeps on the CPU-time clocks too; nothing is known to use that.
+        return Err(if clock == CLOCK_THREAD_CPUTIME_ID {
+            Errno::EINVAL
+        } else {
+            Errno::EOPNOTSUPP
+        });
+    }
+    let (now, clock_now) = call.k.with(|s| (s.now(), s.clock(clock, call.current)));
+    if call.int(1) & TIMER_ABSTIME == 0 {
+        return sleep_until(call, now + time, remaining).await;
+    }
+    let deadline = now + time.since(clock_now?);
+    match sleep(call, deadline).await {
+        Woken::Interrupted => Err(Errno::ERESTARTNOHAND),
+        Woken::Event | Woken::TimedOut => Ok(0),
+    }
+}
+
+async fn sleep<A: Arch>(call: Call<'_, A>, deadline: Nanos) -> Woken {
+    call.k.wait_for(call.current.task, &[], deadline, Interruptible::BySignals).await
+}
+
+async fn sleep_until<A: Arch>(call: Call<'_, A>, deadline: Nanos, remaining: u64) -> CallResult {
+    if sleep(call, deadline).await != Woken::Interrupted {
+        return Ok(0);
+    }
+    let left = deadline.since(call.k.with(|s| s.now()));
+    if remaining != 0 {
+        call.k.write_user(call.current, remaining, &timespec_bytes(left)).await?;
+    }
+    let block = RestartBlock::Sleep { deadline, remaining };
+    call.k.with(|s| s.set_restart(call.current.tid, block));
+    Err(Errno::ERESTART_RESTARTBLOCK)
+}
+
+pub(super) async fn restart_syscall<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let block = call.k.with(|s| s.threads.get_mut(&call.current.tid)?.restart.take());
+    match block {
+        Some(RestartBlock::Sleep { deadline, remaining }) => {
+            sleep_until(call, deadline, remaining).await
+        }
+        Some(RestartBlock::Futex { address, expected, bits, private, deadline }) => {
+            super::futex::wait_restarted(call, address, expected, bits, private, deadline).await
+        }
+        Some(RestartBlock::Poll { fds, count, deadline }) => {
+            super::files::poll_until(call, fds, count, deadline).await
+        }
+        None => Err(Errno::EINTR),
+    }
+}
+
+impl<A: Arch> State<A> {
+    pub(crate) fn set_restart(&mut self, tid: crate::ids::Tid, block: RestartBlock) {
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.restart = Some(block);
+        }
+    }
+
+    /// What is left of `ITIMER_REAL`, and its interval.
+    fn real_timer(&self, current: Current) -> (Nanos, Nanos) {
+        let now = self.now();
+        self.processes.get(&current.pid).map_or((Nanos(0), Nanos(0)), |p| {
+            let left = p.real_timer.next.map_or(Nanos(0), |(at, _)| at.since(now));
+            (left, p.real_timer.interval)
+        })
+    }
+
+    fn set_real_timer(&mut self, current: Current, value: Nanos, interval: Nanos) {
+        let at = self.now() + value;
+        let Some(process) = self.processes.get_mut(&current.pid) else { return };
+        if let Some((_, key)) = process.real_timer.next.take() {
+            self.timers.cancel(key);
+        }
+        let next = (value != Nanos(0))
+            .then(|| (at, self.timers.add(at, TimerAction::RealTimer(current.pid))));
+        process.real_timer = IntervalTimer { next, interval };
+    }
+}
+
+const ITIMER_REAL: i32 = 0;
+
+pub(super) async fn setitimer<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let [_, new, old, ..] = call.args;
+    match call.int(0) {
+        ITIMER_REAL => {}
+        // ITIMER_VIRTUAL and ITIMER_PROF count processor time, which is not served.
+        1 | 2 => return Err(Errno::EOPNOTSUPP),
+        _ => return Err(Errno::EINVAL),
+    }
+    let mut times = (Nanos(0), Nanos(0));
+    if new != 0 {
+        let mut bytes = [[0; 16]; 2];
+        call.k.read_user(call.current, new, bytes.as_flattened_mut()).await?;
+        times = (timeval(&bytes[0])?, timeval(&bytes[1])?);
+    }
+    if old != 0 {
+        write_itimerval(call, old).await?;
+    }
+    call.k.with(|s| s.set_real_timer(call.current, times.1, times.0));
+    Ok(0)
+}
+
+async fn write_itimerval<A: Arch>(call: Call<'_, A>, at: u64) -> Result<(), Errno> {
+    let (left, interval) = call.k.with(|s| s.real_timer(call.current));
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(&timeval_bytes(interval));
+    bytes[16..].copy_from_slice(&timeval_bytes(left));
+    call.k.write_user(call.current, at, &bytes).await
+}
+
+pub(super) async fn getitimer<A: Arch>(call: Call<'_, A>) -> CallResult {
+    match call.int(0) {
+        ITIMER_REAL => write_itimerval(call, call.args[1]).await.map(|()| 0),
+        1 | 2 => call.k.write_user(call.current, call.args[1], &[0; 32]).await.map(|()| 0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+pub(super) fn alarm<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let seconds = u64::from(call.uint(0));
+    Ok(call.k.with(|s| {
+        let (left, _) = s.real_timer(call.current);
+        let value = Nanos(seconds.saturating_mul(Nanos::SECOND.0));
+        s.set_real_timer(call.current, value, Nanos(0));
+        // Rounded, but never to zero: a pending alarm is told from none.
+        match left.0 {
+            0 => 0,
+            left => ((left + Nanos::SECOND.0 / 2) / Nanos::SECOND.0).max(1),
+        }
+    }))
+}
+
+impl<A: Arch> Handle<A> {
+    /// Reads a `struct timespec`.
+    ///
+    /// # Errors
+    /// `EFAULT`, `EINVAL`.
+    pub(crate) async fn read_timespec(&self, current: Current, at: u64) -> Result<Nanos, Errno> {
+        let mut bytes = [0; 16];
+        self.read_user(current, at, &mut bytes).await?;
+        timespec(&bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_round_trip_and_bad_ones_are_refused() {
+        let t = Nanos(3_000_000_500);
+        assert_eq!(timespec(&timespec_bytes(t)), Ok(t));
+        assert_eq!(timeval(&timeval_bytes(t)), Ok(Nanos(3_000_000_000)));
+        let mut bad = timespec_bytes(t);
+        bad[15] = 0x80;
+        assert_eq!(timespec(&bad), Err(Errno::EINVAL));
+        let mut long = [0; 16];
+        long[8..].copy_from_slice(&1_000_000_000_u64.to_le_bytes());
+        assert_eq!(timespec(&long), Err(Errno::EINVAL));
+        long[..8].copy_from_slice(&i64::MAX.to_le_bytes());
+        long[8..].fill(0);
+        assert_eq!(timespec(&long), Ok(Nanos::NEVER));
+    }
+}

@@ -1,0 +1,159 @@
+//! One thread.
+
+use maize_abi::Errno;
+use maize_abi::signal::{AltStack, SignalSet};
+use maize_abi::{Isa, UserRegs};
+use maize_hal::{Arch, FpuState, Nanos, Trap};
+
+use crate::executor::TaskId;
+use crate::ids::{Pid, Tid};
+use crate::signal::PendingSignals;
+
+/// Bytes of a thread's name, with its final zero.
+pub(crate) const COMM_LEN: usize = 16;
+
+/// A thread's registers on machine `A`.
+pub(crate) type Regs<A> = <<A as Arch>::Isa as Isa>::Regs;
+
+/// A system call that a signal met, until it is decided whether it is restarted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InterruptedCall {
+    pub(crate) number: u64,
+    pub(crate) arg0: u64,
+    /// One of the `ERESTART…` errors.
+    pub(crate) how: Errno,
+}
+
+/// How an interrupted wait goes on after `restart_syscall`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RestartBlock {
+    /// A sleep.
+    Sleep {
+        /// The deadline on the monotonic clock.
+        deadline: Nanos,
+        /// Where the remaining time goes if a handler interrupts for good, or 0.
+        remaining: u64,
+    },
+    /// A `FUTEX_WAIT` with a relative time-out.
+    Futex {
+        /// Address of the word.
+        address: u64,
+        /// The value it must have.
+        expected: u32,
+        /// The wake mask.
+        bits: u32,
+        /// Whether the futex is private to the process.
+        private: bool,
+        /// The deadline on the monotonic clock.
+        deadline: Nanos,
+    },
+    /// A `poll` with a time-out.
+    Poll {
+        /// Address of the array.
+        fds: u64,
+        /// Its length.
+        count: u64,
+        /// The deadline on the monotonic clock.
+        deadline: Nanos,
+    },
+}
+
+/// `rseq` area of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RseqArea {
+    pub(crate) address: u64,
+    pub(crate) len: u32,
+    pub(crate) signature: u32,
+}
+
+/// A thread.
+#[derive(Debug)]
+pub(crate) struct Thread<A: Arch> {
+    pub(crate) process: Pid,
+    pub(crate) task: TaskId,
+    pub(crate) regs: Regs<A>,
+    /// Up to date only after [`crate::state::State::sync_fpu`].
+    pub(crate) fpu: FpuState,
+    /// Why the thread last left user mode, and when, until its task has seen it.
+    pub(crate) trap: Option<(Trap, Nanos)>,
+    pub(crate) interrupted_call: Option<InterruptedCall>,
+    pub(crate) restart: Option<RestartBlock>,
+
+    pub(crate) mask: SignalSet,
+    /// The mask to return to after a handler that `rt_sigsuspend`, `ppoll` … let in.
+    pub(crate) saved_mask: Option<SignalSet>,
+    pub(crate) pending: PendingSignals,
+    pub(crate) altstack: AltStack,
+    /// Signals that `rt_sigtimedwait` waits for.
+    pub(crate) awaited: SignalSet,
+
+    pub(crate) clear_child_tid: u64,
+    /// Where the thread writes its id when it starts, or 0.
+    pub(crate) set_child_tid: u64,
+    pub(crate) robust_list: u64,
+    pub(crate) rseq: Option<RseqArea>,
+    pub(crate) comm: [u8; COMM_LEN],
+
+    pub(crate) started: Nanos,
+    pub(crate) user_time: Nanos,
+    pub(crate) system_time: Nanos,
+    pub(crate) kernel_since: Nanos,
+    /// This thread alone is to end, with this status.
+    pub(crate) exiting: Option<u32>,
+}
+
+impl<A: Arch> Thread<A> {
+    pub(crate) fn new(
+        process: Pid,
+        task: TaskId,
+        regs: Regs<A>,
+        fpu: FpuState,
+        now: Nanos,
+    ) -> Thread<A> {
+        Thread {
+            process,
+            task,
+            regs,
+            fpu,
+            trap: None,
+            interrupted_call: None,
+            restart: None,
+            mask: SignalSet::EMPTY,
+            saved_mask: None,
+            pending: PendingSignals::default(),
+            altstack: AltStack::NONE,
+            awaited: SignalSet::EMPTY,
+            clear_child_tid: 0,
+            set_child_tid: 0,
+            robust_list: 0,
+            rseq: None,
+            comm: [0; COMM_LEN],
+            started: now,
+            user_time: Nanos(0),
+            system_time: Nanos(0),
+            kernel_since: now,
+            exiting: None,
+        }
+    }
+
+    /// Whether the thread runs a handler on its alternate stack now.
+    pub(crate) fn on_altstack(&self) -> bool {
+        self.altstack.holds(self.regs.sp())
+    }
+
+    /// Sets the name to the last component of `path`, cut to what fits.
+    pub(crate) fn set_comm(&mut self, path: &[u8]) {
+        let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+        let len = name.len().min(COMM_LEN - 1);
+        self.comm = [0; COMM_LEN];
+        self.comm[..len].copy_from_slice(&name[..len]);
+    }
+}
+
+/// Which thread a function is about, with what it looks up most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Current {
+    pub(crate) tid: Tid,
+    pub(crate) pid: Pid,
+    pub(crate) task: TaskId,
+}

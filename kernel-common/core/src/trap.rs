@@ -1,0 +1,55 @@
+//! The life of a thread: user mode, trap, kernel, signals, user mode.
+
+use maize_abi::pte::Access;
+use maize_abi::signal::{Signal, si_code};
+use maize_hal::{Arch, Exception, PageFault, Trap};
+use maize_mm::FaultError;
+
+use crate::handle::Handle;
+use crate::thread::Current;
+use crate::{lifecycle, rseq, signal, syscall};
+
+/// Runs a thread until it ends.
+pub(crate) async fn thread_main<A: Arch>(k: Handle<A>, mut current: Current) {
+    if let Some(address @ 1..) = k.with(|s| s.threads.get(&current.tid).map(|t| t.set_child_tid)) {
+        // As Linux: an address that cannot be written is not an error here.
+        let _ = k.write_user(current, address, &current.tid.0.to_le_bytes()).await;
+    }
+    loop {
+        current.tid = k.with(|s| s.current_tid(current.task, current.tid));
+        signal::deliver(&k, current).await;
+        if k.with(|s| s.must_exit(current.tid)) {
+            break;
+        }
+        match k.run_user(current.tid).await {
+            Trap::Syscall => syscall::handle(&k, current).await,
+            Trap::PageFault(fault) => page_fault(&k, current, fault).await,
+            Trap::Exception(exception) => k.with(|s| s.force_fault(current.tid, exception)),
+            Trap::Interrupt(_) => rseq::on_preemption(&k, current).await,
+        }
+    }
+    lifecycle::exit_thread(&k, current).await;
+}
+
+async fn page_fault<A: Arch>(k: &Handle<A>, current: Current, fault: PageFault) {
+    let error = match k.resolve_fault(current, fault.address, fault.access).await {
+        Ok(()) => return k.with(|s| s.stats.page_faults += 1),
+        Err(error) => error,
+    };
+    let (signal, code) = match error {
+        FaultError::NoMapping => (Signal::SIGSEGV, si_code::SEGV_MAPERR),
+        FaultError::Denied => (Signal::SIGSEGV, si_code::SEGV_ACCERR),
+        FaultError::PastEnd => (Signal::SIGBUS, si_code::BUS_ADRERR),
+        // As Linux's OOM killer, but it is the process that asked which dies.
+        FaultError::OutOfMemory => {
+            return k.with(|s| s.out_of_memory(current, fault.address));
+        }
+    };
+    let address = fault.address;
+    log::debug!(
+        "thread {} faults at {address:#x} ({}): {error:?}",
+        current.tid,
+        if fault.access.contains(Access::WRITE) { "write" } else { "read" },
+    );
+    k.with(|s| s.force_fault(current.tid, Exception { signal, code, address }));
+}

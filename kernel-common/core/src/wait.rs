@@ -1,0 +1,227 @@
+//! Waiting: what a task waits for, and how its wait ends.
+//!
+//! A wait is registered in the same step that found nothing to do, so an event cannot fall between
+//! the check and the wait. Every wait ends by an event, a deadline, or (if it is interruptible) a
+//! signal; what the event made possible is checked again by who waited.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use maize_abi::Errno;
+use maize_hal::{Arch, Nanos};
+
+use crate::executor::TaskId;
+use crate::handle::Handle;
+use crate::ids::{Pid, Tid};
+use crate::timer::{TimerAction, TimerKey};
+
+/// Something that can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum WaitKey {
+    /// A child of this process has changed its state.
+    Child(Pid),
+    /// This process has left its parent's memory (`vfork`).
+    Released(Pid),
+    /// A thread of this process has ended.
+    ThreadExit(Pid),
+    /// A signal has become pending for this thread (`rt_sigtimedwait`).
+    Signal(Tid),
+    /// This thread was taken out of a futex queue.
+    Futex(Tid),
+    /// The terminal's foreground or a stopped process has changed.
+    Continued(Pid),
+    /// There is memory to be freed in the background.
+    MemoryFreed,
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// One of the events happened.
+    Event,
+    /// The deadline passed.
+    TimedOut,
+    /// A signal is to be handled.
+    Interrupted,
+}
+
+/// Which signals end a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interruptible {
+    /// Any that the thread does not block.
+    BySignals,
+    /// Only one that ends the process.
+    ByKill,
+    /// None: what is waited for is certain to come.
+    Not,
+}
+
+#[derive(Debug)]
+struct Wait {
+    keys: Vec<WaitKey>,
+    timer: Option<TimerKey>,
+    by: Interruptible,
+    woken: Option<Woken>,
+}
+
+/// Who waits for what.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    by_key: BTreeMap<WaitKey, Vec<TaskId>>,
+    by_task: BTreeMap<TaskId, Wait>,
+}
+
+impl Waits {
+    fn begin(
+        &mut self,
+        task: TaskId,
+        keys: &[WaitKey],
+        timer: Option<TimerKey>,
+        by: Interruptible,
+    ) {
+        for key in keys {
+            self.by_key.entry(*key).or_default().push(task);
+        }
+        self.by_task.insert(task, Wait { keys: keys.to_vec(), timer, by, woken: None });
+    }
+
+    /// Removes the wait of `task` and returns its timer and how it ended.
+    fn end(&mut self, task: TaskId) -> Option<(Option<TimerKey>, Option<Woken>)> {
+        let wait = self.by_task.remove(&task)?;
+        for key in &wait.keys {
+            if let Some(tasks) = self.by_key.get_mut(key) {
+                tasks.retain(|t| *t != task);
+                if tasks.is_empty() {
+                    self.by_key.remove(key);
+                }
+            }
+        }
+        Some((wait.timer, wait.woken))
+    }
+
+    /// The tasks that wait for `key`, marked as woken.
+    pub(crate) fn wake(&mut self, key: WaitKey) -> Vec<TaskId> {
+        let tasks = self.by_key.get(&key).cloned().unwrap_or_default();
+        tasks.into_iter().filter(|task| self.finish(*task, Woken::Event)).collect()
+    }
+
+    /// Ends the wait of `task`. False if it does not wait or its wait has ended already.
+    pub(crate) fn finish(&mut self, task: TaskId, how: Woken) -> bool {
+        match self.by_task.get_mut(&task) {
+            Some(wait) if wait.woken.is_none() => {
+                wait.woken = Some(how);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What may interrupt the wait of `task`, if it waits.
+    pub(crate) fn interruptible(&self, task: TaskId) -> Option<Interruptible> {
+        self.by_task.get(&task).map(|wait| wait.by)
+    }
+
+    /// Whether `task` waits.
+    pub(crate) fn is_waiting(&self, task: TaskId) -> bool {
+        self.by_task.contains_key(&task)
+    }
+}
+
+/// A wait in progress.
+struct WaitFuture<'a, A: Arch> {
+    handle: &'a Handle<A>,
+    task: TaskId,
+    keys: &'a [WaitKey],
+    deadline: Nanos,
+    by: Interruptible,
+    begun: bool,
+}
+
+impl<A: Arch> Future for WaitFuture<'_, A> {
+    type Output = Woken;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Woken> {
+        let this = &mut *self;
+        this.handle.with(|s| {
+            if this.begun {
+                return match s.waits.end(this.task) {
+                    Some((timer, Some(how))) => {
+                        if let Some(timer) = timer {
+                            s.timers.cancel(timer);
+                        }
+                        Poll::Ready(how)
+                    }
+                    // Polled by a late wake of an earlier wait: go on waiting.
+                    Some((timer, None)) => {
+                        s.waits.begin(this.task, this.keys, timer, this.by);
+                        Poll::Pending
+                    }
+                    None => Poll::Ready(Woken::Event),
+                };
+            }
+            if s.must_interrupt(this.task, this.by) {
+                return Poll::Ready(Woken::Interrupted);
+            }
+            if this.deadline <= s.now() {
+                return Poll::Ready(Woken::TimedOut);
+            }
+            let timer = (this.deadline != Nanos::NEVER)
+                .then(|| s.timers.add(this.deadline, TimerAction::WakeTask(this.task)));
+            s.waits.begin(this.task, this.keys, timer, this.by);
+            this.begun = true;
+            Poll::Pending
+        })
+    }
+}
+
+/// Gives the rest of the kernel its turn.
+struct YieldFuture<'a, A: Arch> {
+    handle: &'a Handle<A>,
+    task: TaskId,
+    yielded: bool,
+}
+
+impl<A: Arch> Future for YieldFuture<'_, A> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if self.yielded {
+            return Poll::Ready(());
+        }
+        self.yielded = true;
+        self.handle.with(|s| s.tasks.wake(self.task));
+        Poll::Pending
+    }
+}
+
+impl<A: Arch> Handle<A> {
+    /// Waits for one of `keys`, for `deadline`, or for a signal.
+    pub(crate) async fn wait_for(
+        &self,
+        task: TaskId,
+        keys: &[WaitKey],
+        deadline: Nanos,
+        by: Interruptible,
+    ) -> Woken {
+        WaitFuture { handle: self, task, keys, deadline, by, begun: false }.await
+    }
+
+    /// Waits for one of `keys` without a deadline.
+    ///
+    /// # Errors
+    /// [`Errno::ERESTARTSYS`] if a signal came first.
+    pub(crate) async fn wait_event(&self, task: TaskId, keys: &[WaitKey]) -> Result<(), Errno> {
+        match self.wait_for(task, keys, Nanos::NEVER, Interruptible::BySignals).await {
+            Woken::Interrupted => Err(Errno::ERESTARTSYS),
+            Woken::Event | Woken::TimedOut => Ok(()),
+        }
+    }
+
+    /// Lets everything else that is ready run once. Long work calls this between its steps.
+    pub(crate) async fn yield_now(&self, task: TaskId) {
+        YieldFuture { handle: self, task, yielded: false }.await;
+    }
+}
