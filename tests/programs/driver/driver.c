@@ -83,7 +83,7 @@ static void in_child(const char *directory, char **arguments)
     if (null > 2)
         close(null);
     dup2(1, 2);
-    for (int fd = 3; fd < 64; fd++)
+    for (int fd = 3; fd < 1024; fd++)
         close(fd);
     execve(arguments[0], arguments, environment);
     _exit(126);
