@@ -32,6 +32,10 @@ pub enum HostEvent {
     },
     /// Send this signal to the program's foreground process group.
     Signal(Signal),
+    /// Nobody reads this stream any more: writing to it is `EPIPE`.
+    OutputClosed(OutputStream),
+    /// Send [`Report::Stats`] now.
+    StatsRequest,
     /// End the instance.
     Shutdown,
 }
