@@ -1,0 +1,285 @@
+//! The host link: frames on a byte stream, as the core's `HostIo`.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt;
+
+use maize_abi::signal::Signal;
+use maize_hal::{HostEvent, HostIo, Nanos, OutputStream, Report};
+use maize_hostlink::control::{Level, Output, Stats};
+use maize_hostlink::frame::{HEADER_LEN, MAX_PAYLOAD};
+use maize_hostlink::{
+    Channel, ControlError, Decoder, FrameError, KernelMessage, LauncherMessage, frame,
+};
+
+/// An ordered, reliable stream of bytes in both directions that never waits.
+pub trait ByteStream {
+    /// Takes as many of `bytes` as there is room for and returns how many. After it took less than
+    /// all, an interrupt tells that there may be room again.
+    fn send(&mut self, bytes: &[u8]) -> usize;
+
+    /// Fills `out` with what has arrived and returns how many bytes that was.
+    fn receive(&mut self, out: &mut [u8]) -> usize;
+
+    /// Whether all that was sent has left the machine. If not, an interrupt tells when to ask again.
+    fn flushed(&mut self) -> bool;
+}
+
+/// Why the launcher's bytes make no sense. Nothing more is read after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkError {
+    /// They are not frames.
+    Frame(FrameError),
+    /// A control frame holds no message.
+    Control(ControlError),
+    /// A frame came on a channel that only the kernel sends on.
+    Direction(Channel),
+    /// More input came than there was credit for.
+    Credit,
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(error) => error.fmt(f),
+            Self::Control(error) => error.fmt(f),
+            Self::Direction(channel) => write!(f, "the launcher sent on channel {channel:?}"),
+            Self::Credit => f.write_str("the launcher sent more input than there was credit for"),
+        }
+    }
+}
+
+impl Error for LinkError {}
+
+/// Bytes of standard input that may be on their way or unread.
+const INPUT_WINDOW: u32 = 64 * 1024;
+
+/// Encoded bytes held back when the stream has no room. Beyond it output is refused; reports still
+/// go in, being few and small.
+const OUTPUT_LIMIT: usize = 256 * 1024;
+
+/// Bytes taken from the stream at once.
+const RECEIVE_LEN: usize = 4096;
+
+/// The host's end of an instance's streams, over `S`.
+#[derive(Debug)]
+pub struct HostLink<S> {
+    stream: S,
+    instance: u16,
+    decoder: Decoder,
+    events: VecDeque<HostEvent>,
+    /// Encoded, not yet taken by the stream, from `sent` on.
+    output: Vec<u8>,
+    sent: usize,
+    /// Input the launcher may still send.
+    credit: u32,
+    /// Input consumed, for which no credit was given back yet.
+    consumed: u32,
+    closed: [bool; 2],
+    failed: Option<LinkError>,
+    phases: Vec<(String, Nanos)>,
+}
+
+impl<S: ByteStream> HostLink<S> {
+    /// Opens the link of `instance`: says hello and lets input come.
+    #[must_use]
+    pub fn new(stream: S, instance: u16) -> HostLink<S> {
+        let mut link = HostLink {
+            stream,
+            instance,
+            decoder: Decoder::new(),
+            events: VecDeque::new(),
+            output: Vec::new(),
+            sent: 0,
+            credit: INPUT_WINDOW,
+            consumed: 0,
+            closed: [false; 2],
+            failed: None,
+            phases: Vec::new(),
+        };
+        link.tell(&KernelMessage::Hello { version: maize_hostlink::VERSION });
+        link.tell(&KernelMessage::StdinCredit { bytes: INPUT_WINDOW });
+        link.pump();
+        link
+    }
+
+    /// Notes that boot step `name` ended `at`; the launcher hears of all with `Report::Ready`.
+    pub fn phase(&mut self, name: &str, at: Nanos) {
+        self.phases.push((name.into(), at));
+    }
+
+    /// What made the link stop listening, if anything did.
+    #[must_use]
+    pub fn failure(&self) -> Option<LinkError> {
+        self.failed
+    }
+
+    fn tell(&mut self, message: &KernelMessage) {
+        if let Err(error) = message.encode(self.instance, &mut self.output) {
+            log::error!("host link: cannot say {message:?}: {error}");
+        }
+    }
+
+    fn pending(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    /// Moves held output to the stream.
+    fn pump(&mut self) {
+        if self.sent < self.output.len() {
+            self.sent += self.stream.send(&self.output[self.sent..]);
+        }
+        if self.sent == self.output.len() {
+            self.output.clear();
+            self.sent = 0;
+        } else if self.sent >= OUTPUT_LIMIT / 2 {
+            self.output.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    /// Reads what has arrived until an event is found.
+    fn listen(&mut self) {
+        let mut buffer = vec![0; RECEIVE_LEN];
+        while self.events.is_empty() && self.failed.is_none() {
+            let n = self.stream.receive(&mut buffer);
+            if n == 0 {
+                return;
+            }
+            let mut input = &buffer[..n];
+            if let Err(error) = self.take_frames(&mut input) {
+                log::error!("host link: {error}; no longer listening");
+                self.failed = Some(error);
+                // Without the launcher's word nothing can be asked for any more.
+                self.events.push_back(HostEvent::InputClosed);
+            }
+        }
+    }
+
+    fn take_frames(&mut self, input: &mut &[u8]) -> Result<(), LinkError> {
+        while let Some(frame) = self.decoder.next_frame(input).map_err(LinkError::Frame)? {
+            match frame.channel {
+                Channel::Stdin if frame.payload.is_empty() => {
+                    self.events.push_back(HostEvent::InputClosed);
+                }
+                Channel::Stdin => {
+                    let len = u32::try_from(frame.payload.len()).map_err(|_| LinkError::Credit)?;
+                    self.credit = self.credit.checked_sub(len).ok_or(LinkError::Credit)?;
+                    self.events.push_back(HostEvent::Input(frame.payload.into()));
+                }
+                Channel::Control => {
+                    let message =
+                        LauncherMessage::decode(frame.payload).map_err(LinkError::Control)?;
+                    if let Some(event) = event(message, &mut self.closed) {
+                        self.events.push_back(event);
+                    }
+                }
+                Channel::Stdout | Channel::Stderr => {
+                    return Err(LinkError::Direction(frame.channel));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn event(message: LauncherMessage, closed: &mut [bool; 2]) -> Option<HostEvent> {
+    Some(match message {
+        LauncherMessage::WindowSize(size) => {
+            HostEvent::WindowSize { rows: size.rows, cols: size.columns }
+        }
+        LauncherMessage::Signal(number) => match Signal::new(number.into()) {
+            Some(signal) => HostEvent::Signal(signal),
+            None => {
+                log::warn!("host link: the launcher asked for signal {number}, which is none");
+                return None;
+            }
+        },
+        LauncherMessage::OutputClosed(output) => {
+            let stream = match output {
+                Output::Stdout => OutputStream::Stdout,
+                Output::Stderr => OutputStream::Stderr,
+            };
+            closed[index(stream)] = true;
+            HostEvent::OutputClosed(stream)
+        }
+        LauncherMessage::StatsRequest => HostEvent::StatsRequest,
+        LauncherMessage::Shutdown => HostEvent::Shutdown,
+    })
+}
+
+const fn index(stream: OutputStream) -> usize {
+    match stream {
+        OutputStream::Stdout => 0,
+        OutputStream::Stderr => 1,
+    }
+}
+
+impl<S: ByteStream> HostIo for HostLink<S> {
+    fn write(&mut self, stream: OutputStream, bytes: &[u8]) -> usize {
+        if self.closed[index(stream)] {
+            return bytes.len();
+        }
+        let channel = match stream {
+            OutputStream::Stdout => Channel::Stdout,
+            OutputStream::Stderr => Channel::Stderr,
+        };
+        let mut taken = 0;
+        loop {
+            self.pump();
+            let room = OUTPUT_LIMIT.saturating_sub(self.pending() + HEADER_LEN);
+            let n = (bytes.len() - taken).min(room).min(MAX_PAYLOAD);
+            let piece = &bytes[taken..taken + n];
+            if n == 0 || frame::encode(channel, self.instance, piece, &mut self.output).is_err() {
+                return taken;
+            }
+            taken += n;
+        }
+    }
+
+    fn poll(&mut self) -> Option<HostEvent> {
+        self.pump();
+        if self.events.is_empty() {
+            self.listen();
+        }
+        self.events.pop_front()
+    }
+
+    fn consumed(&mut self, bytes: usize) {
+        self.consumed = self.consumed.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        // Credit goes back in pieces of a quarter of the window, or at once when all is used up.
+        if self.consumed >= INPUT_WINDOW / 4 || (self.consumed > 0 && self.credit == 0) {
+            let bytes = core::mem::take(&mut self.consumed);
+            self.credit = self.credit.saturating_add(bytes);
+            self.tell(&KernelMessage::StdinCredit { bytes });
+            self.pump();
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        let message = match report {
+            Report::Ready { at } => KernelMessage::Ready {
+                since_entry_ns: at.0,
+                phases: self.phases.drain(..).map(|(name, at)| (name, at.0)).collect(),
+            },
+            Report::Exited { status } => KernelMessage::Exited { status: status as i32 },
+            Report::Fault { text } => KernelMessage::Report { level: Level::Error, text },
+            Report::Stats { counters } => {
+                KernelMessage::Stats(Stats { counters, histograms: Vec::new() })
+            }
+        };
+        self.tell(&message);
+        self.pump();
+    }
+
+    fn flushed(&mut self) -> bool {
+        self.pump();
+        self.pending() == 0 && self.stream.flushed()
+    }
+}
+
+#[cfg(test)]
+mod tests;
