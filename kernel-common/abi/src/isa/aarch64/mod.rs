@@ -11,8 +11,9 @@ use crate::syscall::{self, SyscallTable};
 #[derive(Clone, Copy, Debug)]
 pub struct Aarch64;
 
-/// `pstate` bits that a program may set: N Z C V and SSBS, BTYPE excluded.
-pub const PSTATE_USER: u64 = 0xf000_1000;
+/// `pstate` bits that a program may set: N Z C V, DIT and SSBS. BTYPE is left out, since no page is
+/// guarded.
+pub const PSTATE_USER: u64 = 0xf100_1000;
 
 /// General registers and state of a thread in user mode (EL0).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
