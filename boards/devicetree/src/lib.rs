@@ -26,7 +26,7 @@ use heapless::Vec;
 
 pub use error::DeviceTreeError;
 pub use interrupts::{Gic, GicV2m, MAX_REDISTRIBUTORS, TimerInterrupt};
-pub use memory::{MAX_MEMORY_RANGES, MAX_RESERVED_RANGES};
+pub use memory::{MAX_FREE_RANGES, MAX_MEMORY_RANGES, MAX_RESERVED_RANGES};
 pub use pci::{MAX_WINDOWS, Pcie, PcieWindow, WindowKind};
 
 use reader::{children_named, compatible, first_reg, property_str};

@@ -5,10 +5,15 @@ use dtoolkit::{Node, Property};
 use heapless::Vec;
 
 use crate::reader::{property_str, range, regs};
-use crate::{DeviceTreeError, Range};
+use crate::{DeviceTreeError, MachineDescription, Range};
+
+const PAGE: u64 = 4096;
 
 /// Most separate ranges of RAM that a description holds.
 pub const MAX_MEMORY_RANGES: usize = 16;
+
+/// Most pieces that [`MachineDescription::free_memory`] finds.
+pub const MAX_FREE_RANGES: usize = MAX_MEMORY_RANGES + MAX_RESERVED_RANGES + 8;
 
 /// Most reservations that a description holds.
 pub const MAX_RESERVED_RANGES: usize = 32;
@@ -77,4 +82,37 @@ fn address(node: FdtNode<'_>, name: &'static str) -> Result<Option<u64>, DeviceT
         .or_else(|_| property.value_as::<u64>())
         .map(Some)
         .map_err(|_| DeviceTreeError::Malformed(name))
+}
+
+impl MachineDescription<'_> {
+    /// RAM that neither a reservation, nor the initial RAM disk, nor `occupied` has a byte of: whole
+    /// 4 KiB pages, ascending.
+    ///
+    /// # Errors
+    /// [`DeviceTreeError::TooMany`] if that is more than [`MAX_FREE_RANGES`] pieces.
+    pub fn free_memory(
+        &self,
+        occupied: &[Range],
+    ) -> Result<Vec<Range, MAX_FREE_RANGES>, DeviceTreeError> {
+        let occupied = || occupied.iter().chain(&self.reserved).chain(&self.initrd);
+        let mut free = Vec::new();
+        for memory in &self.memory {
+            let mut at = memory.start.next_multiple_of(PAGE);
+            let end = memory.end() / PAGE * PAGE;
+            while at < end {
+                // The lowest of what occupies anything from here on.
+                let next = occupied().filter(|o| o.end() > at).min_by_key(|o| o.start);
+                let (stop, resume) = next.map_or((end, end), |o| {
+                    (o.start / PAGE * PAGE, o.end().next_multiple_of(PAGE))
+                });
+                let stop = stop.min(end);
+                if stop > at {
+                    free.push(Range { start: at, len: stop - at })
+                        .map_err(|_| DeviceTreeError::TooMany("pieces of free memory"))?;
+                }
+                at = resume;
+            }
+        }
+        Ok(free)
+    }
 }

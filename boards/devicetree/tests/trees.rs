@@ -99,6 +99,29 @@ fn memory_of_several_nodes_and_ranges_is_sorted() {
 }
 
 #[test]
+fn free_memory_is_what_nothing_occupies() {
+    let bytes = changed(|t| {
+        set(t, "/chosen", "linux,initrd-start", &[0x4800_0800]);
+        set(t, "/chosen", "linux,initrd-end", &[0x4800_1001]);
+    });
+    let m = MachineDescription::parse(&bytes).unwrap();
+    let free = m.free_memory(&[
+        range(0x4020_0000, 0x2_0000),
+        range(0x3fff_0000, 0x1_1000),
+        range(0x4ff0_0000, 0x1000_0000),
+        range(0x4ff0_1000, 1),
+    ]);
+    assert_eq!(
+        free.unwrap().as_slice(),
+        [
+            range(0x4000_1000, 0x1f_f000),
+            range(0x4022_0000, 0x7de_0000),
+            range(0x4800_2000, 0x7ef_e000),
+        ]
+    );
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     use DeviceTreeError::{
         BadRange, EcamTooSmall, InitrdOutsideMemory, Malformed, MemoryOverlaps, Missing,
@@ -175,9 +198,15 @@ fn check(bytes: &[u8]) {
     }
 }
 
+/// Ranges in and around the 256 MiB of the tree, so that they often meet.
+fn ranges() -> impl Strategy<Value = Vec<Range>> {
+    let one = (0x3fff_0000..0x5001_0000_u64, 1..0x100_0000_u64);
+    prop::collection::vec(one.prop_map(|(start, len)| range(start, len)), 0..24)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 2000,
+        cases: 500,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
@@ -212,6 +241,21 @@ proptest! {
             bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
         }
         check(&bytes);
+    }
+
+    #[test]
+    fn free_memory_has_every_free_page_and_no_other(
+        occupied in ranges(), pages in prop::collection::vec(0x4_0000..0x5_0000_u64, 32),
+    ) {
+        let m = MachineDescription::parse(GICV2).unwrap();
+        let free = m.free_memory(&occupied).unwrap();
+        prop_assert!(free.windows(2).all(|w| w[0].end() < w[1].start));
+        for number in pages {
+            let page = range(number << 12, 4096);
+            let taken = occupied.iter().any(|o| o.overlaps(&page));
+            prop_assert_eq!(free.iter().any(|f| f.contains(&page)), !taken);
+            prop_assert_eq!(free.iter().any(|f| f.overlaps(&page)), !taken);
+        }
     }
 
     #[test]

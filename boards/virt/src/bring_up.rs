@@ -1,0 +1,185 @@
+//! From the entry code to a described and mapped machine.
+#![allow(unsafe_code, reason = "memory and devices that the device tree describes")]
+
+use core::fmt;
+use core::ptr::NonNull;
+
+use heapless::Vec;
+use maize_arch_aarch64::entry::{self, BootInfo};
+use maize_arch_aarch64::firmware::{self, Conduit};
+use maize_arch_aarch64::gic::{self, GicError, GicV2, GicV2m};
+use maize_arch_aarch64::kernel_map::MapError;
+use maize_arch_aarch64::space::{Space, direct};
+use maize_devicetree::{
+    DeviceTreeError, Gic, MAX_FREE_RANGES, MachineDescription, PsciConduit, Range, SIZE_HEADER_LEN, total_size,
+};
+use safe_mmio::UniqueMmioPointer;
+
+use crate::{console, mapping};
+
+/// The machine, described and mapped.
+#[derive(Debug)]
+pub struct Board {
+    /// What the entry code passed.
+    pub boot: BootInfo,
+    /// What the device tree says; the tree stays where it was.
+    pub description: MachineDescription<'static>,
+    /// RAM that nothing occupies, in whole pages, ascending, in the direct map.
+    pub free: Vec<Range, MAX_FREE_RANGES>,
+    /// The initial RAM disk, empty if there is none.
+    pub initrd: &'static [u8],
+    /// The interrupt controller.
+    pub gic: gic::Gic,
+}
+
+/// Why the machine cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BringUpError {
+    /// The device tree does not describe a machine.
+    DeviceTree(DeviceTreeError),
+    /// Memory or a device could not be mapped.
+    Map(MapError),
+    /// The interrupt controller cannot be used.
+    Gic(GicError),
+    /// The interrupt controller is of a version that this kernel has no driver for.
+    UnsupportedGic,
+}
+
+impl From<DeviceTreeError> for BringUpError {
+    fn from(error: DeviceTreeError) -> BringUpError {
+        BringUpError::DeviceTree(error)
+    }
+}
+
+impl From<MapError> for BringUpError {
+    fn from(error: MapError) -> BringUpError {
+        BringUpError::Map(error)
+    }
+}
+
+impl From<GicError> for BringUpError {
+    fn from(error: GicError) -> BringUpError {
+        BringUpError::Gic(error)
+    }
+}
+
+impl fmt::Display for BringUpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeviceTree(error) => error.fmt(f),
+            Self::Map(error) => error.fmt(f),
+            Self::Gic(error) => error.fmt(f),
+            Self::UnsupportedGic => f.write_str("no driver for GICv3; start with gic-version=2"),
+        }
+    }
+}
+
+impl core::error::Error for BringUpError {}
+
+const PAGE: u64 = 4096;
+const BLOCK: u64 = 2 << 20;
+
+/// Describes and maps the machine, and opens its console.
+///
+/// # Safety
+/// `boot` is what the entry code passed, and this is called once.
+///
+/// # Errors
+/// [`BringUpError`]. The console is open if the device tree could be read.
+pub unsafe fn bring_up(boot: BootInfo) -> Result<Board, BringUpError> {
+    // SAFETY: the caller's.
+    let mut space = unsafe { Space::new(boot.image) };
+    let tree = unsafe { device_tree(&mut space, boot.device_tree)? };
+    let description = MachineDescription::parse(tree)?;
+    if let Some(conduit) = description.psci {
+        firmware::set_conduit(match conduit {
+            PsciConduit::Hvc => Conduit::Hvc,
+            PsciConduit::Smc => Conduit::Smc,
+        });
+    }
+    if let Some(uart) = description.uart {
+        let registers = space.map_device(uart.registers.start, uart.registers.len)?;
+        // SAFETY: the device tree says that it is a PL011, and only the console uses it.
+        unsafe { console::open(registers) }
+    }
+    let tree_range = Range { start: boot.device_tree, len: tree.len() as u64 };
+    let initrd = match description.initrd {
+        Some(range) => {
+            let start = range.start / PAGE * PAGE;
+            space.map_read_only(start, range.end().next_multiple_of(PAGE) - start)?;
+            // SAFETY: it lies in RAM (the description's promise), is mapped, is not free below, and
+            // nobody writes it.
+            unsafe { core::slice::from_raw_parts(direct(range.start), range.len as usize) }
+        }
+        None => &[],
+    };
+    let free = free_memory(&boot, &description, tree_range)?;
+    for range in &free {
+        space.map_ram(range.start, range.len)?;
+    }
+    let gic = interrupt_controller(&mut space, &description.gic)?;
+    mapping::set(space);
+    Ok(Board { boot, description, free, initrd, gic })
+}
+
+/// Makes the device tree readable.
+///
+/// # Safety
+/// `address` is the device tree's by the boot protocol: in RAM, at a multiple of 8.
+unsafe fn device_tree(space: &mut Space, address: u64) -> Result<&'static [u8], BringUpError> {
+    if address == 0 || !address.is_multiple_of(8) {
+        return Err(DeviceTreeError::NotADeviceTree.into());
+    }
+    let block = address / BLOCK * BLOCK;
+    space.map_read_only(block, BLOCK)?;
+    let mut header = [0; SIZE_HEADER_LEN];
+    // SAFETY: the header does not cross a block boundary: the address is a multiple of 8.
+    header.copy_from_slice(unsafe {
+        core::slice::from_raw_parts(direct(address), SIZE_HEADER_LEN)
+    });
+    let size = total_size(header)?;
+    if address + size as u64 > block + BLOCK {
+        space.map_read_only(block + BLOCK, BLOCK)?;
+    }
+    // SAFETY: at most 2 MiB, so mapped now; it stays as the boot loader left it.
+    Ok(unsafe { core::slice::from_raw_parts(direct(address), size) })
+}
+
+/// RAM that nothing occupies.
+fn free_memory(
+    boot: &BootInfo,
+    description: &MachineDescription<'_>,
+    tree: Range,
+) -> Result<Vec<Range, MAX_FREE_RANGES>, BringUpError> {
+    // The tree's blocks are mapped whole and read-only.
+    let tree_start = tree.start / BLOCK * BLOCK;
+    let tree = Range { start: tree_start, len: tree.end().next_multiple_of(BLOCK) - tree_start };
+    let image = Range { start: boot.image, len: entry::image_len() };
+    Ok(description.free_memory(&[image, tree])?)
+}
+
+fn interrupt_controller(space: &mut Space, gic: &Gic) -> Result<gic::Gic, BringUpError> {
+    let Gic::V2 { distributor, cpu_interface, v2m } = gic else {
+        return Err(BringUpError::UnsupportedGic);
+    };
+    let mut map = |range: &Range| space.map_device(range.start, range.len);
+    let (distributor, cpu): (NonNull<u8>, NonNull<u8>) = (map(distributor)?, map(cpu_interface)?);
+    // SAFETY: the device tree says that these are the controller's registers, they are mapped for
+    // good, and only this driver uses them.
+    let driver = unsafe {
+        GicV2::new(
+            UniqueMmioPointer::new(distributor.cast()),
+            UniqueMmioPointer::new(cpu.cast()),
+        )
+    };
+    let v2m = match v2m {
+        Some(v2m) => {
+            let frame = map(&v2m.registers)?;
+            // SAFETY: as above, of the message frame.
+            let registers = unsafe { UniqueMmioPointer::new(frame.cast()) };
+            Some(GicV2m::new(v2m.registers.start, &registers, v2m.base_spi, v2m.spi_count)?)
+        }
+        None => None,
+    };
+    Ok(gic::Gic::V2(driver, v2m))
+}
