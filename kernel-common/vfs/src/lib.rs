@@ -1,2 +1,122 @@
 //! Files: the tree, tmpfs over a read-only image, pipes, terminals, proc.
+//!
+//! A [`Vfs`] is a value without a clock, devices or waiting. Every operation is one step: it
+//! succeeds, fails with nothing changed, or says what it would have to wait for ([`Stop::Wait`]).
+//! What a step made possible for others collects and is fetched with [`Vfs::take_wakes`]
+//! and [`Vfs::take_signals`] after it.
+//!
+//! Whoever opens a file is its first holder; see [`Vfs::hold`] and [`Vfs::release`].
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+#[cfg(test)]
+extern crate std;
+
+mod anonymous;
+mod attributes;
+mod caller;
+mod console;
+mod counter;
+pub mod cpio;
+mod descriptor;
+mod device;
+mod directory;
+mod file;
+mod id;
+mod inode;
+mod io;
+pub mod ioctl;
+mod lock;
+mod mount;
+mod names;
+mod node;
+mod open;
+mod outcome;
+mod path;
+mod pipe;
+mod place;
+mod proc;
+mod queue;
+mod read_dir;
+mod readiness;
+mod root;
+mod stream;
+mod terminal;
+#[cfg(test)]
+mod testing;
+mod tree;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+pub use attributes::{SetTime, Target};
+pub use caller::{At, Caller, Job, Surroundings, View};
+pub use console::Console;
+pub use descriptor::{Descriptor, FdTable, NR_OPEN};
+pub use id::{CounterId, FileId, InodeId, PipeId};
+pub use io::Place;
+pub use lock::{LockKind, LockOwner, Record};
+pub use names::MakeNode;
+pub use node::Node;
+pub use open::OpenHow;
+pub use outcome::{Io, Patience, Stop, WaitKey};
+pub use path::Follow;
+pub use pipe::{PIPE_CAPACITY, PIPE_CAPACITY_MAX};
+pub use proc::{Area, Memory, ProcNode, ProcSource, System, SystemMemory, Task};
+pub use read_dir::DirEntry;
+pub use stream::HostStream;
+pub use terminal::GroupSignal;
+pub use tree::Limits;
+
+use counter::Counter;
+use file::File;
+use lock::LockTable;
+use mount::Mount;
+use outcome::Wakes;
+use pipe::Pipe;
+use stream::{Input, Output};
+use terminal::Terminal;
+use tree::Tree;
+
+/// All files of one kernel.
+#[derive(Debug)]
+pub struct Vfs {
+    tree: Tree,
+    mounts: Vec<Mount>,
+    root: Node,
+    files: BTreeMap<FileId, File>,
+    next_file: u64,
+    pipes: BTreeMap<PipeId, Pipe>,
+    next_pipe: u64,
+    /// Bytes that all pipes can hold.
+    pipe_bytes: usize,
+    counters: BTreeMap<CounterId, Counter>,
+    next_counter: u64,
+    locks: LockTable,
+    console: Console,
+    terminal: Terminal,
+    /// Input that the terminal could not take yet.
+    held: VecDeque<u8>,
+    input: Input,
+    output: Output,
+    error: Output,
+    /// Bytes of the host's input that were used up since it was last told.
+    consumed: usize,
+    wakes: Wakes,
+}
+
+impl Vfs {
+    /// The keys that were woken since the last call.
+    #[must_use]
+    pub fn take_wakes(&mut self) -> Vec<WaitKey> {
+        self.wakes.take()
+    }
+
+    /// The signals that the terminal sent since the last call, in order.
+    #[must_use]
+    pub fn take_signals(&mut self) -> Vec<GroupSignal> {
+        self.terminal.take_signals()
+    }
+}

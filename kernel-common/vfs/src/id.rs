@@ -1,0 +1,26 @@
+//! Names of what the file system holds. None is ever used again, so a name held too long finds
+//! nothing rather than something else.
+
+/// An inode; its number is what `st_ino` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InodeId(pub(crate) u64);
+
+/// An open file description: what `open` makes and `dup` and `fork` share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub(crate) u64);
+
+/// A pipe, with or without a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PipeId(pub(crate) u64);
+
+/// An event counter (`eventfd`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CounterId(pub(crate) u64);
+
+impl InodeId {
+    /// The number that `st_ino` shows.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,173 @@
+//! `ioctl` requests of a terminal.
+
+use maize_abi::Errno;
+use maize_abi::termios::{TERMIOS_LEN, Termios, WindowSize, flush, lflag, request};
+
+use super::Terminal;
+use crate::caller::Job;
+use crate::ioctl::Answer;
+use crate::outcome::{Io, Stop, WaitKey};
+
+/// Who makes a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Requester {
+    pub(crate) pid: u32,
+    pub(crate) privileged: bool,
+    pub(crate) job: Job,
+}
+
+impl Terminal {
+    /// Serves a request. `argument` is the call's third argument, `input` what it points to;
+    /// `session_of` tells the session of a process group.
+    pub(crate) fn control_request(
+        &mut self,
+        by: Requester,
+        number: u32,
+        (argument, input): (u64, &[u8]),
+        session_of: &dyn Fn(u32) -> Option<u32>,
+    ) -> Io<Answer> {
+        match number {
+            request::TCGETS => Ok(Answer::bytes(&self.modes.to_bytes())),
+            request::TCGETS2 => Ok(Answer::bytes(&self.modes.to_bytes2())),
+            request::TCSETS
+            | request::TCSETSW
+            | request::TCSETSF
+            | request::TCSETS2
+            | request::TCSETSW2
+            | request::TCSETSF2 => self.set_modes(by.job, number, input),
+            request::TIOCGWINSZ => Ok(Answer::bytes(&self.size.to_bytes())),
+            request::TIOCSWINSZ => {
+                let size = input.first_chunk().ok_or(Errno::EFAULT)?;
+                self.resize(WindowSize::from_bytes(size));
+                Ok(Answer::DONE)
+            }
+            request::FIONREAD => Ok(Answer::number(self.pending_input() as u32)),
+            request::TIOCOUTQ => Ok(Answer::number(self.output.len() as u32)),
+            request::TIOCSTI => {
+                if !by.privileged && self.session != Some(by.job.session) {
+                    return Err(Errno::EPERM.into());
+                }
+                let byte = *input.first().ok_or(Errno::EFAULT)?;
+                let taken = self.receive(byte);
+                if taken { Ok(Answer::DONE) } else { Err(Errno::EAGAIN.into()) }
+            }
+            request::TCFLSH => self.flush(by.job, argument),
+            request::TCXONC => self.flow(by.job, argument),
+            request::TCSBRK | request::TCSBRKP => {
+                self.check_change(by.job)?;
+                self.wait_drained()?;
+                Ok(Answer::DONE)
+            }
+            _ => self.session_request(by, number, (argument, input), session_of),
+        }
+    }
+
+    fn wait_drained(&self) -> Io<()> {
+        if self.is_drained() { Ok(()) } else { Err(Stop::wait(WaitKey::TerminalWritable)) }
+    }
+
+    fn set_modes(&mut self, job: Job, number: u32, input: &[u8]) -> Io<Answer> {
+        let modes = Termios::from_bytes(input.first_chunk::<TERMIOS_LEN>().ok_or(Errno::EFAULT)?);
+        self.check_change(job)?;
+        let (after_drain, flushing) = match number {
+            request::TCSETS | request::TCSETS2 => (false, false),
+            request::TCSETSW | request::TCSETSW2 => (true, false),
+            _ => (true, true),
+        };
+        if after_drain {
+            self.wait_drained()?;
+        }
+        if flushing {
+            self.flush_input();
+        }
+        let switched = (self.modes.lflag ^ modes.lflag) & lflag::ICANON != 0;
+        self.modes = modes;
+        if switched {
+            self.switch_canonical();
+        }
+        if modes.iflag & maize_abi::termios::iflag::IXON == 0 {
+            self.stopped = false;
+        }
+        Ok(Answer::DONE)
+    }
+
+    fn flush(&mut self, job: Job, queue: u64) -> Io<Answer> {
+        self.check_change(job)?;
+        if queue > flush::TCIOFLUSH {
+            return Err(Errno::EINVAL.into());
+        }
+        if queue != flush::TCOFLUSH {
+            self.flush_input();
+        }
+        if queue != flush::TCIFLUSH {
+            self.output.clear();
+        }
+        Ok(Answer::DONE)
+    }
+
+    fn flow(&mut self, job: Job, action: u64) -> Io<Answer> {
+        self.check_change(job)?;
+        match action {
+            0 => self.stopped = true,
+            1 => self.stopped = false,
+            // To send a stop or start character to a keyboard has no use.
+            2 | 3 => {}
+            _ => return Err(Errno::EINVAL.into()),
+        }
+        Ok(Answer::DONE)
+    }
+
+    fn session_request(
+        &mut self,
+        by: Requester,
+        number: u32,
+        (argument, input): (u64, &[u8]),
+        session_of: &dyn Fn(u32) -> Option<u32>,
+    ) -> Io<Answer> {
+        let session = by.job.session;
+        let is_ours = self.session == Some(session);
+        match number {
+            request::TIOCSCTTY => {
+                if is_ours && by.pid == session {
+                    return Ok(Answer::DONE);
+                }
+                let steals = argument == 1 && by.privileged;
+                if by.pid != session || self.session.is_some() && !steals {
+                    return Err(Errno::EPERM.into());
+                }
+                self.control(session, by.job.group);
+                Ok(Answer::DONE)
+            }
+            request::TIOCNOTTY | request::TIOCGPGRP | request::TIOCGSID if !is_ours => {
+                Err(Errno::ENOTTY.into())
+            }
+            request::TIOCNOTTY => {
+                // Other members of the session keep it: a process that is not its leader has
+                // nothing of its own to give up.
+                if by.pid == session {
+                    self.session_ended(session);
+                }
+                Ok(Answer::DONE)
+            }
+            request::TIOCGPGRP => Ok(Answer::number(self.foreground.unwrap_or(0))),
+            request::TIOCGSID => Ok(Answer::number(session)),
+            request::TIOCSPGRP => {
+                self.check_change(by.job)?;
+                if !is_ours {
+                    return Err(Errno::ENOTTY.into());
+                }
+                let group = i32::from_le_bytes(*input.first_chunk().ok_or(Errno::EFAULT)?);
+                let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
+                match session_of(group) {
+                    None => Err(Errno::ESRCH.into()),
+                    Some(other) if other != session => Err(Errno::EPERM.into()),
+                    Some(_) => {
+                        self.foreground = Some(group);
+                        Ok(Answer::DONE)
+                    }
+                }
+            }
+            _ => Err(Errno::ENOTTY.into()),
+        }
+    }
+}
