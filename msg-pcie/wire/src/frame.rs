@@ -1,7 +1,7 @@
 //! A frame about to be sent: header, body, page, and how they become words.
 
 use crate::{
-    FrameError, HEADER_WORDS, Header, MAX_MESSAGE_BYTES, Page, SLOT_WORDS, checksum::Crc32c,
+    FrameError, HEADER_WORDS, Header, MAX_MESSAGE_BYTES, PAGE_WORDS, SLOT_WORDS, checksum::Crc32c,
 };
 
 /// Words in front of a fragment's contents.
@@ -83,7 +83,7 @@ pub struct Frame<'a> {
     words: [u64; 3],
     slots: usize,
     body: Body<'a>,
-    page: Option<(&'a Page, Option<u32>)>,
+    page: Option<(&'a [u64; PAGE_WORDS], Option<u32>)>,
 }
 
 impl<'a> Frame<'a> {
@@ -97,7 +97,7 @@ impl<'a> Frame<'a> {
     pub fn new(
         mut header: Header,
         body: Body<'a>,
-        page: Option<&'a Page>,
+        page: Option<&'a [u64; PAGE_WORDS]>,
     ) -> Result<Frame<'a>, FrameError> {
         let prefix = if body.fragment.is_some() { FRAGMENT_WORDS * 8 } else { 0 };
         header.length = u32::try_from(body.contents.len() + prefix)
@@ -108,7 +108,7 @@ impl<'a> Frame<'a> {
         // The receiver's own rules, so that what is sent is never what would be refused.
         let (header, _) = Header::from_words(header.to_words(0))?;
         let page = page.map(|page| {
-            let sum = header.parts.page_checked.then(|| crate::checksum::of_words(&page.0));
+            let sum = header.parts.page_checked.then(|| crate::checksum::of_words(page));
             (page, sum)
         });
         let mut words = header.to_words(0);
@@ -152,7 +152,7 @@ impl<'a> Frame<'a> {
             }
             let padding = written.next_multiple_of(SLOT_WORDS) - written;
             sink.words(&[0; SLOT_WORDS][..padding]);
-            sink.words(&page.0);
+            sink.words(page);
         }
     }
 }
@@ -170,7 +170,7 @@ pub fn body_matches(header: &Header, checksum: u32, body: &[u64]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Class, Epoch, InstanceId, Kind, PAGE_WORDS, Parts};
+    use crate::{Class, Epoch, InstanceId, Kind, Page, Parts};
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
 
@@ -216,7 +216,7 @@ mod tests {
             let page = Page([0x5555_aaaa_1234_9876; PAGE_WORDS]);
             let fragment = fragmented.then_some(Fragment { total: 9000, offset: 4056 });
             let parts = Parts { checked, page_checked, ..Parts::default() };
-            let made = Frame::new(header(parts), Body { fragment, contents }, with_page.then_some(&page));
+            let made = Frame::new(header(parts), Body { fragment, contents }, with_page.then_some(&page.0));
             let frame = match made {
                 Ok(frame) => frame,
                 Err(FrameError::Flags(_)) => {

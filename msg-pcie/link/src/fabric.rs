@@ -1,0 +1,283 @@
+//! All the links of an instance: what a kernel holds.
+
+use alloc::vec::Vec;
+
+use maize_hal::Nanos;
+use maize_window::{Doorbell, Presence, PresenceCell, State, Window};
+use maize_wire::{Epoch, InstanceId, PAGE_WORDS};
+
+use crate::{Event, Input, Life, Link, LinkConfig, LinkStats, Outgoing, Port, SendError};
+
+/// Where an instance says of itself that it is there.
+pub trait Announce {
+    /// Says it to everybody.
+    fn announce(&mut self, presence: Presence);
+}
+
+impl<W: Window> Announce for PresenceCell<W> {
+    fn announce(&mut self, presence: Presence) {
+        self.publish(presence);
+    }
+}
+
+/// Settings of a fabric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FabricConfig {
+    /// Settings of each link.
+    pub link: LinkConfig,
+    /// Time between heartbeats, and between looks at the peers.
+    pub beat_every: Nanos,
+    /// For how long to poll after the last activity before going to sleep. Zero where there are
+    /// more virtual cores than host cores.
+    pub poll_for: Nanos,
+}
+
+impl Default for FabricConfig {
+    fn default() -> FabricConfig {
+        FabricConfig {
+            link: LinkConfig::default(),
+            beat_every: Nanos::from_millis(100),
+            poll_for: Nanos(50_000),
+        }
+    }
+}
+
+/// What to do when there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Poll again, there is or may soon be something.
+    Poll,
+    /// Sleep until a doorbell rings, or until this time: a heartbeat is due then.
+    Sleep(Nanos),
+}
+
+struct Peer<P> {
+    link: Link,
+    port: P,
+}
+
+/// An instance's links to all its peers.
+pub struct Fabric<P, A> {
+    config: FabricConfig,
+    epoch: Epoch,
+    announce: A,
+    state: State,
+    beat: u64,
+    next_beat: Nanos,
+    peers: Vec<Peer<P>>,
+    /// Whose turn to be polled it is.
+    turn: usize,
+    /// Who sent the message that was handed out last.
+    current: usize,
+    last_activity: Nanos,
+}
+
+impl<P: Port, A: Announce> Fabric<P, A> {
+    /// Enters the fabric in incarnation `epoch`, which must be greater than any before in this
+    /// place. `ports` are this instance's ends towards its peers.
+    pub fn new(
+        config: FabricConfig,
+        now: Nanos,
+        (me, epoch): (InstanceId, Epoch),
+        announce: A,
+        ports: impl IntoIterator<Item = (InstanceId, P)>,
+    ) -> Fabric<P, A> {
+        let mut peers: Vec<Peer<P>> = ports
+            .into_iter()
+            .filter(|(peer, _)| *peer != me)
+            .map(|(peer, port)| Peer { link: Link::new(config.link, me, epoch, peer), port })
+            .collect();
+        peers.sort_by_key(|peer| peer.link.peer());
+        let mut fabric = Fabric {
+            config,
+            epoch,
+            announce,
+            state: State::Starting,
+            beat: 0,
+            next_beat: now,
+            peers,
+            turn: 0,
+            current: 0,
+            last_activity: now,
+        };
+        fabric.enter(now, epoch);
+        fabric
+    }
+
+    /// This instance's incarnation.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The peers' numbers, in order.
+    pub fn peers(&self) -> impl Iterator<Item = InstanceId> + '_ {
+        self.peers.iter().map(|peer| peer.link.peer())
+    }
+
+    /// What is known of a peer.
+    #[must_use]
+    pub fn life(&self, peer: InstanceId) -> Option<Life> {
+        self.find(peer).map(|index| self.peers[index].link.life())
+    }
+
+    /// What was counted on the link to a peer.
+    #[must_use]
+    pub fn stats(&self, peer: InstanceId) -> Option<&LinkStats> {
+        self.find(peer).map(|index| self.peers[index].link.stats())
+    }
+
+    /// The next event, and whose it is; `None` if there is none now. Peers take turns. Heartbeats
+    /// are published, and the peers' looked at, when they are due.
+    #[inline]
+    pub fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
+        if now >= self.next_beat {
+            self.beat(now);
+        }
+        for _ in 0..self.peers.len() {
+            let index = self.turn;
+            self.turn = if index + 1 < self.peers.len() { index + 1 } else { 0 };
+            let Peer { link, port } = &mut self.peers[index];
+            if let Some(event) = link.poll(now, port) {
+                self.current = index;
+                self.last_activity = now;
+                return Some((link.peer(), event));
+            }
+        }
+        None
+    }
+
+    /// The body of the message that [`Fabric::poll`] has just returned.
+    #[inline]
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.peers.get(self.current).map_or(&[], |peer| peer.link.body())
+    }
+
+    /// Copies the page of the message that [`Fabric::poll`] has just returned; `false` if there is
+    /// none to be had (see [`Link::copy_page`]).
+    pub fn copy_page(&mut self, now: Nanos, into: &mut [u64; PAGE_WORDS]) -> bool {
+        let Some(Peer { link, port }) = self.peers.get_mut(self.current) else { return false };
+        link.copy_page(now, port, into)
+    }
+
+    /// Sends a message, or makes it wait for its turn. Returns its number in its class. After a
+    /// batch, call [`Fabric::notify`].
+    ///
+    /// # Errors
+    /// [`SendError`]; the message was not taken.
+    #[inline]
+    pub fn send(
+        &mut self,
+        now: Nanos,
+        to: InstanceId,
+        message: Outgoing<'_>,
+    ) -> Result<u32, SendError> {
+        let index = self.find(to).ok_or(SendError::NoSuchPeer)?;
+        let Peer { link, port } = &mut self.peers[index];
+        link.send(now, port, message)
+    }
+
+    /// Rings the doorbells that are due for what was sent and taken since the last call.
+    #[inline]
+    pub fn notify(&mut self, doorbell: &mut impl Doorbell) {
+        for Peer { link, port } in &mut self.peers {
+            if link.notify(port) {
+                doorbell.ring(link.peer());
+            }
+        }
+    }
+
+    /// Takes note that this instance's doorbell has rung: besides messages it may mean that
+    /// somebody has come or gone.
+    pub fn heard_doorbell(&mut self, now: Nanos) {
+        for Peer { link, port } in &mut self.peers {
+            link.look(now, port);
+        }
+    }
+
+    /// What to do now that [`Fabric::poll`] has returned nothing. Notify first.
+    pub fn idle(&mut self, now: Nanos) -> Idle {
+        if now.since(self.last_activity) < self.config.poll_for {
+            return Idle::Poll;
+        }
+        let mut sleep = true;
+        for Peer { link, port } in &mut self.peers {
+            sleep &= link.arm(now, port);
+        }
+        if sleep { Idle::Sleep(self.next_beat) } else { Idle::Poll }
+    }
+
+    /// Tells that who controls a peer has confirmed the stop of the incarnation that was declared
+    /// dead ([`crate::News::Down`] with a cause that is not final).
+    pub fn confirm_stopped(&mut self, now: Nanos, peer: InstanceId) {
+        self.step(now, peer, Input::Stopped);
+    }
+
+    /// Closes the link to a peer, until this instance starts anew.
+    pub fn close(&mut self, now: Nanos, peer: InstanceId) {
+        self.step(now, peer, Input::Close);
+    }
+
+    /// Stops counting anybody's silence while a debugger holds the fabric, or counts it again.
+    pub fn suspend(&mut self, suspended: bool) {
+        for Peer { link, .. } in &mut self.peers {
+            link.suspend(suspended);
+        }
+    }
+
+    /// Starts anew under the next epoch, after a peer has fenced this instance off. All sessions
+    /// end. `None`, and nothing is done, if epochs have run out.
+    pub fn rejoin(&mut self, now: Nanos) -> Option<Epoch> {
+        let epoch = self.epoch.next()?;
+        self.enter(now, epoch);
+        Some(epoch)
+    }
+
+    /// Leaves, orderly.
+    pub fn leave(&mut self, now: Nanos) {
+        self.announce(State::Left);
+        for Peer { link, port } in &mut self.peers {
+            link.step(now, port, Input::Close);
+        }
+    }
+
+    /// Says who it is before it leaves what an earlier incarnation was attached to: peers that
+    /// find themselves left then know why.
+    fn enter(&mut self, now: Nanos, epoch: Epoch) {
+        self.epoch = epoch;
+        self.announce(State::Starting);
+        for Peer { link, port } in &mut self.peers {
+            link.step(now, port, Input::Rejoin(epoch));
+        }
+        self.announce(State::Up);
+        self.next_beat = now;
+    }
+
+    fn announce(&mut self, state: State) {
+        self.state = state;
+        self.beat += 1;
+        self.announce.announce(Presence { epoch: self.epoch, state, beat: self.beat });
+    }
+
+    #[cold]
+    fn beat(&mut self, now: Nanos) {
+        self.next_beat = now + self.config.beat_every;
+        self.announce(self.state);
+        for Peer { link, port } in &mut self.peers {
+            link.look(now, port);
+        }
+    }
+
+    fn step(&mut self, now: Nanos, peer: InstanceId, input: Input) {
+        if let Some(index) = self.find(peer) {
+            let Peer { link, port } = &mut self.peers[index];
+            link.step(now, port, input);
+        }
+    }
+
+    #[inline]
+    fn find(&self, peer: InstanceId) -> Option<usize> {
+        self.peers.binary_search_by_key(&peer, |peer| peer.link.peer()).ok()
+    }
+}

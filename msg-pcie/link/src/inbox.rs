@@ -1,0 +1,232 @@
+//! What arrives: validation of frames, order, and fragments that become messages.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use maize_ring::Front;
+use maize_wire::{
+    Class, FRAGMENT_WORDS, Fragment, FrameError, HEADER_WORDS, Header, INLINE_WORDS, InstanceId,
+    Kind, MAX_BODY_BYTES, PAGE_WORDS, SLOT_WORDS, Session, body_matches,
+    checksum::{Coverage, of_words},
+};
+
+use crate::Port;
+
+/// A message that has arrived. Its body is in [`crate::Link::body`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// What it is about.
+    pub kind: Kind,
+    /// Its priority.
+    pub class: Class,
+    /// Its number in its class, in this direction of the session.
+    pub sequence: u32,
+    /// Bytes of its body.
+    pub length: usize,
+    /// Whether a page came with it.
+    pub has_page: bool,
+}
+
+/// What a frame turned out to be.
+pub(crate) enum Arrival {
+    /// A message, whole.
+    Message(Message),
+    /// A part of one.
+    Part,
+    /// A frame of another session.
+    Stale,
+    /// A part for which there is no memory now; it stays in the ring.
+    NoMemory,
+}
+
+struct Partial {
+    kind: Kind,
+    total: usize,
+    contents: Vec<u8>,
+}
+
+/// The page of the message that has just arrived.
+#[derive(Clone, Copy)]
+struct PagePlace {
+    word: usize,
+    checksum: Option<u64>,
+}
+
+pub(crate) struct Inbox {
+    me: InstanceId,
+    peer: InstanceId,
+    coverage: Coverage,
+    /// Number of the next message of each class.
+    expected: [u32; Class::COUNT],
+    partial: [Option<Partial>; Class::COUNT],
+    /// The body words of the frame that has just arrived.
+    words: Box<[u64; MAX_BODY_BYTES / 8]>,
+    /// The message that was put together from fragments, if that is what has just arrived.
+    whole: Option<Vec<u8>>,
+    length: usize,
+    page: Option<PagePlace>,
+}
+
+impl Inbox {
+    pub(crate) fn new(me: InstanceId, peer: InstanceId, coverage: Coverage) -> Inbox {
+        Inbox {
+            me,
+            peer,
+            coverage,
+            expected: [0; Class::COUNT],
+            partial: [const { None }; Class::COUNT],
+            words: Box::new([0; MAX_BODY_BYTES / 8]),
+            whole: None,
+            length: 0,
+            page: None,
+        }
+    }
+
+    /// Numbers start anew.
+    pub(crate) fn start_session(&mut self) {
+        self.expected = [0; Class::COUNT];
+    }
+
+    /// Forgets messages of which only a part has arrived, and the page, which is the peer's.
+    pub(crate) fn end_session(&mut self) {
+        self.partial = [const { None }; Class::COUNT];
+        self.page = None;
+    }
+
+    /// Takes a frame in. Everything is validated on private copies.
+    #[inline]
+    pub(crate) fn accept<P: Port>(
+        &mut self,
+        port: &P,
+        session: Session,
+        front: &Front,
+    ) -> Result<Arrival, FrameError> {
+        let [_, first, second, third, inline @ ..] = front.line;
+        let (header, checksum) = Header::from_words([first, second, third])?;
+        let needed = header.slots();
+        if needed != front.slots {
+            let short = |slots: usize| u16::try_from(slots).unwrap_or(u16::MAX);
+            return Err(FrameError::Slots { needed: short(needed), found: short(front.slots) });
+        }
+        if header.source != self.peer || header.destination != self.me {
+            return Err(FrameError::Address);
+        }
+        if header.epoch != session.remote {
+            return Ok(Arrival::Stale);
+        }
+        let body_words = header.body_words();
+        // What lies in the first slot is in the snapshot already and is not read again.
+        self.words[..INLINE_WORDS].copy_from_slice(&inline);
+        if body_words > INLINE_WORDS {
+            port.read(SLOT_WORDS, &mut self.words[INLINE_WORDS..body_words]);
+        }
+        let body = &self.words[..body_words];
+        let due = self.coverage != Coverage::Off && !header.parts.checked;
+        if due || header.parts.checked && !body_matches(&header, checksum, body) {
+            return Err(FrameError::Checksum);
+        }
+        if self.coverage == Coverage::All && header.parts.page && !header.parts.page_checked {
+            return Err(FrameError::PageChecksum);
+        }
+        let expected = &mut self.expected[header.class.index()];
+        if header.sequence != *expected {
+            let (expected, found) = (*expected, header.sequence);
+            return Err(FrameError::Sequence { expected, found });
+        }
+        if header.parts.fragment {
+            return self.accept_fragment(&header);
+        }
+        if self.partial[header.class.index()].is_some() {
+            return Err(FrameError::Fragment);
+        }
+        *expected = expected.wrapping_add(1);
+        let page = header.parts.page.then(|| PagePlace {
+            word: header.page_word(),
+            checksum: header.parts.page_checked.then(|| body.last().copied().unwrap_or(0)),
+        });
+        Ok(Arrival::Message(self.deliver(&header, None, header.length as usize, page)))
+    }
+
+    fn accept_fragment(&mut self, header: &Header) -> Result<Arrival, FrameError> {
+        let class = header.class.index();
+        let bytes: &[u8] = bytemuck::cast_slice(&self.words[..]);
+        let contents = bytes
+            .get(FRAGMENT_WORDS * 8..header.length as usize)
+            .ok_or(FrameError::Length(header.length))?;
+        let length = header.length - (FRAGMENT_WORDS * 8) as u32;
+        let Fragment { total, offset } = Fragment::from_word(self.words[0], length)?;
+        let total = total as usize;
+        let partial = match &mut self.partial[class] {
+            Some(partial) => partial,
+            none => {
+                let mut contents = Vec::new();
+                if contents.try_reserve_exact(total).is_err() {
+                    return Ok(Arrival::NoMemory);
+                }
+                none.insert(Partial { kind: header.kind, total, contents })
+            }
+        };
+        if (partial.kind, partial.total) != (header.kind, total)
+            || partial.contents.len() != offset as usize
+        {
+            return Err(FrameError::Fragment);
+        }
+        partial.contents.extend_from_slice(contents);
+        if partial.contents.len() < total {
+            return Ok(Arrival::Part);
+        }
+        self.expected[class] = self.expected[class].wrapping_add(1);
+        let whole = self.partial[class].take().map(|partial| partial.contents);
+        Ok(Arrival::Message(self.deliver(header, whole, total, None)))
+    }
+
+    #[inline]
+    fn deliver(
+        &mut self,
+        header: &Header,
+        whole: Option<Vec<u8>>,
+        length: usize,
+        page: Option<PagePlace>,
+    ) -> Message {
+        (self.whole, self.length, self.page) = (whole, length, page);
+        Message {
+            kind: header.kind,
+            class: header.class,
+            sequence: header.sequence,
+            length,
+            has_page: page.is_some(),
+        }
+    }
+
+    /// The body of the message that has just arrived; word-aligned.
+    #[inline]
+    pub(crate) fn body(&self) -> &[u8] {
+        match &self.whole {
+            Some(whole) => whole,
+            None => bytemuck::cast_slice(&self.words[..]).get(..self.length).unwrap_or_default(),
+        }
+    }
+
+    /// Copies the page of the message that has just arrived. `Ok(false)` if it has none.
+    pub(crate) fn copy_page<P: Port>(
+        &self,
+        port: &P,
+        into: &mut [u64; PAGE_WORDS],
+    ) -> Result<bool, FrameError> {
+        let Some(page) = self.page else { return Ok(false) };
+        port.read(page.word, into);
+        match page.checksum {
+            Some(checksum) if checksum != u64::from(of_words(into)) => {
+                Err(FrameError::PageChecksum)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// The frame is given back: its page is there no more.
+    #[inline]
+    pub(crate) fn forget_page(&mut self) {
+        self.page = None;
+    }
+}
+
+const _: () = assert!(HEADER_WORDS + INLINE_WORDS == SLOT_WORDS);

@@ -1,0 +1,471 @@
+//! The link: one peer, one machine.
+
+use alloc::collections::VecDeque;
+use core::fmt;
+
+use maize_hal::Nanos;
+use maize_ring::{Broken, Refused};
+use maize_wire::{
+    Body, Class, Epoch, Frame, FrameError, Header, InstanceId, Kind, MAX_BODY_BYTES,
+    MAX_MESSAGE_BYTES, MAX_PAGE_BODY_BYTES, PAGE_WORDS, Parts, Session, checksum::Coverage,
+};
+
+use crate::{
+    Act, Corruption, Input, Life, LifeConfig, Lifeline, LinkStats, Message, News, OutboxConfig,
+    Port,
+    inbox::{Arrival, Inbox},
+    outbox::{Outbox, Overflow, Pending, slot_limit},
+};
+
+/// Settings of a link; both ends need the same coverage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkConfig {
+    /// How much of the traffic has checksums.
+    pub coverage: Coverage,
+    /// Bounds of what waits to be sent.
+    pub outbox: OutboxConfig,
+    /// Time limits.
+    pub life: LifeConfig,
+}
+
+/// What a link has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Something became of the peer.
+    News(News),
+    /// A message has arrived. Its body, and its page, stay until the link is polled again.
+    Message(Message),
+    /// There is room in this class, from which a message was turned away.
+    Room(Class),
+}
+
+/// Frames that one call takes in or puts out at the most, so that no call lasts for long.
+const FRAMES_A_CALL: usize = 16;
+
+/// A message to send.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Its priority.
+    pub class: Class,
+    /// What it is about.
+    pub kind: Kind,
+    /// Its body, of up to [`MAX_MESSAGE_BYTES`] bytes ([`MAX_PAGE_BODY_BYTES`] with a page). If
+    /// it is aligned to eight bytes, as a `ControlBody` is, it is copied by whole words.
+    pub contents: &'a [u8],
+    /// A page that goes with it.
+    pub page: Option<&'a [u64; PAGE_WORDS]>,
+}
+
+/// Who talks to whom, and with which checksums.
+#[derive(Clone, Copy)]
+struct Addressing {
+    me: InstanceId,
+    peer: InstanceId,
+    coverage: Coverage,
+}
+
+impl Addressing {
+    #[inline]
+    fn frame<'a>(
+        self,
+        session: Session,
+        (class, kind, sequence): (Class, Kind, u32),
+        body: Body<'a>,
+        page: Option<&'a [u64; PAGE_WORDS]>,
+    ) -> Result<Frame<'a>, FrameError> {
+        let parts = Parts {
+            checked: self.coverage != Coverage::Off,
+            page_checked: self.coverage == Coverage::All,
+            ..Parts::default()
+        };
+        let header = Header {
+            kind,
+            class,
+            parts,
+            length: 0,
+            source: self.me,
+            destination: self.peer,
+            epoch: session.local,
+            sequence,
+        };
+        Frame::new(header, body, page)
+    }
+}
+
+/// The ordered message channel to one peer. See the crate's documentation for what it promises.
+pub struct Link {
+    addressing: Addressing,
+    life: Lifeline,
+    outbox: Outbox,
+    inbox: Inbox,
+    /// Number of the next message of each class.
+    sequence: [u32; Class::COUNT],
+    /// A frame has been handed out and is to be given back.
+    holds_frame: bool,
+    /// What this side says of the link has changed since the last [`Link::notify`].
+    owes_doorbell: bool,
+    /// News that have not been told yet: at most a look's and the end of a session.
+    news: VecDeque<News>,
+    stats: LinkStats,
+}
+
+impl Link {
+    /// The end of `me`, in incarnation `local`, towards `peer`.
+    #[must_use]
+    pub fn new(config: LinkConfig, me: InstanceId, local: Epoch, peer: InstanceId) -> Link {
+        let coverage = config.coverage;
+        Link {
+            addressing: Addressing { me, peer, coverage },
+            life: Lifeline::new(config.life, local),
+            outbox: Outbox::new(config.outbox),
+            inbox: Inbox::new(me, peer, coverage),
+            sequence: [0; Class::COUNT],
+            holds_frame: false,
+            owes_doorbell: false,
+            news: VecDeque::with_capacity(4),
+            stats: LinkStats::default(),
+        }
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub const fn peer(&self) -> InstanceId {
+        self.addressing.peer
+    }
+
+    /// What is known of the peer.
+    #[must_use]
+    pub const fn life(&self) -> Life {
+        self.life.life()
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn stats(&self) -> &LinkStats {
+        &self.stats
+    }
+
+    /// Looks at what the peer says of itself. To be called with every heartbeat of this instance,
+    /// and more often if one likes; what came of it is told by [`Link::poll`]. Until it has been
+    /// told, there is no other look.
+    pub fn look(&mut self, now: Nanos, port: &mut impl Port) {
+        if self.news.is_empty() {
+            let view = port.peer();
+            self.step(now, port, Input::Look(view));
+        }
+    }
+
+    /// Tells the link what was found out or decided elsewhere.
+    pub fn step(&mut self, now: Nanos, port: &mut impl Port, input: Input) {
+        let before = self.life.session();
+        let outcome = self.life.step(now, input);
+        // Whoever sleeps is to see at once that somebody has come or gone.
+        self.owes_doorbell |= outcome.act.is_some();
+        match outcome.act {
+            Some(Act::Attach(session)) => port.attach(session),
+            Some(Act::Detach(reason)) => port.detach(reason),
+            None => {}
+        }
+        match (before, self.life.session()) {
+            (Some(_), None) => self.end_session(),
+            (None, Some(_)) => self.start_session(),
+            _ => {}
+        }
+        if let Some(news) = outcome.news {
+            self.stats.count(news);
+            self.news.push_back(news);
+        }
+    }
+
+    /// Stops counting the peer's silence while a debugger holds it, or counts it again.
+    pub fn suspend(&mut self, suspended: bool) {
+        self.life.suspend(suspended);
+    }
+
+    /// The next thing that the link has to say: news, a message, room; `None` if nothing. Also
+    /// sends what waited. Never takes long, and never waits.
+    #[inline]
+    pub fn poll(&mut self, now: Nanos, port: &mut impl Port) -> Option<Event> {
+        if self.holds_frame {
+            self.give_back(port);
+        }
+        if !self.news.is_empty() {
+            return self.news.pop_front().map(Event::News);
+        }
+        let Some(session) = self.life.session() else {
+            return self.poll_without_session(now, port);
+        };
+        if let Some(message) = self.receive(now, port, session) {
+            return Some(Event::Message(message));
+        }
+        if !self.outbox.is_empty() {
+            self.drain(now, port);
+        }
+        if !self.news.is_empty() {
+            return self.news.pop_front().map(Event::News);
+        }
+        self.outbox.take_room().map(Event::Room)
+    }
+
+    /// Joining takes no heartbeat: while this side waits for the peer to attach, each poll looks.
+    #[cold]
+    fn poll_without_session(&mut self, now: Nanos, port: &mut impl Port) -> Option<Event> {
+        if matches!(self.life(), Life::Joining { .. }) {
+            self.look(now, port);
+        }
+        self.news.pop_front().map(Event::News)
+    }
+
+    /// The body of the message that [`Link::poll`] has just returned; its first byte is aligned
+    /// to eight, unless it came in fragments.
+    #[inline]
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.inbox.body()
+    }
+
+    /// Copies the page of the message that [`Link::poll`] has just returned. `false` if there is
+    /// none to be had: the message had none, or the link has been polled since, or the page is
+    /// corrupt (then the link is, too).
+    pub fn copy_page(
+        &mut self,
+        now: Nanos,
+        port: &mut impl Port,
+        into: &mut [u64; PAGE_WORDS],
+    ) -> bool {
+        match self.inbox.copy_page(port, into) {
+            Ok(copied) => copied,
+            Err(error) => {
+                self.step(now, port, Input::Corrupt(Corruption::Frame(error)));
+                false
+            }
+        }
+    }
+
+    /// Sends a message, or makes it wait for its turn. Returns its number in its class.
+    ///
+    /// After a batch, [`Link::notify`] says whether the peer's doorbell is to be rung.
+    ///
+    /// # Errors
+    /// [`SendError`]; the message was not taken.
+    #[inline]
+    pub fn send(
+        &mut self,
+        now: Nanos,
+        port: &mut impl Port,
+        message: Outgoing<'_>,
+    ) -> Result<u32, SendError> {
+        let Some(session) = self.life.session() else { return Err(SendError::NotUp) };
+        let Outgoing { class, kind, contents, page } = message;
+        let most = if page.is_some() { MAX_PAGE_BODY_BYTES } else { MAX_MESSAGE_BYTES };
+        if contents.len() > most {
+            return Err(SendError::TooLong);
+        }
+        let sequence = self.sequence[class.index()];
+        let id = (class, kind, sequence);
+        let mut sent = false;
+        if contents.len() <= MAX_BODY_BYTES && self.outbox.may_overtake(class) {
+            let body = Body { fragment: None, contents };
+            let frame = self.addressing.frame(session, id, body, page);
+            let frame = frame.map_err(|_| SendError::TooLong)?;
+            sent = self.publish(now, port, &frame, (class, class))?;
+        }
+        if !sent {
+            if let Err(overflow) = self.outbox.queue(id, contents, page) {
+                self.stats.refused += 1;
+                return Err(match overflow {
+                    Overflow::Full => SendError::Full,
+                    Overflow::NoMemory => SendError::NoMemory,
+                });
+            }
+            self.stats.queued += 1;
+            self.drain(now, port);
+        }
+        self.sequence[class.index()] = sequence.wrapping_add(1);
+        self.stats.messages_sent[class.index()] += 1;
+        self.stats.bytes_sent += contents.len() as u64;
+        self.stats.pages_sent += u64::from(page.is_some());
+        Ok(sequence)
+    }
+
+    /// Whether the peer's doorbell is due for what was sent, taken or said since the last call.
+    /// Asked once a batch; it costs a fence if anything was sent.
+    #[inline]
+    #[must_use = "the peer sleeps until its doorbell rings"]
+    pub fn notify(&mut self, port: &mut impl Port) -> bool {
+        let mut due = core::mem::take(&mut self.owes_doorbell);
+        if self.life.session().is_some() {
+            due |= port.notify();
+        }
+        self.stats.doorbells += u64::from(due);
+        due
+    }
+
+    /// Asks the peer for a doorbell with whatever happens next. Returns whether the caller may
+    /// sleep; otherwise there is something to poll for.
+    #[must_use = "something may have come before the wish was visible"]
+    pub fn arm(&mut self, now: Nanos, port: &mut impl Port) -> bool {
+        if self.holds_frame {
+            self.give_back(port);
+        }
+        if matches!(self.life(), Life::Joining { .. }) {
+            self.look(now, port);
+        }
+        if !self.news.is_empty() {
+            return false;
+        }
+        if self.life.session().is_none() {
+            return !self.owes_doorbell;
+        }
+        if let Some((class, limit)) = self.outbox.turn() {
+            let slots = self.outbox.front(class).map_or(1, Pending::next_slots);
+            let limit = slot_limit(limit, port.capacity());
+            if !matches!(port.await_room(slots, limit), Ok(true)) {
+                return false;
+            }
+        }
+        port.arm()
+    }
+
+    /// Publishes a frame of the first class, if the limit of the second allows. `false` if there
+    /// is no room.
+    #[inline]
+    fn publish(
+        &mut self,
+        now: Nanos,
+        port: &mut impl Port,
+        frame: &Frame<'_>,
+        (class, limit): (Class, Class),
+    ) -> Result<bool, SendError> {
+        match port.push(frame, slot_limit(limit, port.capacity())) {
+            Ok(()) => {
+                self.outbox.passed(class, frame.slots());
+                self.stats.frames_sent += 1;
+                Ok(true)
+            }
+            Err(Refused::Full) => Ok(false),
+            Err(Refused::Size) => Err(SendError::TooLong),
+            Err(Refused::Broken(broken)) => {
+                self.broken(now, port, broken);
+                // A peer that is no longer attached, but does not say more yet, is given the
+                // time that a silent one has.
+                if self.life.session().is_some() { Ok(false) } else { Err(SendError::NotUp) }
+            }
+        }
+    }
+
+    /// Sends of what waits as much as there is room for.
+    fn drain(&mut self, now: Nanos, port: &mut impl Port) {
+        for _ in 0..FRAMES_A_CALL {
+            let Some(session) = self.life.session() else { return };
+            let Some((class, limit)) = self.outbox.turn() else { return };
+            let Some(front) = self.outbox.front(class) else { return };
+            let id = (class, front.kind, front.sequence);
+            let body = front.next_body();
+            let bytes = body.contents.len();
+            let page = front.page.as_ref().map(|page| &page.0);
+            let Ok(frame) = self.addressing.frame(session, id, body, page) else { return };
+            let slots = frame.slots();
+            match port.push(&frame, slot_limit(limit, port.capacity())) {
+                Ok(()) => {
+                    self.outbox.advance(class, bytes);
+                    self.outbox.passed(class, slots);
+                    self.stats.frames_sent += 1;
+                }
+                Err(Refused::Full | Refused::Size) => return,
+                Err(Refused::Broken(broken)) => return self.broken(now, port, broken),
+            }
+        }
+    }
+
+    #[inline]
+    fn receive(&mut self, now: Nanos, port: &mut impl Port, session: Session) -> Option<Message> {
+        for _ in 0..FRAMES_A_CALL {
+            let front = match port.front() {
+                Ok(front) => front?,
+                Err(broken) => {
+                    self.broken(now, port, broken);
+                    return None;
+                }
+            };
+            match self.inbox.accept(port, session, &front) {
+                Ok(Arrival::Message(message)) => {
+                    self.holds_frame = true;
+                    self.stats.frames_received += 1;
+                    self.stats.messages_received[message.class.index()] += 1;
+                    self.stats.bytes_received += message.length as u64;
+                    self.stats.pages_received += u64::from(message.has_page);
+                    return Some(message);
+                }
+                Ok(Arrival::Part) => self.stats.frames_received += 1,
+                Ok(Arrival::Stale) => self.stats.stale += 1,
+                Ok(Arrival::NoMemory) => {
+                    self.stats.no_memory += 1;
+                    return None;
+                }
+                Err(error) => {
+                    self.step(now, port, Input::Corrupt(Corruption::Frame(error)));
+                    return None;
+                }
+            }
+            port.pop();
+        }
+        None
+    }
+
+    #[inline]
+    fn give_back(&mut self, port: &mut impl Port) {
+        self.holds_frame = false;
+        self.inbox.forget_page();
+        port.pop();
+    }
+
+    fn broken(&mut self, now: Nanos, port: &mut impl Port, broken: Broken) {
+        let input = match broken {
+            Broken::Corrupt(corrupt) => Input::Corrupt(Corruption::Ring(corrupt)),
+            Broken::Dead => Input::Look(port.peer()),
+        };
+        self.step(now, port, input);
+    }
+
+    fn start_session(&mut self) {
+        self.sequence = [0; Class::COUNT];
+        self.inbox.start_session();
+    }
+
+    /// The body of a message that has been handed out stays; all else goes.
+    fn end_session(&mut self) {
+        self.stats.lost_in_queue += self.outbox.clear() as u64;
+        self.inbox.end_session();
+        self.holds_frame = false;
+    }
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// There is no session with this peer.
+    NotUp,
+    /// Too much waits already. [`Event::Room`] will tell when there is room again.
+    Full,
+    /// The message would have to wait and there is no memory for it.
+    NoMemory,
+    /// No message can be that long.
+    TooLong,
+    /// There is no such peer.
+    NoSuchPeer,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendError::NotUp => "no session with this peer",
+            SendError::Full => "too much waits for this peer already",
+            SendError::NoMemory => "no memory for a message that must wait",
+            SendError::TooLong => "message is too long",
+            SendError::NoSuchPeer => "no such peer",
+        })
+    }
+}
+
+impl core::error::Error for SendError {}

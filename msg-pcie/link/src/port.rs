@@ -1,0 +1,101 @@
+//! What a link needs of whatever lies between it and its peer.
+
+use maize_ring::{Broken, Front, Refused};
+use maize_window::Presence;
+use maize_wire::{Frame, Session};
+
+/// One end of the connection between two instances: a ring in each direction, and the few words
+/// by which each side says what it thinks of the other.
+///
+/// [`crate::WindowPort`] is the one over a window; the simulated network has another.
+pub trait Port {
+    /// A snapshot of what the peer says. What it says of this link is read before what it says of
+    /// itself: a peer that starts anew publishes its epoch before it leaves its old sessions, so
+    /// who sees it gone sees why.
+    fn peer(&self) -> PeerView;
+
+    /// Empties both directions for the session, then says that this side is attached to it.
+    fn attach(&mut self, session: Session);
+
+    /// Says that this side is attached to nothing, and why it left.
+    fn detach(&mut self, reason: Leave);
+
+    /// Slots that frames may fill at the most.
+    fn capacity(&self) -> usize;
+
+    /// Publishes a frame unless more than `limit` slots would be in use.
+    ///
+    /// # Errors
+    /// As [`maize_ring::Producer::claim`].
+    fn push(&mut self, frame: &Frame<'_>, limit: usize) -> Result<(), Refused>;
+
+    /// The frame at the head of the peer's ring; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Broken`] if the peer has left, or what is there is no frame.
+    fn front(&mut self) -> Result<Option<Front>, Broken>;
+
+    /// Copies words of the frame at the head, from its word `word` on.
+    fn read(&self, word: usize, into: &mut [u64]);
+
+    /// Gives the frame at the head back.
+    fn pop(&mut self);
+
+    /// Whether the peer's doorbell is due, for frames or for room. Asks once.
+    fn notify(&mut self) -> bool;
+
+    /// Asks for a doorbell with the next frame; whether the caller may sleep.
+    fn arm(&mut self) -> bool;
+
+    /// Asks for a doorbell once a frame of `slots` slots would be taken; whether the caller may
+    /// sleep.
+    ///
+    /// # Errors
+    /// As [`maize_ring::Producer::await_room`].
+    fn await_room(&mut self, slots: usize, limit: usize) -> Result<bool, Refused>;
+}
+
+/// What a peer says, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// What it says of itself; `None` if nothing, or nothing that makes sense.
+    pub presence: Option<Presence>,
+    /// The session that it is attached to, as this side sees it.
+    pub attached: Option<Session>,
+    /// Why it left the last.
+    pub left: Leave,
+}
+
+/// Why a side is not attached to a session. The number is what stands in the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Leave {
+    /// It never was, or does not say.
+    #[default]
+    Unsaid = 0,
+    /// It closed the link.
+    Closed = 1,
+    /// It starts anew under another epoch.
+    Restarting = 2,
+    /// The peer was silent for too long.
+    Silent = 3,
+    /// The peer wrote what no correct peer writes.
+    Corrupt = 4,
+    /// The peer had left, or had started anew.
+    PeerGone = 5,
+}
+
+impl Leave {
+    /// The reason that has this number; an unknown one says nothing.
+    #[must_use]
+    pub const fn from_word(word: u64) -> Leave {
+        match word {
+            1 => Leave::Closed,
+            2 => Leave::Restarting,
+            3 => Leave::Silent,
+            4 => Leave::Corrupt,
+            5 => Leave::PeerGone,
+            _ => Leave::Unsaid,
+        }
+    }
+}

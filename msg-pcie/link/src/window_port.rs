@@ -1,0 +1,120 @@
+//! The port over a window.
+
+use maize_ring::{Broken, Consumer, ConsumerParts, Front, Producer, ProducerParts, Refused};
+use maize_window::{Layout, PeerLine, PresenceCell, Window};
+use maize_wire::{Epoch, Frame, InstanceId, MAX_FRAME_SLOTS, Session};
+
+use crate::{Leave, PeerView, Port};
+
+const SESSION: usize = 0;
+const REASON: usize = 1;
+
+/// One end of the connection between two instances that share a window.
+pub struct WindowPort<W> {
+    producer: Producer<W>,
+    consumer: Consumer<W>,
+    own_attachment: W,
+    peer_attachment: W,
+    peer_presence: PresenceCell<W>,
+}
+
+impl<W: Window> WindowPort<W> {
+    /// The end of `me` towards `peer`. Touches no memory. `None` if the layout has no such pair,
+    /// or the window is not as large as the layout.
+    #[must_use]
+    pub fn new(
+        window: &W,
+        layout: &Layout,
+        me: InstanceId,
+        peer: InstanceId,
+    ) -> Option<WindowPort<W>> {
+        let line = |of, other, line| window.part(layout.peer_line(of, other, line)?);
+        let producer = ProducerParts {
+            ring: window.part(layout.ring(me, peer)?)?,
+            consumed: line(peer, me, PeerLine::Consumed)?,
+            want_frame: line(peer, me, PeerLine::WantFrame)?,
+            want_space: line(me, peer, PeerLine::WantSpace)?,
+            attachment: line(peer, me, PeerLine::Attachment)?,
+        };
+        let consumer = ConsumerParts {
+            ring: window.part(layout.ring(peer, me)?)?,
+            consumed: line(me, peer, PeerLine::Consumed)?,
+            want_frame: line(me, peer, PeerLine::WantFrame)?,
+            want_space: line(peer, me, PeerLine::WantSpace)?,
+            attachment: line(peer, me, PeerLine::Attachment)?,
+        };
+        Some(WindowPort {
+            producer: Producer::new(producer, MAX_FRAME_SLOTS).ok()?,
+            consumer: Consumer::new(consumer, MAX_FRAME_SLOTS).ok()?,
+            own_attachment: line(me, peer, PeerLine::Attachment)?,
+            peer_attachment: line(peer, me, PeerLine::Attachment)?,
+            peer_presence: PresenceCell::new(window.part(layout.presence(peer)?)?),
+        })
+    }
+}
+
+impl<W: Window> Port for WindowPort<W> {
+    fn peer(&self) -> PeerView {
+        let word = self.peer_attachment.load_acquire(SESSION);
+        let left = Leave::from_word(self.peer_attachment.load(REASON));
+        let attached = match (Epoch::new((word >> 32) as u32), Epoch::new(word as u32)) {
+            (Some(local), Some(remote)) => Some(Session { local, remote }.flipped()),
+            _ => None,
+        };
+        PeerView { presence: self.peer_presence.read(), attached, left }
+    }
+
+    fn attach(&mut self, session: Session) {
+        self.producer.start(session);
+        self.consumer.start(session);
+        self.own_attachment.store(REASON, Leave::Unsaid as u64);
+        self.own_attachment.store_release(SESSION, session.to_word());
+    }
+
+    fn detach(&mut self, reason: Leave) {
+        self.own_attachment.store(REASON, reason as u64);
+        self.own_attachment.store_release(SESSION, 0);
+    }
+
+    #[inline]
+    fn capacity(&self) -> usize {
+        self.producer.capacity()
+    }
+
+    #[inline]
+    fn push(&mut self, frame: &Frame<'_>, limit: usize) -> Result<(), Refused> {
+        let mut claim = self.producer.claim(frame.slots(), limit)?;
+        frame.write(&mut claim);
+        claim.publish();
+        Ok(())
+    }
+
+    #[inline]
+    fn front(&mut self) -> Result<Option<Front>, Broken> {
+        self.consumer.front()
+    }
+
+    #[inline]
+    fn read(&self, word: usize, into: &mut [u64]) {
+        self.consumer.read(word, into);
+    }
+
+    #[inline]
+    fn pop(&mut self) {
+        self.consumer.pop();
+    }
+
+    #[inline]
+    fn notify(&mut self) -> bool {
+        // Both are asked: each answer is given once.
+        self.producer.notify() | self.consumer.notify()
+    }
+
+    fn arm(&mut self) -> bool {
+        self.consumer.arm()
+    }
+
+    fn await_room(&mut self, slots: usize, limit: usize) -> Result<bool, Refused> {
+        self.producer.await_room(slots, limit)
+    }
+}
