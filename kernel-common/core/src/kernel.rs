@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use maize_hal::{Arch, HostEvent, Interrupts, Nanos};
+use maize_hal::{Arch, HostEvent, Interrupts, Nanos, Report};
 
 use crate::executor::Executor;
 use crate::handle::Handle;
@@ -142,6 +142,12 @@ impl<A: Arch> State<A> {
                 HostEvent::InputClosed => self.console_closed(),
                 HostEvent::WindowSize { rows, cols } => self.console_resized(rows, cols),
                 HostEvent::Signal(signal) => self.console_signal(signal),
+                // The link drops what is written to the stream from now on.
+                HostEvent::OutputClosed(_) => {}
+                HostEvent::StatsRequest => {
+                    let counters = self.stats.counters();
+                    self.host.report(Report::Stats { counters });
+                }
                 HostEvent::Shutdown => self.shut_down(),
             }
         }
