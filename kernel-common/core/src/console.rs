@@ -1,7 +1,7 @@
 //! The host's streams and the terminal.
 
 use maize_abi::signal::{SigInfo, Signal};
-use maize_hal::Arch;
+use maize_hal::{Arch, OutputStream};
 
 use crate::state::State;
 
@@ -11,6 +11,9 @@ impl<A: Arch> State<A> {
     }
 
     pub(crate) fn console_closed(&mut self) {}
+
+    /// Nobody reads this output any more.
+    pub(crate) fn console_output_closed(&mut self, _stream: OutputStream) {}
 
     pub(crate) fn console_resized(&mut self, _rows: u16, _cols: u16) {}
 

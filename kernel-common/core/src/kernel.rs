@@ -45,8 +45,8 @@ pub struct Kernel<A: Arch> {
     executor: Executor,
 }
 
-/// Tasks polled in one step before user code runs again.
-const TASKS_PER_STEP: usize = 32;
+/// How long tasks go on in one step before the clock, the host and user code get their turn.
+const TASK_TIME: Nanos = Nanos::MILLI;
 
 impl<A: Arch> Kernel<A> {
     /// A kernel on `arch`, with no process yet.
@@ -57,22 +57,27 @@ impl<A: Arch> Kernel<A> {
     /// Does a bounded piece of work: serves what has come from outside, lets tasks go on, runs
     /// user code until it traps.
     pub fn step(&mut self) -> Step {
-        self.handle.with(|s| {
+        let started = self.handle.with(|s| {
             let interrupts = s.take_interrupts();
             if interrupts.contains(Interrupts::HOST) {
                 s.serve_host();
             }
             s.expire_timers();
             s.wake_files();
+            s.now()
         });
-        let mut polled = 0;
-        while polled < TASKS_PER_STEP {
+        loop {
             let (task, spawned) = self.handle.with(|s| s.tasks.take());
             self.executor.adopt(spawned);
             let Some(task) = task else { break };
             self.executor.poll(task);
-            self.handle.with(State::wake_files);
-            polled += 1;
+            let now = self.handle.with(|s| {
+                s.wake_files();
+                s.now()
+            });
+            if now.since(started) > TASK_TIME {
+                break;
+            }
         }
         self.handle.with(|s| {
             if let Some(status) = s.exit_status {
@@ -140,6 +145,11 @@ impl<A: Arch> State<A> {
             match event {
                 HostEvent::Input(bytes) => self.console_input(&bytes),
                 HostEvent::InputClosed => self.console_closed(),
+                HostEvent::OutputClosed(stream) => self.console_output_closed(stream),
+                HostEvent::StatsRequest => {
+                    let counters = self.stats.counters();
+                    self.host.report(Report::Stats { counters });
+                }
                 HostEvent::WindowSize { rows, cols } => self.console_resized(rows, cols),
                 HostEvent::Signal(signal) => self.console_signal(signal),
                 // The link drops what is written to the stream from now on.

@@ -53,7 +53,7 @@ impl<A: Arch> State<A> {
         let Some(tid) = self.run_queue.ready.pop_front() else { return false };
         let Some(space) = self.thread_space(tid) else { return true };
         let started = self.now();
-        if self.must_exit(tid) || self.has_signal(tid) {
+        if self.must_exit(tid) || self.has_signal(tid) || self.is_stopped(tid) {
             // Something came while the thread was waiting for its turn.
             self.bounce(tid, started);
             return true;
@@ -77,6 +77,28 @@ impl<A: Arch> State<A> {
         let task = thread.task;
         self.tasks.wake(task);
         true
+    }
+
+    fn is_stopped(&self, tid: Tid) -> bool {
+        let process = self.threads.get(&tid).and_then(|t| self.processes.get(&t.process));
+        process.is_some_and(|p| p.stopped)
+    }
+
+    /// The time until now counts as the thread's system time; the next starts now.
+    pub(crate) fn charge_system_time(&mut self, tid: Tid) {
+        let now = self.now();
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.system_time = thread.system_time + now.since(thread.kernel_since);
+            thread.kernel_since = now;
+        }
+    }
+
+    /// The time until now counts as nobody's: the thread was waiting.
+    pub(crate) fn skip_time(&mut self, tid: Tid) {
+        let now = self.now();
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.kernel_since = now;
+        }
     }
 
     /// Sends a ready thread back into the kernel without running it.
@@ -150,15 +172,15 @@ impl<A: Arch> Future for RunUser<'_, A> {
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Trap> {
         let this = &mut *self;
         this.handle.with(|s| {
-            let now = s.now();
             let Some(thread) = s.threads.get_mut(&this.tid) else { return Poll::Pending };
             if let Some((trap, since)) = thread.trap.take() {
                 thread.kernel_since = since;
                 return Poll::Ready(trap);
             }
             if !this.queued {
-                thread.system_time = thread.system_time + now.since(thread.kernel_since);
+                s.charge_system_time(this.tid);
                 this.queued = true;
+                let now = s.now();
                 s.run_queue.enqueue(this.tid, now);
             }
             Poll::Pending

@@ -149,6 +149,9 @@ impl<A: Arch> Future for WaitFuture<'_, A> {
             if this.begun {
                 return match s.waits.end(this.task) {
                     Some((timer, Some(how))) => {
+                        if let Some(tid) = s.task_threads.get(&this.task).copied() {
+                            s.skip_time(tid);
+                        }
                         if let Some(timer) = timer {
                             s.timers.cancel(timer);
                         }
@@ -171,6 +174,9 @@ impl<A: Arch> Future for WaitFuture<'_, A> {
             let timer = (this.deadline != Nanos::NEVER)
                 .then(|| s.timers.add(this.deadline, TimerAction::WakeTask(this.task)));
             s.waits.begin(this.task, this.keys, timer, this.by);
+            if let Some(tid) = s.task_threads.get(&this.task).copied() {
+                s.charge_system_time(tid);
+            }
             this.begun = true;
             Poll::Pending
         })
