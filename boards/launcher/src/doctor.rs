@@ -37,7 +37,7 @@ const PROGRAMS: [(&str, Need, &str); 7] = [
     (emulator(Isa::Aarch64), Need::Always, "qemu-system-arm"),
     ("gdb-multiarch", Need::For("gdb"), "gdb-multiarch"),
     ("musl-gcc", Need::For("test programs"), "musl-tools"),
-    ("gcc", Need::For("test programs"), "gcc"),
+    ("cc", Need::Always, "gcc"),
     ("aarch64-linux-gnu-gcc", Need::For("test programs"), "gcc-aarch64-linux-gnu"),
 ];
 
