@@ -3,12 +3,14 @@
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
+use maize_abi::pte::Access;
 use maize_hal::Arch;
 use maize_mm::{Label, ObjectId};
 
 use crate::ids::Pid;
 use crate::lifecycle::ProgramSpec;
 use crate::state::State;
+use crate::syscall::Mappable;
 use crate::thread::Current;
 
 /// Names a process's descriptors and directories. Processes that were cloned with `CLONE_FILES`
@@ -50,6 +52,17 @@ impl<A: Arch> State<A> {
         _no_follow: bool,
     ) -> Result<ProgramFile, Errno> {
         Err(Errno::ENOENT)
+    }
+
+    /// The file of a descriptor, to be mapped with `access`.
+    pub(crate) fn file_to_map(
+        &mut self,
+        _current: Current,
+        _fd: i32,
+        _access: Access,
+        _shared: bool,
+    ) -> Result<Mappable, Errno> {
+        Err(Errno::EBADF)
     }
 
     pub(crate) fn read_program(

@@ -152,12 +152,6 @@ impl<A: Arch> State<A> {
                 }
                 HostEvent::WindowSize { rows, cols } => self.console_resized(rows, cols),
                 HostEvent::Signal(signal) => self.console_signal(signal),
-                // The link drops what is written to the stream from now on.
-                HostEvent::OutputClosed(_) => {}
-                HostEvent::StatsRequest => {
-                    let counters = self.stats.counters();
-                    self.host.report(Report::Stats { counters });
-                }
                 HostEvent::Shutdown => self.shut_down(),
             }
         }

@@ -45,6 +45,15 @@ pub(crate) const DEFAULT_LIMITS: [Rlimit; rlimit::COUNT] = {
     limits
 };
 
+/// Those of a process's limits that its address space observes.
+pub(crate) fn space_limits(limits: &[Rlimit; rlimit::COUNT]) -> maize_mm::Limits {
+    maize_mm::Limits {
+        address_space: limits[rlimit::RLIMIT_AS].soft,
+        data: limits[rlimit::RLIMIT_DATA].soft,
+        stack: limits[rlimit::RLIMIT_STACK].soft,
+    }
+}
+
 /// How far a process is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {

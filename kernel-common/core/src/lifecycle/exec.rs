@@ -8,9 +8,7 @@ use maize_abi::pte::Access;
 use maize_abi::signal::{AltStack, SigAction};
 use maize_abi::{Errno, Isa, PAGE_SIZE, UserRegs};
 use maize_hal::Arch;
-use maize_mm::{
-    AreaFlags, Backing, Label, Limits, MapRequest, ObjectId, Placement, Sharing, SpaceId,
-};
+use maize_mm::{AreaFlags, Backing, Label, MapRequest, ObjectId, Placement, Sharing, SpaceId};
 
 use super::exit::end_other_threads;
 use super::space::finish_steps;
@@ -20,7 +18,7 @@ use crate::ids::Tid;
 use crate::loader::elf::{self, Program};
 use crate::loader::stack::{self, Contents, Stack, at};
 use crate::loader::{script, stack::MAX_LEN};
-use crate::process::rlimit;
+use crate::process::{Rlimit, rlimit, space_limits};
 use crate::state::State;
 use crate::syscall::Call;
 use crate::thread::Current;
@@ -286,16 +284,9 @@ impl<A: Arch> State<A> {
         space: SpaceId,
         program: &Program,
         request: &ExecRequest,
-        limits: &[crate::process::Rlimit; rlimit::COUNT],
+        limits: &[Rlimit; rlimit::COUNT],
     ) -> Result<Mapped, Errno> {
-        self.memory.set_limits(
-            space,
-            Limits {
-                address_space: limits[rlimit::RLIMIT_AS].soft,
-                data: limits[rlimit::RLIMIT_DATA].soft,
-                stack: limits[rlimit::RLIMIT_STACK].soft,
-            },
-        )?;
+        self.memory.set_limits(space, space_limits(limits))?;
         // Two thirds up user space, as Linux places static-pie programs.
         let bias =
             if program.position_independent { (self.user_end() / 3 * 2) & !(PAGE - 1) } else { 0 };

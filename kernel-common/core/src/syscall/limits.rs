@@ -6,7 +6,7 @@ use maize_hal::{Arch, Nanos};
 use super::time::timeval_bytes;
 use super::{Call, CallResult};
 use crate::ids::Pid;
-use crate::process::{Rlimit, rlimit};
+use crate::process::{Rlimit, rlimit, space_limits};
 
 /// A `struct rusage` that tells only times.
 pub(super) fn rusage_bytes((user, system): (Nanos, Nanos)) -> [u8; 144] {
@@ -60,6 +60,10 @@ async fn limit<A: Arch>(
         call.k.with(|s| {
             if let Some(process) = s.processes.get_mut(&pid) {
                 process.limits[index] = Rlimit { soft, hard };
+                if let Some(space) = process.space {
+                    // The space exists as long as its process has it.
+                    let _ = s.memory.set_limits(space, space_limits(&process.limits));
+                }
             }
         });
     }

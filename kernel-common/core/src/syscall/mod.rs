@@ -12,6 +12,7 @@ use crate::handle::Handle;
 use crate::thread::{Current, InterruptedCall};
 
 mod dispatch;
+
 mod files;
 mod fork;
 mod futex;
@@ -23,6 +24,8 @@ mod signal;
 mod system;
 mod time;
 mod wait;
+
+pub(crate) use memory::Mappable;
 
 /// What a system call is given.
 pub(crate) struct Call<'a, A: Arch> {
