@@ -124,7 +124,6 @@ pub(crate) fn effective(access: Access) -> Access {
 pub(crate) const STACK_GAP: u64 = 256 * PAGE;
 
 /// The areas of one space, in order and without overlap.
-#[derive(Default)]
 pub(crate) struct Areas {
     by_start: BTreeMap<u64, Area>,
     pages: u64,
@@ -135,6 +134,10 @@ pub(crate) struct Areas {
 }
 
 impl Areas {
+    pub(crate) fn new() -> Areas {
+        Areas { by_start: BTreeMap::new(), pages: 0, full_above: u64::MAX, largest_gap: 0 }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Area> + '_ {
         self.by_start.values()
     }

@@ -113,7 +113,7 @@ impl Space {
         Space {
             id,
             table,
-            areas: Areas::default(),
+            areas: Areas::new(),
             main,
             layout,
             limits: Limits::default(),

@@ -34,8 +34,9 @@ impl Memory {
                 return Progress::More;
             }
             if let Some(step) = space.pending.pop_front() {
-                budget.spend(1);
+                // With anything left to spend, a step comes nearer to its end.
                 self.step(hw, id, step, budget);
+                budget.spend(1);
             }
         }
     }

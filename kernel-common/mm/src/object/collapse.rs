@@ -30,7 +30,6 @@ impl Objects {
     pub(crate) fn work(&mut self, frames: &mut Frames, budget: &mut Budget) {
         while !budget.is_spent() {
             let Some(work) = self.work.pop_front() else { return };
-            budget.spend(1);
             let rest = match work {
                 Work::Free(pages) => free(pages, frames, budget),
                 Work::Collapse(object) => self.collapse(object, frames, budget),
@@ -41,6 +40,7 @@ impl Objects {
             if let Some(rest) = rest {
                 self.work.push_front(rest);
             }
+            budget.spend(1);
         }
     }
 

@@ -1,0 +1,140 @@
+//! Emulated physical memory.
+
+use std::collections::HashSet;
+
+use maize_abi::PAGE_SIZE;
+use maize_abi::pte::PteFormat;
+use maize_hal::{Frame, FrameRange, PhysMemory, Tlb};
+
+use crate::mmu::{Mmu, Violation};
+
+/// Physical memory of one machine, with the MMU through which programs see it.
+#[derive(Debug)]
+pub struct EmulatedMemory {
+    pub(crate) ram: Ram,
+    pub(crate) mmu: Mmu,
+    /// Frames whose bytes changed after they were made visible to instruction fetch.
+    pub(crate) unsynced: HashSet<Frame>,
+}
+
+/// The bytes of physical memory.
+#[derive(Debug)]
+pub(crate) struct Ram {
+    first: Frame,
+    bytes: Vec<u8>,
+}
+
+impl Ram {
+    /// Where byte `offset` of `frame` is.
+    fn at(&self, frame: Frame, offset: usize, len: usize) -> usize {
+        assert!(offset + len <= PAGE_SIZE, "{len} bytes at {offset} leave the frame");
+        let start = frame.0.checked_sub(self.first.0).map(|n| n as usize * PAGE_SIZE);
+        match start.filter(|start| start + PAGE_SIZE <= self.bytes.len()) {
+            Some(start) => start + offset,
+            None => unreachable!("{frame:?} is not in memory"),
+        }
+    }
+
+    pub(crate) fn part(&self, frame: Frame, offset: usize, len: usize) -> &[u8] {
+        let at = self.at(frame, offset, len);
+        &self.bytes[at..at + len]
+    }
+
+    pub(crate) fn part_mut(&mut self, frame: Frame, offset: usize, len: usize) -> &mut [u8] {
+        let at = self.at(frame, offset, len);
+        &mut self.bytes[at..at + len]
+    }
+
+    pub(crate) fn entry(&self, table: Frame, index: usize) -> u64 {
+        let mut word = [0; 8];
+        word.copy_from_slice(self.part(table, index * 8, 8));
+        u64::from_le_bytes(word)
+    }
+}
+
+impl EmulatedMemory {
+    /// A machine with the frames of `range`, whose page tables have entries of `format`. Its bytes
+    /// are not zero: nothing clears a real machine's memory either.
+    #[must_use]
+    pub fn new(format: PteFormat, range: FrameRange) -> EmulatedMemory {
+        let bytes = vec![0xa5; range.len() as usize * PAGE_SIZE];
+        EmulatedMemory {
+            ram: Ram { first: range.start, bytes },
+            mmu: Mmu::new(format),
+            unsynced: (range.start.0..range.end.0).map(Frame).collect(),
+        }
+    }
+
+    /// All frames of the machine.
+    #[must_use]
+    pub fn frames(&self) -> FrameRange {
+        let count = (self.ram.bytes.len() / PAGE_SIZE) as u64;
+        FrameRange { start: self.ram.first, end: Frame(self.ram.first.0 + count) }
+    }
+
+    fn written(&mut self, frame: Frame) {
+        self.unsynced.insert(frame);
+    }
+}
+
+impl PhysMemory for EmulatedMemory {
+    fn read(&self, frame: Frame, offset: usize, out: &mut [u8]) {
+        out.copy_from_slice(self.ram.part(frame, offset, out.len()));
+    }
+
+    fn write(&mut self, frame: Frame, offset: usize, bytes: &[u8]) {
+        self.ram.part_mut(frame, offset, bytes.len()).copy_from_slice(bytes);
+        self.written(frame);
+    }
+
+    fn zero(&mut self, frame: Frame, offset: usize, len: usize) {
+        self.ram.part_mut(frame, offset, len).fill(0);
+        self.written(frame);
+    }
+
+    fn copy_frame(&mut self, to: Frame, from: Frame) {
+        let from = self.ram.at(from, 0, PAGE_SIZE);
+        let to_start = self.ram.at(to, 0, PAGE_SIZE);
+        self.ram.bytes.copy_within(from..from + PAGE_SIZE, to_start);
+        self.written(to);
+    }
+
+    fn read_entry(&self, table: Frame, index: usize) -> u64 {
+        self.ram.entry(table, index)
+    }
+
+    fn write_entry(&mut self, table: Frame, index: usize, entry: u64) {
+        self.ram.part_mut(table, index * 8, 8).copy_from_slice(&entry.to_le_bytes());
+    }
+
+    fn compare_exchange_u32(&mut self, frame: Frame, offset: usize, old: u32, new: u32) -> u32 {
+        let bytes = self.ram.part_mut(frame, offset, 4);
+        let mut word = [0; 4];
+        word.copy_from_slice(bytes);
+        let found = u32::from_le_bytes(word);
+        if found == old {
+            bytes.copy_from_slice(&new.to_le_bytes());
+        }
+        found
+    }
+
+    fn sync_instructions(&mut self, frame: Frame) {
+        self.unsynced.remove(&frame);
+    }
+}
+
+impl Tlb for EmulatedMemory {
+    fn init_root(&mut self, root: Frame) {
+        let zero = self.ram.part(root, 0, PAGE_SIZE).iter().all(|&byte| byte == 0);
+        assert!(zero, "the root {root:?} is not zeroed");
+        assert!(!self.mmu.knows(root), "{}", Violation::Reused { root });
+    }
+
+    fn flush_page(&mut self, root: Frame, va: u64) {
+        self.mmu.flush_page(root, va);
+    }
+
+    fn flush_space(&mut self, root: Frame) {
+        self.mmu.flush_space(root);
+    }
+}
