@@ -59,7 +59,8 @@ enter:
     ubfx    x0, x0, #24, #4
     cbz     x0, 1f
     mrs     x0, S3_4_C12_C9_5           // ICC_SRE_EL2
-    orr     x0, x0, #(1 << 0 | 1 << 3)  // SRE, Enable
+    orr     x0, x0, #(1 << 0)           // SRE
+    orr     x0, x0, #(1 << 3)           // Enable
     msr     S3_4_C12_C9_5, x0
     isb
     msr     S3_4_C12_C11_0, xzr         // ICH_HCR_EL2

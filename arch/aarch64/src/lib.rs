@@ -35,7 +35,7 @@ mod cpu;
 #[cfg(target_os = "none")]
 pub mod entry;
 #[cfg(target_os = "none")]
-mod fault;
+pub mod fault;
 #[cfg(target_os = "none")]
 pub mod firmware;
 #[cfg(target_os = "none")]

@@ -11,7 +11,8 @@ use maize_arch_aarch64::gic::{self, GicError, GicV2, GicV2m};
 use maize_arch_aarch64::kernel_map::MapError;
 use maize_arch_aarch64::space::{Space, direct};
 use maize_devicetree::{
-    DeviceTreeError, Gic, MAX_FREE_RANGES, MachineDescription, PsciConduit, Range, SIZE_HEADER_LEN, total_size,
+    DeviceTreeError, Gic, MAX_FREE_RANGES, MachineDescription, PsciConduit, Range, SIZE_HEADER_LEN,
+    total_size,
 };
 use safe_mmio::UniqueMmioPointer;
 
@@ -134,9 +135,8 @@ unsafe fn device_tree(space: &mut Space, address: u64) -> Result<&'static [u8], 
     space.map_read_only(block, BLOCK)?;
     let mut header = [0; SIZE_HEADER_LEN];
     // SAFETY: the header does not cross a block boundary: the address is a multiple of 8.
-    header.copy_from_slice(unsafe {
-        core::slice::from_raw_parts(direct(address), SIZE_HEADER_LEN)
-    });
+    header
+        .copy_from_slice(unsafe { core::slice::from_raw_parts(direct(address), SIZE_HEADER_LEN) });
     let size = total_size(header)?;
     if address + size as u64 > block + BLOCK {
         space.map_read_only(block + BLOCK, BLOCK)?;
@@ -167,10 +167,7 @@ fn interrupt_controller(space: &mut Space, gic: &Gic) -> Result<gic::Gic, BringU
     // SAFETY: the device tree says that these are the controller's registers, they are mapped for
     // good, and only this driver uses them.
     let driver = unsafe {
-        GicV2::new(
-            UniqueMmioPointer::new(distributor.cast()),
-            UniqueMmioPointer::new(cpu.cast()),
-        )
+        GicV2::new(UniqueMmioPointer::new(distributor.cast()), UniqueMmioPointer::new(cpu.cast()))
     };
     let v2m = match v2m {
         Some(v2m) => {

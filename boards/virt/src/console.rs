@@ -1,6 +1,5 @@
 //! The PL011 that shows the kernel's log.
 
-use core::fmt;
 use core::ptr::NonNull;
 
 use arm_pl011_uart::{PL011Registers, Uart};
@@ -14,7 +13,7 @@ static UART: Mutex<Option<Uart<'static>>> = Mutex::new(None);
 /// # Safety
 /// `registers` are a PL011's, mapped as device memory for good, and nothing else uses them.
 #[allow(unsafe_code, reason = "device registers")]
-pub unsafe fn open(registers: NonNull<u8>) {
+pub(crate) unsafe fn open(registers: NonNull<u8>) {
     // SAFETY: the caller's.
     let registers = unsafe { UniqueMmioPointer::new(registers.cast::<PL011Registers>()) };
     *UART.lock() = Some(Uart::new(registers));
@@ -22,7 +21,7 @@ pub unsafe fn open(registers: NonNull<u8>) {
 
 /// Writes to the console and waits until the device has taken every byte. Writes nothing before
 /// the console is open, or from a panic inside this function.
-pub fn write(bytes: &[u8]) {
+pub(crate) fn write(bytes: &[u8]) {
     let Some(mut uart) = UART.try_lock() else { return };
     let Some(uart) = uart.as_mut() else { return };
     for byte in bytes {
@@ -32,16 +31,5 @@ pub fn write(bytes: &[u8]) {
             patience -= 1;
         }
         uart.write_word(*byte);
-    }
-}
-
-/// The console as a formatter's target.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Console;
-
-impl fmt::Write for Console {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        write(text.as_bytes());
-        Ok(())
     }
 }

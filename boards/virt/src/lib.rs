@@ -1,15 +1,27 @@
 //! The kernel for QEMU's `virt` machine: bring-up.
 //!
 //! [`bring_up`] turns what the entry code passes into a [`Board`]: the device tree read, RAM and
-//! devices mapped, the console open, the interrupt controller ready.
+//! devices mapped, the console open, the interrupt controller ready. [`memory`] divides the RAM,
+//! [`pci`] opens the bus, [`hooks`] connects `maize-platform`.
+//!
+//! # The image
+//! The ELF file's physical addresses are offsets from the image's first byte, which is an arm64
+//! `Image` header: laying its loadable segments out by physical address gives a file that QEMU
+//! boots. The bytes behind it, up to the size in the header, need not be zero.
 #![cfg_attr(target_os = "none", no_std)]
 
 #[cfg(target_os = "none")]
 mod bring_up;
 #[cfg(target_os = "none")]
-pub mod console;
+mod console;
 #[cfg(target_os = "none")]
-pub mod mapping;
+pub mod hooks;
+#[cfg(target_os = "none")]
+mod mapping;
+#[cfg(target_os = "none")]
+pub mod memory;
+#[cfg(target_os = "none")]
+pub mod pci;
 
 #[cfg(target_os = "none")]
 pub use bring_up::{Board, BringUpError, bring_up};

@@ -14,12 +14,12 @@ pub(crate) fn set(space: Space) {
 
 /// The kernel's space; `None` before bring-up.
 #[must_use]
-pub fn lock() -> Option<MutexGuard<'static, Space>> {
+pub(crate) fn lock() -> Option<MutexGuard<'static, Space>> {
     SPACE.get().and_then(Mutex::try_lock)
 }
 
 /// Maps `len` bytes of device registers at physical address `address` for good.
 #[must_use]
-pub fn device(address: u64, len: usize) -> Option<NonNull<u8>> {
+pub(crate) fn device(address: u64, len: usize) -> Option<NonNull<u8>> {
     lock()?.map_device(address, len as u64).ok()
 }

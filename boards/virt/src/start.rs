@@ -1,0 +1,77 @@
+//! From the entry code to the instance.
+#![allow(unsafe_code, reason = "entered from assembly; gives memory away")]
+
+use core::fmt::Display;
+
+use log::{LevelFilter, info};
+use maize_arch_aarch64::entry::BootInfo;
+use maize_arch_aarch64::{Machine, Parts, boot_clock, counter};
+use maize_hal::Nanos;
+use maize_platform::{HostLink, boot_record, console, run_instance, virtio};
+use maize_virt::pci::{GicMessages, apertures, first_bus};
+use maize_virt::{bring_up, hooks, memory};
+
+/// Entered from `boot.s` at the image's linked address, on the kernel's stack.
+#[unsafe(no_mangle)]
+extern "C" fn maize_main(device_tree: u64, image: u64, entered_at: u64, level: u64) -> ! {
+    hooks::install();
+    console::log_to_console(LevelFilter::Info);
+    run(BootInfo { device_tree, image, entered_at, level })
+}
+
+/// What cannot be done without ends the instance, by name.
+fn needed<T, E: Display>(result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => fail(&error),
+    }
+}
+
+#[expect(clippy::panic, reason = "there is no one to return to")]
+fn fail(error: &dyn Display) -> ! {
+    panic!("{error}")
+}
+
+fn run(boot: BootInfo) -> ! {
+    // SAFETY: the boot code's own values, once.
+    let board = needed(unsafe { bring_up(boot) });
+    let clock = needed(boot_clock(&boot));
+    let mapped = clock.nanos(counter());
+    info!(
+        "entered at EL{} with the image at {:#x}; {} processors, device tree read and memory \
+         mapped after {} us",
+        boot.level,
+        boot.image,
+        board.description.cpus.len(),
+        mapped.0 / 1000
+    );
+    // SAFETY: bring-up has mapped what it calls free, and nothing else uses it.
+    let free = needed(unsafe { memory::divide(&board.free) });
+    let record = needed(boot_record::find(board.initrd));
+    let parts = Parts {
+        boot,
+        gic: board.gic,
+        timer_interrupt: board.description.timer.number,
+        clock,
+        boot_time: Nanos(record.wall_clock_ns),
+        seed: record.entropy,
+    };
+    // SAFETY: the frames in `free` are in the direct map and the core's alone; this is the only
+    // `Machine` of this processor.
+    let mut machine = needed(unsafe { Machine::new(parts) });
+    let Some(pcie) = &board.description.pcie else { fail(&"the device tree has no PCI bus") };
+    let Some(ecam) = first_bus(pcie) else { fail(&"the configuration space cannot be mapped") };
+    let mut apertures = apertures(pcie);
+    let device = virtio::open_console(ecam, &mut apertures, &mut GicMessages(&mut machine));
+    let mut link = HostLink::new(needed(device), record.instance);
+    link.phase("memory", mapped);
+    link.phase("link", clock.nanos(counter()));
+    run_instance(maize_platform::Machine {
+        arch: machine,
+        free: free.iter().copied().collect(),
+        ram: board.description.memory.iter().map(|r| r.len).sum(),
+        initrd: board.initrd,
+        record,
+        link,
+    })
+}
