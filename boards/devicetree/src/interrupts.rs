@@ -4,6 +4,7 @@ use dtoolkit::Node;
 use dtoolkit::fdt::FdtNode;
 use heapless::Vec;
 
+use crate::nodes::Nodes;
 use crate::reader::{compatible, first_reg, property_u32, regs};
 use crate::{DeviceTreeError, Range};
 
@@ -52,17 +53,14 @@ pub struct TimerInterrupt {
     pub number: u32,
 }
 
-pub(crate) fn gic(root: FdtNode<'_>) -> Result<Gic, DeviceTreeError> {
-    const V2: &[&str] =
-        &["arm,cortex-a15-gic", "arm,gic-400", "arm,cortex-a7-gic", "arm,cortex-a9-gic"];
-    const V3: &[&str] = &["arm,gic-v3"];
+pub(crate) fn gic(nodes: &Nodes<'_>) -> Result<Gic, DeviceTreeError> {
     const REG: &str = "interrupt controller reg";
-    if let Some(node) = compatible(root, V2) {
+    if let Some(node) = nodes.gic_v2 {
         let mut regs = regs(node, REG)?;
         let mut next = || regs.next().ok_or(DeviceTreeError::Missing(REG))?;
         return Ok(Gic::V2 { distributor: next()?, cpu_interface: next()?, v2m: v2m(node)? });
     }
-    let node = compatible(root, V3).ok_or(DeviceTreeError::Missing("interrupt controller"))?;
+    let node = nodes.gic_v3.ok_or(DeviceTreeError::Missing("interrupt controller"))?;
     let count = property_u32(node, "#redistributor-regions")?.unwrap_or(1);
     let mut regs = regs(node, REG)?;
     let mut next = || regs.next().ok_or(DeviceTreeError::Missing(REG))?;
@@ -89,14 +87,14 @@ fn v2m(gic: FdtNode<'_>) -> Result<Option<GicV2m>, DeviceTreeError> {
     }))
 }
 
-pub(crate) fn timer(root: FdtNode<'_>) -> Result<TimerInterrupt, DeviceTreeError> {
+pub(crate) fn timer(nodes: &Nodes<'_>) -> Result<TimerInterrupt, DeviceTreeError> {
     const WHAT: &str = "timer interrupts";
     /// Of each interrupt: kind, number, flags.
     const CELLS: usize = 3;
     /// Secure, physical, virtual, hypervisor.
     const VIRTUAL: usize = 2;
     const PRIVATE: u32 = 1;
-    let node = compatible(root, &["arm,armv8-timer"]).ok_or(DeviceTreeError::Missing("timer"))?;
+    let node = nodes.timer.ok_or(DeviceTreeError::Missing("timer"))?;
     let property = node.property("interrupts").ok_or(DeviceTreeError::Missing(WHAT))?;
     let mut all = dtoolkit::Property::as_prop_encoded_array(&property, [1; CELLS])
         .map_err(|_| DeviceTreeError::Malformed(WHAT))?;

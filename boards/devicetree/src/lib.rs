@@ -17,10 +17,11 @@
 mod error;
 mod interrupts;
 mod memory;
+mod nodes;
 mod pci;
 mod reader;
 
-use dtoolkit::fdt::{Fdt, FdtNode};
+use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node, Property};
 use heapless::Vec;
 
@@ -29,7 +30,8 @@ pub use interrupts::{Gic, GicV2m, MAX_REDISTRIBUTORS, TimerInterrupt};
 pub use memory::{MAX_FREE_RANGES, MAX_MEMORY_RANGES, MAX_RESERVED_RANGES};
 pub use pci::{MAX_WINDOWS, Pcie, PcieWindow, WindowKind};
 
-use reader::{children_named, compatible, first_reg, property_str};
+use nodes::Nodes;
+use reader::{children_named, first_reg, property_str};
 
 /// First physical address that a description does not speak of: the kernel maps memory and devices
 /// at constant distances, each in 2^46 bytes of virtual addresses.
@@ -139,9 +141,9 @@ impl<'a> MachineDescription<'a> {
     /// What is missing, malformed or more than a description holds.
     pub fn parse(bytes: &'a [u8]) -> Result<MachineDescription<'a>, DeviceTreeError> {
         let fdt = Fdt::new(bytes)?;
-        let root = fdt.root();
-        let memory = memory::ranges(root)?;
-        let chosen = root.child("chosen");
+        let nodes = Nodes::find(fdt.root())?;
+        let memory = memory::ranges(&nodes)?;
+        let chosen = nodes.chosen;
         let initrd = match chosen {
             Some(chosen) => memory::initrd(chosen)?,
             None => None,
@@ -152,13 +154,13 @@ impl<'a> MachineDescription<'a> {
             return Err(DeviceTreeError::InitrdOutsideMemory(initrd));
         }
         Ok(MachineDescription {
-            reserved: memory::reserved(fdt)?,
-            cpus: cpus(root)?,
-            psci: psci(root)?,
-            gic: interrupts::gic(root)?,
-            timer: interrupts::timer(root)?,
-            pcie: pci::root_complex(root)?,
-            uart: uart(fdt, chosen)?,
+            reserved: memory::reserved(fdt, &nodes)?,
+            cpus: cpus(&nodes)?,
+            psci: psci(&nodes)?,
+            gic: interrupts::gic(&nodes)?,
+            timer: interrupts::timer(&nodes)?,
+            pcie: pci::root_complex(&nodes)?,
+            uart: uart(fdt, &nodes)?,
             initrd,
             bootargs: chosen.map_or(Ok(None), |c| property_str(c, "bootargs"))?.unwrap_or_default(),
             rng_seed: chosen
@@ -170,8 +172,8 @@ impl<'a> MachineDescription<'a> {
     }
 }
 
-fn cpus(root: FdtNode<'_>) -> Result<Vec<u64, MAX_CPUS>, DeviceTreeError> {
-    let node = root.child("cpus").ok_or(DeviceTreeError::Missing("/cpus"))?;
+fn cpus(nodes: &Nodes<'_>) -> Result<Vec<u64, MAX_CPUS>, DeviceTreeError> {
+    let node = nodes.cpus.ok_or(DeviceTreeError::Missing("/cpus"))?;
     let mut cpus = Vec::new();
     for cpu in children_named(node, "cpu") {
         let mpidr = reader::cpu_reg(cpu)?;
@@ -180,9 +182,8 @@ fn cpus(root: FdtNode<'_>) -> Result<Vec<u64, MAX_CPUS>, DeviceTreeError> {
     if cpus.is_empty() { Err(DeviceTreeError::Missing("/cpus/cpu")) } else { Ok(cpus) }
 }
 
-fn psci(root: FdtNode<'_>) -> Result<Option<PsciConduit>, DeviceTreeError> {
-    // Version 0.1 has other function numbers; nothing that boots this kernel has it.
-    let Some(node) = compatible(root, &["arm,psci-1.0", "arm,psci-0.2"]) else {
+fn psci(nodes: &Nodes<'_>) -> Result<Option<PsciConduit>, DeviceTreeError> {
+    let Some(node) = nodes.psci else {
         return Ok(None);
     };
     match property_str(node, "method")? {
@@ -193,9 +194,9 @@ fn psci(root: FdtNode<'_>) -> Result<Option<PsciConduit>, DeviceTreeError> {
     }
 }
 
-fn uart(fdt: Fdt<'_>, chosen: Option<FdtNode<'_>>) -> Result<Option<Uart>, DeviceTreeError> {
+fn uart(fdt: Fdt<'_>, nodes: &Nodes<'_>) -> Result<Option<Uart>, DeviceTreeError> {
     const PL011: &[&str] = &["arm,pl011"];
-    let named = match chosen {
+    let named = match nodes.chosen {
         Some(chosen) => property_str(chosen, "stdout-path")?,
         None => None,
     };
@@ -204,7 +205,7 @@ fn uart(fdt: Fdt<'_>, chosen: Option<FdtNode<'_>>) -> Result<Option<Uart>, Devic
         .and_then(|path| path.split(':').next())
         .and_then(|path| fdt.find_node(path))
         .filter(|node| reader::is_compatible(*node, PL011));
-    match named.or_else(|| compatible(fdt.root(), PL011)) {
+    match named.or(nodes.uart) {
         Some(node) => Ok(Some(Uart { registers: first_reg(node, "uart reg")? })),
         None => Ok(None),
     }

@@ -4,7 +4,8 @@ use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{Node, Property};
 use heapless::Vec;
 
-use crate::reader::{property_str, range, regs};
+use crate::nodes::Nodes;
+use crate::reader::{range, regs};
 use crate::{DeviceTreeError, MachineDescription, Range};
 
 const PAGE: u64 = 4096;
@@ -18,13 +19,10 @@ pub const MAX_FREE_RANGES: usize = MAX_MEMORY_RANGES + MAX_RESERVED_RANGES + 8;
 /// Most reservations that a description holds.
 pub const MAX_RESERVED_RANGES: usize = 32;
 
-pub(crate) fn ranges(root: FdtNode<'_>) -> Result<Vec<Range, MAX_MEMORY_RANGES>, DeviceTreeError> {
+pub(crate) fn ranges(nodes: &Nodes<'_>) -> Result<Vec<Range, MAX_MEMORY_RANGES>, DeviceTreeError> {
     let mut memory = Vec::new();
-    for node in root.children() {
-        if property_str(node, "device_type")? != Some("memory") {
-            continue;
-        }
-        for reg in regs(node, "memory reg")? {
+    for node in &nodes.memory {
+        for reg in regs(*node, "memory reg")? {
             memory.push(reg?).map_err(|_| DeviceTreeError::TooMany("ranges of memory"))?;
         }
     }
@@ -39,7 +37,10 @@ pub(crate) fn ranges(root: FdtNode<'_>) -> Result<Vec<Range, MAX_MEMORY_RANGES>,
     if memory.is_empty() { Err(DeviceTreeError::Missing("memory")) } else { Ok(memory) }
 }
 
-pub(crate) fn reserved(fdt: Fdt<'_>) -> Result<Vec<Range, MAX_RESERVED_RANGES>, DeviceTreeError> {
+pub(crate) fn reserved(
+    fdt: Fdt<'_>,
+    nodes: &Nodes<'_>,
+) -> Result<Vec<Range, MAX_RESERVED_RANGES>, DeviceTreeError> {
     let mut reserved = Vec::new();
     let mut add = |range: Range| {
         reserved.push(range).map_err(|_| DeviceTreeError::TooMany("memory reservations"))
@@ -47,7 +48,7 @@ pub(crate) fn reserved(fdt: Fdt<'_>) -> Result<Vec<Range, MAX_RESERVED_RANGES>, 
     for reservation in fdt.memory_reservations() {
         add(range("memory reservation", reservation.address(), reservation.size())?)?;
     }
-    if let Some(node) = fdt.root().child("reserved-memory") {
+    if let Some(node) = nodes.reserved_memory {
         for child in node.children() {
             for reg in regs(child, "reserved-memory reg")? {
                 add(reg?)?;

@@ -4,7 +4,8 @@ use dtoolkit::fdt::FdtNode;
 use dtoolkit::{Node, Property};
 use heapless::Vec;
 
-use crate::reader::{compatible, first_reg, range};
+use crate::nodes::Nodes;
+use crate::reader::{first_reg, range};
 use crate::{DeviceTreeError, Range};
 
 /// Most windows of a root complex.
@@ -50,8 +51,8 @@ pub enum WindowKind {
     Memory64,
 }
 
-pub(crate) fn root_complex(root: FdtNode<'_>) -> Result<Option<Pcie>, DeviceTreeError> {
-    let Some(node) = compatible(root, &["pci-host-ecam-generic"]) else {
+pub(crate) fn root_complex(nodes: &Nodes<'_>) -> Result<Option<Pcie>, DeviceTreeError> {
+    let Some(node) = nodes.pcie else {
         return Ok(None);
     };
     let ecam = first_reg(node, "pcie reg")?;

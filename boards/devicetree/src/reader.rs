@@ -24,7 +24,7 @@ pub(crate) fn compatible<'a>(parent: FdtNode<'a>, names: &[&str]) -> Option<FdtN
     parent.children().find(|node| is_compatible(*node, names))
 }
 
-fn is_enabled(node: FdtNode<'_>) -> bool {
+pub(crate) fn is_enabled(node: FdtNode<'_>) -> bool {
     match property_str(node, "status") {
         Ok(None | Some("okay" | "ok")) => true,
         Ok(Some(_)) | Err(_) => false,
