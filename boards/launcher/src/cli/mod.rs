@@ -3,6 +3,7 @@
 mod fabric;
 
 use clap::{Args, Parser, Subcommand};
+use maize_launcher::checks::{self, Length};
 use maize_launcher::workspace::Workspace;
 use maize_launcher::{doctor, gdb};
 
@@ -20,6 +21,8 @@ enum Verb {
     Run(fabric::RunOptions),
     /// An interactive shell on a fabric.
     Shell(fabric::ShellOptions),
+    /// Every check that CI runs, or some groups of them.
+    Test(TestOptions),
     /// What this machine lacks, and what would install it.
     Doctor,
     /// Attach a debugger to a machine that `run --gdb` or `shell --gdb` started.
@@ -36,6 +39,33 @@ struct GdbOptions {
     arguments: Vec<String>,
 }
 
+#[derive(Debug, Args)]
+struct TestOptions {
+    /// Groups [default: all].
+    groups: Vec<String>,
+    /// Also run what takes long.
+    #[arg(long)]
+    long: bool,
+    /// Only show which groups there are.
+    #[arg(long)]
+    list: bool,
+}
+
+impl TestOptions {
+    fn execute(&self, workspace: &Workspace) -> anyhow::Result<u8> {
+        let groups = checks::select(&self.groups)?;
+        if self.list {
+            for group in groups {
+                println!("{:14} {}", group.name, group.about);
+            }
+            return Ok(0);
+        }
+        let length = if self.long { Length::Long } else { Length::Usual };
+        let passed = checks::run_all(&groups, length, workspace, &mut std::io::stdout())?;
+        Ok(u8::from(!passed))
+    }
+}
+
 impl Command {
     /// Reads the command line; a wrong one ends the process with status 2 and says why.
     pub(crate) fn parse_command() -> Self {
@@ -48,6 +78,7 @@ impl Command {
         match self.verb {
             Verb::Run(options) => options.execute(&workspace),
             Verb::Shell(options) => options.execute(&workspace),
+            Verb::Test(options) => options.execute(&workspace),
             Verb::Doctor => {
                 let (text, well) = doctor::report(&doctor::examine(&workspace));
                 print!("{text}");

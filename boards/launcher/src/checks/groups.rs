@@ -1,0 +1,121 @@
+//! The registry: which groups there are and what each does.
+
+use super::Extent::{Fixed, IgnoredWhenLong};
+use super::{Group, Step, dependencies, links, sources};
+
+/// Folders of packages that are built for a bare target only.
+pub const BARE_FOLDERS: [&str; 5] =
+    ["arch/x86_64", "arch/aarch64", "boards/q35", "boards/virt", "boards/platform"];
+
+/// Every group, in the order of a full run: what is quick comes first.
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: "fmt",
+        about: "rustfmt leaves every file as it is",
+        steps: &[Step::Cargo(&["fmt", "--all", "--check"])],
+    },
+    Group {
+        name: "layers",
+        about: "dependencies point one way; target_arch, unsafe and paths stay where they belong",
+        steps: &[
+            Step::Check(dependencies::check),
+            Step::Check(sources::default_members),
+            Step::Check(sources::target_arch),
+            Step::Check(sources::crate_headers),
+            Step::Check(sources::absolute_paths),
+        ],
+    },
+    Group {
+        name: "docs",
+        about: "chapters are listed and links lead somewhere",
+        steps: &[Step::Check(links::check)],
+    },
+    Group {
+        name: "clippy",
+        about: "no warning on the host or in either kernel",
+        steps: &[
+            Step::Cargo(&["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]),
+            Step::Cargo(&[
+                "clippy",
+                "--quiet",
+                "--package",
+                "maize-q35",
+                "--target",
+                "x86_64-unknown-none",
+                "--",
+                "-D",
+                "warnings",
+            ]),
+            Step::Cargo(&[
+                "clippy",
+                "--quiet",
+                "--package",
+                "maize-virt",
+                "--target",
+                "aarch64-unknown-none-softfloat",
+                "--",
+                "-D",
+                "warnings",
+            ]),
+        ],
+    },
+    Group {
+        name: "unit",
+        about: "unit and property tests of the core, the boards and the launcher",
+        steps: &[Step::Tests(
+            &[
+                "--quiet",
+                "--package",
+                "maize-abi",
+                "--package",
+                "maize-hal",
+                "--package",
+                "maize-mm",
+                "--package",
+                "maize-vfs",
+                "--package",
+                "maize-core",
+                "--package",
+                "maize-arch-host",
+                "--package",
+                "maize-hostlink",
+                "--package",
+                "maize-launcher",
+                "--package",
+                "maize-platform",
+                "--package",
+                "maize-devicetree",
+                "--package",
+                "maize-firmware",
+            ],
+            IgnoredWhenLong,
+        )],
+    },
+    Group {
+        name: "msg",
+        about: "frames, rings and links: models, loom, a simulated network",
+        steps: &[Step::Tests(
+            &[
+                "--quiet",
+                "--package",
+                "maize-wire",
+                "--package",
+                "maize-window",
+                "--package",
+                "maize-ring",
+                "--package",
+                "maize-link",
+                "--package",
+                "maize-pci",
+                "--package",
+                "maize-simnet",
+            ],
+            IgnoredWhenLong,
+        )],
+    },
+    Group {
+        name: "coherence",
+        about: "the page protocols",
+        steps: &[Step::Tests(&["--quiet", "--package", "maize-coherence"], Fixed)],
+    },
+];
