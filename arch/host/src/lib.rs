@@ -5,8 +5,16 @@
 //! and says so.
 #![forbid(unsafe_code)]
 
+mod host_io;
+mod machine;
 mod memory;
 mod mmu;
+mod regs;
+mod script;
 
+pub use host_io::ScriptedHost;
+pub use machine::{HostArch, INSTRUCTION_TIME, Wires};
 pub use memory::EmulatedMemory;
 pub use mmu::Violation;
+pub use regs::{Link, Reg, ScriptRegs};
+pub use script::{CODE, DATA, Place, Script};
