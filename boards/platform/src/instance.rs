@@ -1,11 +1,14 @@
 //! The life of an instance after its board has found the machine out.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use maize_core::{Config, Kernel, ProgramSpec};
 use maize_hal::{Arch, FrameRange};
 use maize_hostlink::BootRecord;
+use maize_hostlink::boot::{Action, Console};
 
-use crate::{ByteStream, HostLink};
+use crate::{ByteStream, End, HostLink};
 
 /// A machine, ready to run an instance.
 #[derive(Debug)]
@@ -25,7 +28,36 @@ pub struct Machine<A, S> {
 }
 
 /// Runs an instance to its end.
-pub fn run_instance<A: Arch, S: ByteStream>(machine: Machine<A, S>) -> ! {
-    let _ = machine;
-    crate::end(crate::End::Done)
+pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) -> ! {
+    let Machine { arch, free, ram, initrd, record, link } = machine;
+    log::info!("instance {}: {} MiB of memory", record.instance, ram >> 20);
+    let config = Config {
+        cpu: u32::from(record.instance),
+        cpus: record.instances.len().max(1) as u32,
+        hostname: b"maize".to_vec(),
+        stats: record.stats,
+    };
+    let mut kernel = Kernel::new(arch, Box::new(link), &free, &[], Box::new(initrd), config);
+    let Action::Run(program) = record.action else {
+        log::error!("there is no other instance to serve");
+        crate::end(End::Failed)
+    };
+    let terminal = match record.console {
+        Console::Streams => None,
+        Console::Terminal(size) => Some((size.rows, size.columns)),
+    };
+    let spec = ProgramSpec {
+        path: program.path,
+        argv: program.argv,
+        envp: program.env,
+        cwd: program.cwd,
+        terminal,
+    };
+    if let Err(error) = kernel.spawn(spec) {
+        log::error!("{error}");
+        crate::end(End::Failed)
+    }
+    let status = kernel.run();
+    log::info!("the program has ended with status {status:#x}");
+    crate::end(End::Done)
 }

@@ -60,6 +60,7 @@ impl<A: Arch> Kernel<A> {
             trampoline: None,
             background,
             stats: Stats::default(),
+            report_stats: config.stats,
             program: None,
             exit_status: None,
             ready_reported: false,

@@ -17,6 +17,8 @@ pub struct Config {
     pub cpus: u32,
     /// `uname -n`.
     pub hostname: Vec<u8>,
+    /// Whether the counters are reported when the program has ended.
+    pub stats: bool,
 }
 
 /// What a step has come to.

@@ -51,6 +51,8 @@ pub(crate) struct State<A: Arch> {
     /// The task that frees memory in the background.
     pub(crate) background: TaskId,
     pub(crate) stats: Stats,
+    /// Whether they are reported when the program has ended.
+    pub(crate) report_stats: bool,
     /// The program that the instance was started for.
     pub(crate) program: Option<Pid>,
     /// Its `wait4` status once it has ended.

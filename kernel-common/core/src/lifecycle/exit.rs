@@ -178,6 +178,10 @@ impl<A: Arch> State<A> {
 
     /// The program that the instance was started for has ended.
     fn program_exited(&mut self, status: u32) {
+        if self.report_stats {
+            let counters = self.stats.counters();
+            self.host.report(Report::Stats { counters });
+        }
         self.host.report(Report::Exited { status });
         self.exit_status = Some(status);
     }
