@@ -49,9 +49,9 @@ pub trait Policy<const W: usize>: Default + Clone + Debug + PartialEq + Eq + Has
 /// `W` is the number of 64-bit words in a set of nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Agent<P, const W: usize = 1> {
-    local: Local<W>,
+    pub(crate) local: Local<W>,
     homes: BTreeMap<ObjectId, Home>,
-    pages: Table<P>,
+    pub(crate) pages: Table<P>,
 }
 
 impl<P: Policy<W>, const W: usize> Agent<P, W> {

@@ -29,6 +29,8 @@ mod agent;
 pub mod directory;
 mod event;
 mod local;
+#[cfg(feature = "model")]
+pub mod model;
 mod mutation;
 mod node;
 mod page;

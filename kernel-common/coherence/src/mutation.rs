@@ -34,6 +34,10 @@ pub enum Mutation {
     ElectsOnTheFirstVote,
     /// Voting: of several copies the last to arrive is taken (D2).
     TakesAnyVersion,
+    /// Voting: a fetch that meets no copy, but a user, ends in Not Replicated (D6).
+    ForgetsThatOthersUseThePage,
+    /// Voting: a Fetch that met Copy_Voids only is not repeated (D7).
+    TakesVoidForLost,
     /// Voting: the owner's Copy_Void is not followed by a multicast (5.2).
     TrustsTheOwner,
     /// Voting: an Ack given in Writing Read does not repeat the Fetch_Write (D5).

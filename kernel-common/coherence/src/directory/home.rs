@@ -42,7 +42,7 @@ impl<const W: usize> Directory<W> {
         match body {
             Body::GetS { deaths } => {
                 let disturbs = self.state == State::Exclusive && self.is_held();
-                if disturbs || self.must_wait(cx, from, deaths) {
+                if self.must_wait(cx, from, deaths) || disturbs {
                     self.work().get_s.insert(from);
                 } else {
                     self.order_read(cx, from);
@@ -50,7 +50,7 @@ impl<const W: usize> Directory<W> {
             }
             Body::GetM { upgrade, deaths } => {
                 let copy = matches!(self.state, State::Shared | State::Owned | State::Exclusive);
-                if (copy && self.is_held()) || self.must_wait(cx, from, deaths) {
+                if self.must_wait(cx, from, deaths) || (copy && self.is_held()) {
                     let work = self.work();
                     work.get_m.insert(from);
                     if upgrade {

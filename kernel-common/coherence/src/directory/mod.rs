@@ -19,6 +19,8 @@ mod cache;
 mod forward;
 mod home;
 mod message;
+#[cfg(feature = "model")]
+mod model;
 mod record;
 mod recovery;
 

@@ -35,6 +35,16 @@ pub(super) struct Recovery<const W: usize> {
     flushed: Nodes<W>,
 }
 
+#[cfg(feature = "model")]
+impl<const W: usize> Recovery<W> {
+    pub(super) fn rename(&mut self, f: &dyn Fn(NodeId) -> NodeId) {
+        for set in [&mut self.waiting, &mut self.holders, &mut self.awaiting, &mut self.flushed] {
+            crate::model::rename_set(set, f);
+        }
+        self.exclusive = self.exclusive.map(f);
+    }
+}
+
 impl<const W: usize> Directory<W> {
     /// A member died; its links are drained.
     pub(super) fn on_death<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, dead: NodeId) {
@@ -80,8 +90,9 @@ impl<const W: usize> Directory<W> {
             State::Reading | State::Writing | State::Leaving => self.state = State::Invalid,
             State::Upgrading | State::Collecting => self.state = State::Shared,
             State::LeavingOwner => {
-                self.state = State::Owned;
-                cx.push(Action::Kept { page: cx.page });
+                // The home may have taken the content and gone on from there.
+                self.state = State::Invalid;
+                cx.release();
             }
             _ => {}
         }

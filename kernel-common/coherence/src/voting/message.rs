@@ -26,6 +26,10 @@ pub enum Message<const W: usize = 1> {
     },
     /// No content here.
     CopyVoid {
+        /// The latest version that the sender knows of (D2).
+        version: u32,
+        /// The sender's copy is, or was, in the Replicated macro-state (D6).
+        replicated: bool,
         /// The users of the page that the sender knows.
         group: Nodes<W>,
         /// Whether the sender is in a Writing state (D4).
@@ -53,8 +57,7 @@ impl<const W: usize> WireSize for Message<W> {
         let fields = match self {
             Self::Fetch { .. } | Self::Invalid { .. } => size_of::<u64>(),
             Self::FetchWrite | Self::Ack { .. } | Self::Nack { .. } => 0,
-            Self::Copy { .. } => size_of::<u32>() + size_of::<Nodes<W>>(),
-            Self::CopyVoid { .. } => size_of::<Nodes<W>>(),
+            Self::Copy { .. } | Self::CopyVoid { .. } => size_of::<u32>() + size_of::<Nodes<W>>(),
         };
         ENVELOPE_BYTES + fields
     }

@@ -7,6 +7,8 @@
 
 mod answer;
 mod message;
+#[cfg(feature = "model")]
+mod model;
 mod query;
 mod record;
 mod round;

@@ -130,6 +130,7 @@ impl<const W: usize> Voting<W> {
         let me = cx.me();
         let pending = self.state != State::WritingRead;
         let work = self.work();
+        work.void = false;
         work.invalids.insert(from);
         let mine = (work.stamp, me);
         let against =
@@ -244,7 +245,10 @@ impl<const W: usize> Voting<W> {
 
     fn answer_void<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, to: NodeId) {
         let group = self.group(cx.me());
-        cx.send(to, Message::CopyVoid { group, writing: self.is_writing() });
+        let version = self.detail.as_ref().map_or(0, |d| d.version);
+        let replicated = !matches!(self.state, State::Unmapped | State::FetchingNotReplicated);
+        let writing = self.is_writing();
+        cx.send(to, Message::CopyVoid { version, replicated, group, writing });
     }
 
     fn note_user(&mut self, node: NodeId) {

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 
 use super::Message;
+use super::answer::Answer;
 use crate::{Access, Action, Cx, Failure, Mutation, NodeId, Nodes, Policy, Sink, Time};
 
 /// The state of a node's copy.
@@ -48,7 +49,7 @@ pub(super) struct Detail<const W: usize> {
     /// When the hold ends; zero without a hold.
     pub(super) held_until: Time,
     pub(super) work: Option<Box<Work<W>>>,
-    /// Elections that the content has seen (D2).
+    /// The latest version of the content that this node knows of: elections it has seen (D2).
     pub(super) version: u32,
     /// Whose Invalid was acknowledged last ("Owner", 5.2).
     pub(super) owner: Option<NodeId>,
@@ -83,6 +84,10 @@ pub(super) struct Work<const W: usize> {
     pub(super) stale: bool,
     /// The query went to the owner alone.
     pub(super) owner_only: bool,
+    /// Somebody died before answering the fetch of an unmapped page: ask again.
+    pub(super) restart: bool,
+    /// The group has answered with Copy_Void only, and no Invalid came since (D7).
+    pub(super) void: bool,
 }
 
 impl<const W: usize> Default for Detail<W> {
@@ -113,6 +118,8 @@ impl<const W: usize> Default for Work<W> {
             want: None,
             stale: false,
             owner_only: false,
+            restart: false,
+            void: false,
         }
     }
 }
@@ -182,8 +189,7 @@ impl<const W: usize> Voting<W> {
 
     /// Asks everybody for a page that is Unmapped here (4.8).
     fn start_fetching<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, access: Access) {
-        let others = cx.others();
-        if others.is_empty() && cx.local.dead.is_empty() {
+        if cx.others().is_empty() && cx.local.dead.is_empty() {
             // On one node the protocol is off (5.2).
             self.state = State::NotReplicated;
             cx.push(Action::Fill { page: cx.page });
@@ -191,11 +197,21 @@ impl<const W: usize> Voting<W> {
             return;
         }
         let stamp = cx.new_stamp();
-        self.state = State::FetchingNotReplicated;
         let work = self.work();
         work.stamp = stamp;
         work.want = Some(access);
+        self.ask_everybody(cx);
+    }
+
+    /// Sends the fetch of an unmapped page, at first or again after a death.
+    pub(super) fn ask_everybody<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        let others = cx.others();
+        self.state = State::FetchingNotReplicated;
+        let work = self.work();
+        let stamp = work.stamp;
         work.waiting = others;
+        work.copied = None;
+        work.restart = false;
         for node in others.iter() {
             cx.send(node, Message::Fetch { joining: Some(stamp) });
         }
@@ -205,6 +221,7 @@ impl<const W: usize> Voting<W> {
     /// Asks the owner, or the group, for an up-to-date copy (4.2, 4.5, "Owner" in 5.2).
     pub(super) fn start_read<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
         self.state = State::InvalidRead1;
+        self.work().void = false;
         let others = cx.others();
         let detail = self.detail();
         let owner = detail.owner.filter(|&owner| others.contains(owner));
@@ -308,9 +325,13 @@ impl<const W: usize> Policy<W> for Voting<W> {
             Message::FetchWrite => self.on_fetch_write(cx, from),
             Message::Invalid { stamp } => self.on_invalid(cx, from, stamp),
             Message::Copy { version, group, writing } => {
-                self.on_copy(cx, from, Some(version), group, writing);
+                let answer = Answer { content: true, version, replicated: true, group, writing };
+                self.on_copy(cx, from, answer);
             }
-            Message::CopyVoid { group, writing } => self.on_copy(cx, from, None, group, writing),
+            Message::CopyVoid { version, replicated, group, writing } => {
+                let answer = Answer { content: false, version, replicated, group, writing };
+                self.on_copy(cx, from, answer);
+            }
             Message::Ack { writing } => self.on_vote(cx, from, writing, false),
             Message::Nack { writing } => self.on_vote(cx, from, writing, true),
         }
@@ -338,7 +359,11 @@ impl<const W: usize> Policy<W> for Voting<W> {
         }
         let answered = was_asked && work.waiting.is_empty();
         match self.state {
-            State::FetchingNotReplicated | State::FetchingValid | State::FetchingInvalid => {
+            State::FetchingNotReplicated | State::FetchingValid | State::FetchingInvalid
+                if was_asked =>
+            {
+                // It may have written without this node's vote, and never said so.
+                work.restart = true;
                 self.fetched(cx);
             }
             State::InvalidRead1 | State::InvalidRead2 if answered => self.read_done(cx),

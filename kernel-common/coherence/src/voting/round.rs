@@ -24,6 +24,7 @@ impl<const W: usize> Voting<W> {
         work.requests = Default::default();
         work.copied = None;
         work.stale = false;
+        work.void = false;
         let stamp = work.stamp;
         for node in targets.iter() {
             cx.send(node, Message::Invalid { stamp });
@@ -68,6 +69,12 @@ impl<const W: usize> Voting<W> {
             return;
         }
         match state {
+            State::WritingPend1 if work.stale && !cx.lacks(Mutation::ElectsOnTheFirstVote) => {
+                // The rival that this node voted for died; what it had is with somebody else, if
+                // anywhere.
+                self.state = State::WritingPend2;
+                self.start_reread(cx);
+            }
             State::WritingPend1 => self.elected(cx),
             State::WritingPend2
                 if work.writers.is_subset(&work.invalids) || cx.lacks(Mutation::SkipsStepOne) =>
@@ -122,11 +129,17 @@ impl<const W: usize> Voting<W> {
         if !work.waiting.is_empty() || !rivals_asked {
             return;
         }
-        if work.stale && !cx.lacks(Mutation::WritesOnAStaleCopy) {
+        let (stale, none) = (work.stale, work.copied.is_none());
+        if (stale || self.is_outdated(cx)) && !cx.lacks(Mutation::WritesOnAStaleCopy) {
             // D5: an Ack given in Writing Read gave this copy up, too.
             self.start_reread(cx);
-        } else if work.copied.is_none() && !work.stale {
-            self.lose(cx);
+        } else if none && !stale {
+            if self.work().void || cx.lacks(Mutation::TakesVoidForLost) {
+                self.lose(cx);
+            } else {
+                self.work().void = true;
+                self.start_reread(cx);
+            }
         } else {
             if cx.lacks(Mutation::RenewsTheStamp) {
                 self.work().stamp = cx.new_stamp();

@@ -1,0 +1,19 @@
+//! Exhaustive checks of the page coherency machines that ship.
+//!
+//! A [`World`] is a whole fabric: the agents, the frames and mappings that their actions made, the
+//! links, and a thread per node that reads and writes. [`Fabric`] is the [`stateright::Model`] of
+//! it: every order of deliveries between links (first in, first out within one), every choice of
+//! accesses, every reading of unsynchronised clocks, and a crash at any point. [`progress`] walks
+//! the same states and proves that every access that began ends.
+
+mod fabric;
+mod progress;
+mod setup;
+mod subject;
+mod world;
+
+pub use fabric::{Fabric, Outcome, check, check_symmetric};
+pub use progress::{Progress, progress};
+pub use setup::{Op, Program, Setup};
+pub use subject::Subject;
+pub use world::{Packet, Step, Thread, World};

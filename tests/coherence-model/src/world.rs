@@ -1,0 +1,671 @@
+//! A whole fabric as one value.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use maize_coherence::{
+    Access, Action, Agent, Config, Event, Failure, NodeId, Nodes, ObjectId, PageKey, Sink, Time,
+    WireSize,
+};
+
+use crate::{Op, Program, Setup, Subject};
+
+/// A message on a link, with the page's content as it was when it was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Packet<M> {
+    /// The page's number.
+    pub page: PageKey,
+    /// What it says.
+    pub message: M,
+    /// The content.
+    pub data: Option<u8>,
+}
+
+/// A node's thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Thread {
+    /// Between accesses.
+    Idle,
+    /// In a fault.
+    Waiting(Op),
+    /// Woken from a fault, about to try again.
+    Woken(Op),
+}
+
+/// One step of the fabric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// A node's thread begins an access; the clock reads high or low.
+    Begin(u8, Op, u8),
+    /// A woken thread tries again.
+    Retry(u8, u8),
+    /// The oldest message of a link arrives.
+    Deliver(u8, u8, u8),
+    /// A hold ends.
+    Expire(u8, u8),
+    /// A node asks for a frame back.
+    Evict(u8, u8),
+    /// The home has written a page back.
+    WrittenBack(u8, u8),
+    /// The home orders a discard.
+    Discard(u8),
+    /// A member applies it.
+    Apply(u8, u8),
+    /// A node stops.
+    Crash(u8),
+    /// A node learns of the crash; what it has not received is lost.
+    Learn(u8),
+}
+
+/// The state of a page's frame on a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Frame {
+    content: Option<u8>,
+    mapped: Option<Access>,
+    timer: bool,
+    writing_back: bool,
+    generation: u8,
+}
+
+/// Content that was never written.
+const INITIAL: u8 = 0;
+/// Content that a later write has replaced.
+const STALE: u8 = 1;
+/// The last write's content.
+const LATEST: u8 = 2;
+
+/// A fabric.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct World<P: Subject> {
+    agents: Vec<Arc<Agent<P>>>,
+    links: Vec<VecDeque<Packet<P::Message>>>,
+    frames: Vec<Frame>,
+    threads: Vec<Thread>,
+    /// Accesses that remain (free programs) or the next one's place (litmus).
+    counts: Vec<u8>,
+    /// What litmus loads saw.
+    pub seen: Vec<Vec<u8>>,
+    /// Per page, the lives (one bit each) in which it was written.
+    written: Vec<u8>,
+    /// Per page, the life and content in the home's backing store.
+    stored: Vec<Option<(u8, u8)>>,
+    generation: Vec<u8>,
+    applied: Vec<u8>,
+    evictions: u8,
+    discards: u8,
+    crashed: Option<u8>,
+    learned: Vec<bool>,
+    /// What went wrong.
+    pub violation: Option<&'static str>,
+}
+
+struct Effects<M>(Vec<Action<M>>);
+
+impl<M> Sink<M> for Effects<M> {
+    fn push(&mut self, action: Action<M>) {
+        self.0.push(action);
+    }
+}
+
+const OBJECT: ObjectId = ObjectId(1);
+
+impl<P: Subject> World<P> {
+    /// A fabric that has done nothing.
+    #[must_use]
+    pub fn new(setup: &Setup) -> Self {
+        let n = setup.nodes;
+        let pages = usize::from(setup.pages);
+        let agents = (0..n)
+            .map(|node| {
+                let config =
+                    Config { node: NodeId(node as u16), home: P::home(), hold_ns: 1 << 40 };
+                let mut agent = Agent::new(config, Nodes::first_n(n));
+                agent.take_out(setup.mutation);
+                Arc::new(agent)
+            })
+            .collect();
+        Self {
+            agents,
+            links: vec![VecDeque::new(); n * n],
+            frames: vec![Frame::default(); n * pages],
+            threads: vec![Thread::Idle; n],
+            counts: match &setup.program {
+                Program::Any(counts) => counts.clone(),
+                Program::Litmus(_) => vec![0; n],
+            },
+            seen: vec![vec![]; n],
+            written: vec![0; pages],
+            stored: vec![None; pages],
+            generation: vec![0; pages],
+            applied: vec![0; n * pages],
+            evictions: setup.evictions,
+            discards: setup.discards,
+            crashed: None,
+            learned: vec![false; n],
+            violation: None,
+        }
+    }
+
+    /// Prints what a step left behind, for reading a counter-example.
+    pub fn show(&self) {
+        for (node, agent) in self.agents.iter().enumerate().filter(|(n, _)| self.is_alive(*n as u8))
+        {
+            for page in 0..self.written.len() as u8 {
+                let key = self.key(node as u8, page);
+                let frame = &self.frames[self.at(node as u8, page)];
+                println!("  n{node} {:?} {:?} {:?}", self.threads[node], frame, agent.record(key));
+            }
+        }
+        for (link, packets) in self.links.iter().enumerate() {
+            for packet in packets {
+                let (from, to) = (link / self.nodes(), link % self.nodes());
+                println!("  n{from} -> n{to} {:?} {:?}", packet.message, packet.data);
+            }
+        }
+        if let Some(violation) = self.violation {
+            println!("  {violation}");
+        }
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.threads.len()
+    }
+
+    fn is_alive(&self, node: u8) -> bool {
+        self.crashed != Some(node)
+    }
+
+    fn at(&self, node: u8, page: u8) -> usize {
+        usize::from(node) * self.written.len() + usize::from(page)
+    }
+
+    fn key(&self, node: u8, page: u8) -> PageKey {
+        let generation = u32::from(self.applied[self.at(node, page)]);
+        PageKey { object: OBJECT, generation, index: u32::from(page) }
+    }
+
+    /// The clock of a node as one of the allowed readings.
+    fn clock(&mut self, reading: u8) -> Time {
+        let mut top = 0;
+        self.stamps(&mut |stamp| top = top.max(*stamp));
+        Time(match reading {
+            0 => 0,
+            1 => top + 1,
+            _ => top,
+        })
+    }
+
+    fn stamps(&mut self, f: &mut dyn FnMut(&mut u64)) {
+        for agent in &mut self.agents {
+            Arc::make_mut(agent).stamps(f);
+        }
+        for packet in self.links.iter_mut().flatten() {
+            P::message_stamps(&mut packet.message, f);
+        }
+    }
+
+    /// Every step that is possible now.
+    pub fn steps(&self, setup: &Setup, steps: &mut Vec<Step>) {
+        let readings = if P::CLOCKS { setup.clock_readings } else { 1 };
+        let n = setup.nodes as u8;
+        for node in (0..n).filter(|&node| self.is_alive(node)) {
+            match self.threads[usize::from(node)] {
+                Thread::Waiting(_) => {}
+                Thread::Woken(_) => steps.extend((0..readings).map(|r| Step::Retry(node, r))),
+                Thread::Idle => self.begins(setup, node, readings, steps),
+            }
+            for from in (0..n).filter(|&from| from != node) {
+                if !self.links[usize::from(from) * usize::from(n) + usize::from(node)].is_empty() {
+                    steps.extend((0..readings).map(|r| Step::Deliver(from, node, r)));
+                }
+            }
+            for page in 0..setup.pages {
+                let frame = &self.frames[self.at(node, page)];
+                if frame.timer && setup.short_holds {
+                    steps.push(Step::Expire(node, page));
+                }
+                if self.evictions > 0 && frame.content.is_some() {
+                    steps.push(Step::Evict(node, page));
+                }
+                if frame.writing_back {
+                    steps.push(Step::WrittenBack(node, page));
+                }
+                let page_at = usize::from(page);
+                if self.applied[self.at(node, page)] < self.generation[page_at] {
+                    steps.push(Step::Apply(node, page));
+                }
+            }
+            if self.crashed.is_some() && !self.learned[usize::from(node)] {
+                steps.push(Step::Learn(node));
+            }
+        }
+        if self.discards > 0 {
+            steps.extend((0..setup.pages).map(Step::Discard));
+        }
+        if self.crashed.is_none() {
+            steps.extend(setup.crashes.iter().map(|&node| Step::Crash(node)));
+        }
+    }
+
+    fn begins(&self, setup: &Setup, node: u8, readings: u8, steps: &mut Vec<Step>) {
+        let count = self.counts[usize::from(node)];
+        let mut begin = |op| steps.extend((0..readings).map(|r| Step::Begin(node, op, r)));
+        match &setup.program {
+            Program::Any(_) if count > 0 => {
+                for page in 0..setup.pages {
+                    begin(Op::Read(page));
+                    begin(Op::Write(page));
+                }
+            }
+            Program::Any(_) => {}
+            Program::Litmus(threads) => {
+                if let Some(&op) = threads[usize::from(node)].get(usize::from(count)) {
+                    begin(op);
+                }
+            }
+        }
+    }
+
+    /// Whether a step is the threads' free choice rather than the fabric's duty.
+    #[must_use]
+    pub fn is_free(step: Step) -> bool {
+        matches!(step, Step::Begin(..) | Step::Evict(..) | Step::Discard(_) | Step::Crash(_))
+    }
+
+    /// Whether no access and no write-back is under way.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        (0..self.threads.len())
+            .all(|node| !self.is_alive(node as u8) || self.threads[node] == Thread::Idle)
+    }
+
+    /// Whether a litmus program has ended.
+    #[must_use]
+    pub fn has_ended(&self, setup: &Setup) -> bool {
+        let Program::Litmus(threads) = &setup.program else { return false };
+        self.is_quiet() && threads.iter().zip(&self.counts).all(|(t, &c)| t.len() == usize::from(c))
+    }
+
+    /// The fabric after a step, in normal form; `None` if the step changes nothing.
+    #[must_use]
+    pub fn after(&self, setup: &Setup, step: Step) -> Option<Self> {
+        let mut next = self.clone();
+        next.take(setup, step);
+        if let Step::Begin(_, _, reading) | Step::Retry(_, reading) | Step::Deliver(_, _, reading) =
+            step
+            && reading > 0
+        {
+            // Only a step that reads the clock has several outcomes.
+            let mut low = self.clone();
+            low.take(setup, step.with_reading(0));
+            if low == next {
+                return None;
+            }
+        }
+        next.normalise();
+        next.check();
+        (next != *self).then_some(next)
+    }
+
+    fn take(&mut self, setup: &Setup, step: Step) {
+        match step {
+            Step::Begin(node, op, reading) => {
+                let count = &mut self.counts[usize::from(node)];
+                match setup.program {
+                    Program::Any(_) => *count -= 1,
+                    Program::Litmus(_) => *count += 1,
+                }
+                self.access(node, op, reading);
+            }
+            Step::Retry(node, reading) => {
+                if let Thread::Woken(op) = self.threads[usize::from(node)] {
+                    self.access(node, op, reading);
+                }
+            }
+            Step::Deliver(from, to, reading) => {
+                let n = self.threads.len();
+                let link = usize::from(from) * n + usize::from(to);
+                let Some(packet) = self.links[link].pop_front() else { return };
+                let now = self.clock(reading);
+                let event = Event::Message {
+                    from: NodeId(u16::from(from)),
+                    page: packet.page,
+                    message: packet.message,
+                };
+                self.event(to, now, event, packet.data);
+            }
+            Step::Expire(node, page) => {
+                let at = self.at(node, page);
+                self.frames[at].timer = false;
+                self.event(
+                    node,
+                    Time(u64::MAX),
+                    Event::Expire { page: self.key(node, page) },
+                    None,
+                );
+            }
+            Step::Evict(node, page) => {
+                self.evictions -= 1;
+                self.event(node, Time(0), Event::Evict { page: self.key(node, page) }, None);
+            }
+            Step::WrittenBack(node, page) => {
+                let at = self.at(node, page);
+                self.frames[at].writing_back = false;
+                let page = self.key(node, page);
+                self.event(node, Time(0), Event::WrittenBack { page }, None);
+            }
+            Step::Discard(page) => {
+                self.discards -= 1;
+                self.generation[usize::from(page)] += 1;
+            }
+            Step::Apply(node, page) => {
+                let at = self.at(node, page);
+                self.applied[at] = self.generation[usize::from(page)];
+                let event = Event::Discard {
+                    object: OBJECT,
+                    generation: u32::from(self.applied[at]),
+                    first: u32::from(page),
+                    count: 1,
+                };
+                self.event(node, Time(0), event, None);
+            }
+            Step::Crash(node) => {
+                self.crashed = Some(node);
+                let n = self.threads.len();
+                for from in 0..n {
+                    self.links[from * n + usize::from(node)].clear();
+                }
+                for page in 0..self.written.len() as u8 {
+                    let at = self.at(node, page);
+                    self.frames[at] = Frame::default();
+                }
+            }
+            Step::Learn(node) => {
+                let Some(dead) = self.crashed else { return };
+                let n = self.threads.len();
+                self.links[usize::from(dead) * n + usize::from(node)].clear();
+                self.learned[usize::from(node)] = true;
+                let dead = NodeId(u16::from(dead));
+                self.event(node, Time(0), Event::Died { node: dead }, None);
+            }
+        }
+    }
+
+    /// Whether nobody is left in the page's former life.
+    fn begins_new_life(&self, page: u8) -> bool {
+        (0..self.threads.len() as u8).all(|node| {
+            !self.is_alive(node)
+                || self.applied[self.at(node, page)] == self.generation[usize::from(page)]
+        })
+    }
+
+    fn access(&mut self, node: u8, op: Op, reading: u8) {
+        let page = op.page();
+        let at = self.at(node, page);
+        if self.frames[at].mapped >= Some(op.access()) {
+            self.threads[usize::from(node)] = Thread::Idle;
+            self.retire(node, op);
+            let page = self.key(node, page);
+            self.event(node, Time(0), Event::Retired { page }, None);
+        } else {
+            self.threads[usize::from(node)] = Thread::Waiting(op);
+            let now = self.clock(reading);
+            let event = Event::Fault { page: self.key(node, page), access: op.access() };
+            self.event(node, now, event, None);
+        }
+    }
+
+    fn retire(&mut self, node: u8, op: Op) {
+        let at = self.at(node, op.page());
+        self.frames[at].timer = false;
+        match op {
+            Op::Read(_) => {
+                let content = self.frames[at].content.unwrap_or(STALE);
+                self.seen[usize::from(node)].push(content);
+            }
+            Op::Write(page) => {
+                let generation = self.frames[at].generation;
+                self.written[usize::from(page)] |= 1 << generation;
+                self.age(page, generation);
+                self.frames[at].content = Some(LATEST);
+            }
+        }
+    }
+
+    /// What was the latest content of a page is stale from now on.
+    fn age(&mut self, page: u8, generation: u8) {
+        let age = |content: &mut u8| {
+            if *content == LATEST || *content == INITIAL {
+                *content = STALE;
+            }
+        };
+        let pages = self.written.len();
+        for frame in self.frames.iter_mut().skip(usize::from(page)).step_by(pages) {
+            if frame.generation == generation {
+                frame.content.as_mut().map(age);
+            }
+        }
+        for packet in self.links.iter_mut().flatten() {
+            if packet.page.index == u32::from(page)
+                && packet.page.generation == u32::from(generation)
+            {
+                packet.data.as_mut().map(age);
+            }
+        }
+        if let Some((life, content)) = &mut self.stored[usize::from(page)]
+            && *life == generation
+        {
+            age(content);
+        }
+    }
+
+    fn event(&mut self, node: u8, now: Time, event: Event<P::Message>, data: Option<u8>) {
+        let mut effects = Effects(Vec::new());
+        Arc::make_mut(&mut self.agents[usize::from(node)]).handle(now, event, &mut effects);
+        for action in effects.0 {
+            self.act(node, action, data);
+        }
+    }
+
+    fn act(&mut self, node: u8, action: Action<P::Message>, data: Option<u8>) {
+        let n = self.threads.len();
+        match action {
+            Action::Send { to, page, message } => {
+                let at = self.at(node, page.index as u8);
+                let data = if message.carries_page() {
+                    if self.frames[at].content.is_none() {
+                        self.violation = Some("a message carries a page that is not there");
+                    }
+                    self.frames[at].content
+                } else {
+                    None
+                };
+                if self.is_alive(to.0 as u8) {
+                    let packet = Packet { page, message, data };
+                    self.links[usize::from(node) * n + usize::from(to.0)].push_back(packet);
+                }
+            }
+            Action::Fill { page } => {
+                let at = self.at(node, page.index as u8);
+                let at_home = P::home().of(page) == NodeId(u16::from(node));
+                let stored = self.stored[page.index as usize]
+                    .filter(|(life, _)| at_home && u32::from(*life) == page.generation);
+                let written = self.written[page.index as usize] & (1 << page.generation) != 0;
+                let initial = if written { STALE } else { INITIAL };
+                self.frames[at].content = Some(stored.map_or(initial, |(_, content)| content));
+                self.frames[at].generation = page.generation as u8;
+            }
+            Action::Install { page } => {
+                let at = self.at(node, page.index as u8);
+                if self.frames[at].mapped.is_some() {
+                    self.violation = Some("content is installed under a mapping");
+                }
+                if data.is_none() {
+                    self.violation = Some("content is installed from a message without any");
+                }
+                self.frames[at].content = data;
+                self.frames[at].generation = page.generation as u8;
+            }
+            Action::Map { page, access } => {
+                let at = self.at(node, page.index as u8);
+                if self.frames[at].content.is_none() {
+                    self.violation = Some("a page without a frame is mapped");
+                }
+                self.frames[at].mapped = Some(access);
+            }
+            Action::Unmap { page } => {
+                let at = self.at(node, page.index as u8);
+                self.frames[at].mapped = None;
+            }
+            Action::Release { page } => {
+                let at = self.at(node, page.index as u8);
+                self.frames[at].content = None;
+                if self.frames[at].mapped.is_some() {
+                    self.violation = Some("a mapped frame is freed");
+                }
+            }
+            Action::Wake { page, access } => {
+                if let Thread::Waiting(op) = self.threads[usize::from(node)]
+                    && u32::from(op.page()) == page.index
+                    && op.access() <= access
+                {
+                    self.threads[usize::from(node)] = Thread::Woken(op);
+                }
+            }
+            Action::Timer { page, .. } => {
+                let at = self.at(node, page.index as u8);
+                self.frames[at].timer = true;
+            }
+            Action::WriteBack { page } => {
+                let at = self.at(node, page.index as u8);
+                self.frames[at].writing_back = true;
+                let life = page.generation as u8;
+                self.stored[page.index as usize] = self.frames[at].content.map(|c| (life, c));
+            }
+            Action::Kept { .. } => {}
+            Action::Fail { page, failure } => self.fail(node, page, failure),
+        }
+    }
+
+    fn fail(&mut self, node: u8, page: PageKey, failure: Failure) {
+        let thread = &mut self.threads[usize::from(node)];
+        let (Thread::Waiting(op) | Thread::Woken(op)) = *thread else { return };
+        if u32::from(op.page()) != page.index {
+            return;
+        }
+        match failure {
+            // The address is looked up again when the discard has been applied here.
+            Failure::Stale => *thread = Thread::Woken(op),
+            Failure::Lost | Failure::HomeDied => {
+                *thread = Thread::Idle;
+                if self.crashed.is_none() {
+                    self.violation = Some("no copy answered a fetch of a page that is in use");
+                } else if failure == Failure::Lost {
+                    let valid = (0..self.threads.len() as u8).any(|other| {
+                        let frame = &self.frames[self.at(other, page.index as u8)];
+                        self.is_alive(other)
+                            && frame.mapped.is_some()
+                            && u32::from(frame.generation) == page.generation
+                    });
+                    if valid {
+                        self.violation = Some("a page was given up that a survivor has mapped");
+                    }
+                }
+            }
+        }
+    }
+
+    /// States that differ only in the distances between stamps, or in the end of a hold, are one.
+    fn normalise(&mut self) {
+        for agent in &mut self.agents {
+            Arc::make_mut(agent).holds(&mut |until| *until = Time(1));
+        }
+        if !P::CLOCKS {
+            return;
+        }
+        let mut ranks = vec![0];
+        self.stamps(&mut |stamp| ranks.push(*stamp));
+        ranks.sort_unstable();
+        ranks.dedup();
+        // Twice the rank: a new stamp fits between any two.
+        self.stamps(&mut |stamp| {
+            *stamp = 2 * ranks.binary_search(stamp).unwrap_or(0) as u64;
+        });
+    }
+
+    /// The invariants that need no history.
+    fn check(&mut self) {
+        let pages = self.written.len();
+        let n = self.threads.len();
+        for page in 0..pages {
+            let generation = self.generation[page];
+            let mapped: Vec<Frame> = (0..n)
+                .filter(|&node| self.is_alive(node as u8))
+                .map(|node| self.frames[node * pages + page])
+                .filter(|frame| frame.mapped.is_some() && frame.generation == generation)
+                .collect();
+            let writers = mapped.iter().filter(|f| f.mapped == Some(Access::Write)).count();
+            if writers > 1 || (writers == 1 && mapped.len() > 1) {
+                self.violation = Some("a writer beside another writer or a reader");
+            }
+            if mapped.iter().any(|f| f.content == Some(STALE)) {
+                self.violation = Some("a stale copy can be read");
+            }
+        }
+        let moving = self.links.iter().any(|link| !link.is_empty())
+            || self.threads.iter().any(|t| matches!(t, Thread::Woken(_)))
+            || self.frames.iter().any(|f| f.writing_back)
+            || (self.crashed.is_some()
+                && (0..n).any(|node| self.is_alive(node as u8) && !self.learned[node]))
+            || (0..pages as u8).any(|page| !self.begins_new_life(page));
+        if !moving && !self.is_quiet() {
+            self.violation = Some("an access waits and nothing moves");
+        }
+    }
+
+    /// The fabric with its nodes under other names.
+    #[must_use]
+    pub fn renamed(&self, to: &[u8]) -> Self {
+        let n = self.threads.len();
+        let pages = self.written.len();
+        let rename = |node: NodeId| {
+            NodeId(u16::from(to.get(usize::from(node.0)).copied().unwrap_or(node.0 as u8)))
+        };
+        let mut out = self.clone();
+        for old in 0..n {
+            let new = usize::from(to[old]);
+            out.agents[new] = Arc::clone(&self.agents[old]);
+            Arc::make_mut(&mut out.agents[new]).rename(&rename);
+            out.threads[new] = self.threads[old];
+            out.counts[new] = self.counts[old];
+            out.seen[new].clone_from(&self.seen[old]);
+            out.learned[new] = self.learned[old];
+            for page in 0..pages {
+                out.frames[new * pages + page] = self.frames[old * pages + page];
+                out.applied[new * pages + page] = self.applied[old * pages + page];
+            }
+            for other in 0..n {
+                let link = &mut out.links[new * n + usize::from(to[other])];
+                link.clone_from(&self.links[old * n + other]);
+                for packet in link {
+                    P::rename_message(&mut packet.message, &rename);
+                }
+            }
+        }
+        out.crashed = self.crashed.map(|node| to[usize::from(node)]);
+        out
+    }
+}
+
+impl Step {
+    fn with_reading(self, reading: u8) -> Self {
+        match self {
+            Self::Begin(node, op, _) => Self::Begin(node, op, reading),
+            Self::Retry(node, _) => Self::Retry(node, reading),
+            Self::Deliver(from, to, _) => Self::Deliver(from, to, reading),
+            other => other,
+        }
+    }
+}
