@@ -38,6 +38,10 @@ pub enum Mutation {
     ForgetsThatOthersUseThePage,
     /// Voting: a Fetch that met Copy_Voids only is not repeated (D7).
     TakesVoidForLost,
+    /// Voting: a vote does not tell Writing Pend from Writing Read (D8).
+    OneKindOfRival,
+    /// Voting: a loser drops its copy although it voted for nobody (D9).
+    LoserDropsItsCopy,
     /// Voting: the owner's Copy_Void is not followed by a multicast (5.2).
     TrustsTheOwner,
     /// Voting: an Ack given in Writing Read does not repeat the Fetch_Write (D5).

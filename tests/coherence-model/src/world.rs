@@ -95,6 +95,9 @@ pub struct World<P: Subject> {
     discards: u8,
     crashed: Option<u8>,
     learned: Vec<bool>,
+    /// Per thread that knows of the crash, the nodes (one bit each) that have had its page mapped
+    /// ever since its access, or its knowledge, began.
+    holders: Vec<u8>,
     /// What went wrong.
     pub violation: Option<&'static str>,
 }
@@ -142,6 +145,7 @@ impl<P: Subject> World<P> {
             discards: setup.discards,
             crashed: None,
             learned: vec![false; n],
+            holders: vec![0; n],
             violation: None,
         }
     }
@@ -387,6 +391,9 @@ impl<P: Subject> World<P> {
                 let n = self.threads.len();
                 self.links[usize::from(dead) * n + usize::from(node)].clear();
                 self.learned[usize::from(node)] = true;
+                if let Thread::Waiting(op) | Thread::Woken(op) = self.threads[usize::from(node)] {
+                    self.note_holders(node, op.page());
+                }
                 let dead = NodeId(u16::from(dead));
                 self.event(node, Time(0), Event::Died { node: dead }, None);
             }
@@ -411,10 +418,24 @@ impl<P: Subject> World<P> {
             self.event(node, Time(0), Event::Retired { page }, None);
         } else {
             self.threads[usize::from(node)] = Thread::Waiting(op);
+            if self.learned[usize::from(node)] {
+                self.note_holders(node, page);
+            }
             let now = self.clock(reading);
             let event = Event::Fault { page: self.key(node, page), access: op.access() };
             self.event(node, now, event, None);
         }
+    }
+
+    fn note_holders(&mut self, node: u8, page: u8) {
+        let generation = self.applied[self.at(node, page)];
+        self.holders[usize::from(node)] = (0..self.threads.len() as u8)
+            .filter(|&other| self.is_alive(other))
+            .filter(|&other| {
+                let frame = &self.frames[self.at(other, page)];
+                frame.mapped.is_some() && frame.generation == generation
+            })
+            .fold(0, |set, other| set | 1 << other);
     }
 
     fn retire(&mut self, node: u8, op: Op) {
@@ -518,6 +539,13 @@ impl<P: Subject> World<P> {
             Action::Unmap { page } => {
                 let at = self.at(node, page.index as u8);
                 self.frames[at].mapped = None;
+                for (holders, thread) in self.holders.iter_mut().zip(&self.threads) {
+                    if let Thread::Waiting(op) | Thread::Woken(op) = thread
+                        && u32::from(op.page()) == page.index
+                    {
+                        *holders &= !(1 << node);
+                    }
+                }
             }
             Action::Release { page } => {
                 let at = self.at(node, page.index as u8);
@@ -562,16 +590,8 @@ impl<P: Subject> World<P> {
                 *thread = Thread::Idle;
                 if self.crashed.is_none() {
                     self.violation = Some("no copy answered a fetch of a page that is in use");
-                } else if failure == Failure::Lost {
-                    let valid = (0..self.threads.len() as u8).any(|other| {
-                        let frame = &self.frames[self.at(other, page.index as u8)];
-                        self.is_alive(other)
-                            && frame.mapped.is_some()
-                            && u32::from(frame.generation) == page.generation
-                    });
-                    if valid {
-                        self.violation = Some("a page was given up that a survivor has mapped");
-                    }
+                } else if failure == Failure::Lost && self.holders[usize::from(node)] != 0 {
+                    self.violation = Some("a page was given up that a survivor has mapped");
                 }
             }
         }
@@ -579,6 +599,11 @@ impl<P: Subject> World<P> {
 
     /// States that differ only in the distances between stamps, or in the end of a hold, are one.
     fn normalise(&mut self) {
+        for (holders, thread) in self.holders.iter_mut().zip(&self.threads) {
+            if *thread == Thread::Idle {
+                *holders = 0;
+            }
+        }
         for agent in &mut self.agents {
             Arc::make_mut(agent).holds(&mut |until| *until = Time(1));
         }
@@ -642,6 +667,8 @@ impl<P: Subject> World<P> {
             out.counts[new] = self.counts[old];
             out.seen[new].clone_from(&self.seen[old]);
             out.learned[new] = self.learned[old];
+            out.holders[new] =
+                (0..n).fold(0, |set, other| set | (self.holders[old] >> other & 1) << to[other]);
             for page in 0..pages {
                 out.frames[new * pages + page] = self.frames[old * pages + page];
                 out.applied[new * pages + page] = self.applied[old * pages + page];

@@ -89,7 +89,11 @@ impl<const W: usize> Voting<W> {
         match self.state {
             State::FetchingNotReplicated if !cx.local.dead.is_empty() => {
                 // Nobody who is left can tell an untouched page from one that died with its node.
-                self.lose(cx);
+                if core::mem::replace(&mut self.work().void, true) {
+                    self.lose(cx);
+                } else {
+                    self.ask_everybody(cx);
+                }
             }
             State::FetchingNotReplicated => {
                 self.state = State::NotReplicated;

@@ -5,6 +5,17 @@ use core::mem::size_of;
 use crate::event::ENVELOPE_BYTES;
 use crate::{Nodes, WireSize};
 
+/// Whether who votes is writing itself, and how far it is (D8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rival {
+    /// It is not in a Writing state.
+    No,
+    /// It is in Writing Pend 1 or 2: its Invalid is on its way or here.
+    Voting,
+    /// It is in Writing Read: it has yet to send an Invalid.
+    Reading,
+}
+
 /// What the copies of a page tell each other. Sections 4.2 to 4.8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Message<const W: usize = 1> {
@@ -42,13 +53,13 @@ pub enum Message<const W: usize = 1> {
     },
     /// A vote for the writer; the copy here is dropped.
     Ack {
-        /// Whether the sender is in a Writing state (4.7, rounds).
-        writing: bool,
+        /// Whether the sender is a rival (4.7, rounds).
+        rival: Rival,
     },
     /// A vote against the writer.
     Nack {
-        /// Whether the sender is in a Writing state (4.7, rounds).
-        writing: bool,
+        /// Whether the sender is a rival (4.7, rounds).
+        rival: Rival,
     },
 }
 

@@ -13,5 +13,5 @@ mod query;
 mod record;
 mod round;
 
-pub use message::Message;
+pub use message::{Message, Rival};
 pub use record::{State, Voting};

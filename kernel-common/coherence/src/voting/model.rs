@@ -34,6 +34,7 @@ impl<const W: usize> Normalise<W> for Voting<W> {
         for set in [
             &mut work.waiting,
             &mut work.writers,
+            &mut work.readers,
             &mut work.invalids,
             &mut work.requests,
             &mut work.delayed,

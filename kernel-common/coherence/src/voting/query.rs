@@ -1,7 +1,7 @@
 //! What a copy does when a peer asks: Fetch, Fetch_Write and Invalid, state by state.
 
-use super::Message;
 use super::record::{State, Voting};
+use super::{Message, Rival};
 use crate::{Access, Cx, Mutation, NodeId, Nodes, Sink};
 
 impl<const W: usize> Voting<W> {
@@ -87,14 +87,14 @@ impl<const W: usize> Voting<W> {
         cx.saw_stamp(stamp);
         self.note_user(from);
         match self.state {
-            State::NotReplicated => cx.send(from, Message::Nack { writing: false }),
+            State::NotReplicated => cx.send(from, Message::Nack { rival: Rival::No }),
             State::Modified => {
                 if cx.lacks(Mutation::AcksFromModified) {
                     self.state = State::Invalid;
                     self.drop_copy(cx);
-                    cx.send(from, Message::Ack { writing: false });
+                    cx.send(from, Message::Ack { rival: Rival::No });
                 } else {
-                    cx.send(from, Message::Nack { writing: false });
+                    cx.send(from, Message::Nack { rival: Rival::No });
                 }
             }
             State::WritingPend1 | State::WritingPend2 | State::WritingRead => {
@@ -117,10 +117,10 @@ impl<const W: usize> Voting<W> {
                     }
                     _ => {}
                 }
-                if state != State::Unmapped && state != State::Lost {
+                if state != State::Unmapped {
                     self.detail().owner = Some(from);
                 }
-                cx.send(from, Message::Ack { writing: false });
+                cx.send(from, Message::Ack { rival: Rival::No });
             }
         }
     }
@@ -129,6 +129,11 @@ impl<const W: usize> Voting<W> {
     fn vote<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, from: NodeId, stamp: u64) {
         let me = cx.me();
         let pending = self.state != State::WritingRead;
+        let rival = if pending || cx.lacks(Mutation::OneKindOfRival) {
+            Rival::Voting
+        } else {
+            Rival::Reading
+        };
         let work = self.work();
         work.void = false;
         work.invalids.insert(from);
@@ -136,17 +141,18 @@ impl<const W: usize> Voting<W> {
         let against =
             if cx.lacks(Mutation::NoTieBreak) { mine.0 < stamp } else { mine < (stamp, from) };
         if against && !cx.lacks(Mutation::NeverVotesAgainst) {
-            cx.send(from, Message::Nack { writing: true });
+            cx.send(from, Message::Nack { rival });
         } else {
             let readable = pending && !work.stale;
             work.stale = true;
+            work.own = false;
             if readable {
                 self.drop_copy(cx);
             }
             let detail = self.detail();
             detail.anchor = false;
             detail.owner = Some(from);
-            cx.send(from, Message::Ack { writing: true });
+            cx.send(from, Message::Ack { rival });
         }
         self.voted(cx);
     }
@@ -164,8 +170,9 @@ impl<const W: usize> Voting<W> {
         match self.state {
             State::NotReplicated | State::Modified => {
                 let asking = work.delayed.union(&work.delayed_writes);
+                let rivals = work.writers.union(&work.readers);
                 let rivals_asked =
-                    work.writers.is_subset(&asking) || cx.lacks(Mutation::ServesBeforeRivalsAsked);
+                    rivals.is_subset(&asking) || cx.lacks(Mutation::ServesBeforeRivalsAsked);
                 if held || !rivals_asked {
                     return;
                 }
@@ -194,7 +201,7 @@ impl<const W: usize> Voting<W> {
                     self.drop_copy(cx);
                 }
                 for node in due.iter() {
-                    cx.send(node, Message::Ack { writing: false });
+                    cx.send(node, Message::Ack { rival: Rival::No });
                 }
             }
             _ => {}
@@ -211,7 +218,7 @@ impl<const W: usize> Voting<W> {
             self.answer_void(cx, node);
         }
         for node in due.iter() {
-            cx.send(node, Message::Ack { writing: false });
+            cx.send(node, Message::Ack { rival: Rival::No });
         }
     }
 
@@ -252,7 +259,7 @@ impl<const W: usize> Voting<W> {
     }
 
     fn note_user(&mut self, node: NodeId) {
-        if !matches!(self.state, State::Unmapped | State::Lost) {
+        if self.state != State::Unmapped {
             self.detail().group.insert(node);
         }
     }

@@ -37,8 +37,6 @@ pub enum State {
     WritingPend2,
     /// Lost the vote; waiting for the content and the rivals' Fetch_Writes (4.4, 4.7).
     WritingRead,
-    /// The content died with a node.
-    Lost,
 }
 
 /// A copy in the Replicated macro-state, or one with a transaction or a hold.
@@ -64,8 +62,10 @@ pub(super) struct Work<const W: usize> {
     pub(super) stamp: u64,
     /// Who still has to answer the query under way.
     pub(super) waiting: Nodes<W>,
-    /// Rivals of this round: who flagged itself as writing in its vote.
+    /// Rivals of this round that were voting themselves when they voted.
     pub(super) writers: Nodes<W>,
+    /// Rivals of this round that were in Writing Read when they voted.
+    pub(super) readers: Nodes<W>,
     /// Whose Invalids came during this round.
     pub(super) invalids: Nodes<W>,
     /// Whose Fetch_Writes came during this round.
@@ -86,6 +86,8 @@ pub(super) struct Work<const W: usize> {
     pub(super) owner_only: bool,
     /// Somebody died before answering the fetch of an unmapped page: ask again.
     pub(super) restart: bool,
+    /// The content is this node's own, kept after a lost vote (D9).
+    pub(super) own: bool,
     /// The group has answered with Copy_Void only, and no Invalid came since (D7).
     pub(super) void: bool,
 }
@@ -109,6 +111,7 @@ impl<const W: usize> Default for Work<W> {
             stamp: 0,
             waiting: Nodes::EMPTY,
             writers: Nodes::EMPTY,
+            readers: Nodes::EMPTY,
             invalids: Nodes::EMPTY,
             requests: Nodes::EMPTY,
             delayed: Nodes::EMPTY,
@@ -119,6 +122,7 @@ impl<const W: usize> Default for Work<W> {
             stale: false,
             owner_only: false,
             restart: false,
+            own: false,
             void: false,
         }
     }
@@ -259,11 +263,16 @@ impl<const W: usize> Voting<W> {
     }
 
     /// Gives the waiting threads an error; what peers wait for is answered with "nothing here".
+    ///
+    /// The next fault asks again: a copy may have been on its way to a peer.
     pub(super) fn lose<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
-        self.state = State::Lost;
-        cx.fail(Failure::Lost);
         self.flush_void(cx);
+        self.state = match self.state {
+            State::FetchingNotReplicated => State::Unmapped,
+            _ => State::Invalid,
+        };
         self.detail().work = None;
+        cx.fail(Failure::Lost);
     }
 }
 
@@ -292,7 +301,6 @@ impl<const W: usize> Policy<W> for Voting<W> {
             (State::NotReplicated | State::Modified, _) => cx.grant(Access::Write),
             (State::Shared, Access::Read) => cx.grant(Access::Read),
             (State::Unmapped, _) => self.start_fetching(cx, access),
-            (State::Lost, _) => cx.fail(Failure::Lost),
             (State::Shared, Access::Write) => {
                 // What waits for the hold is older than this write: it gets its answer first.
                 self.end_hold(cx);
@@ -332,8 +340,8 @@ impl<const W: usize> Policy<W> for Voting<W> {
                 let answer = Answer { content: false, version, replicated, group, writing };
                 self.on_copy(cx, from, answer);
             }
-            Message::Ack { writing } => self.on_vote(cx, from, writing, false),
-            Message::Nack { writing } => self.on_vote(cx, from, writing, true),
+            Message::Ack { rival } => self.on_vote(cx, from, rival, false),
+            Message::Nack { rival } => self.on_vote(cx, from, rival, true),
         }
     }
 
@@ -349,6 +357,7 @@ impl<const W: usize> Policy<W> for Voting<W> {
         let was_asked = work.waiting.remove(node);
         for set in [
             &mut work.writers,
+            &mut work.readers,
             &mut work.invalids,
             &mut work.requests,
             &mut work.delayed,
@@ -366,9 +375,20 @@ impl<const W: usize> Policy<W> for Voting<W> {
                 work.restart = true;
                 self.fetched(cx);
             }
-            State::InvalidRead1 | State::InvalidRead2 if answered => self.read_done(cx),
+            State::InvalidRead1 | State::InvalidRead2 if was_asked => {
+                if !work.owner_only {
+                    // Its answer might have been the latest content.
+                    self.state = State::InvalidRead2;
+                }
+                if answered {
+                    self.read_done(cx);
+                }
+            }
             State::WritingPend1 | State::WritingPend2 => self.voted(cx),
-            State::WritingRead => self.reread(cx),
+            State::WritingRead => {
+                work.stale |= was_asked && !work.own;
+                self.reread(cx);
+            }
             _ => self.settle(cx),
         }
     }
@@ -437,7 +457,6 @@ impl<const W: usize> Policy<W> for Voting<W> {
             State::WritingPend1 => "Writing Pend 1",
             State::WritingPend2 => "Writing Pend 2",
             State::WritingRead => "Writing Read",
-            State::Lost => "Lost",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Voting: a write's rounds, from Shared to Modified (4.3, 4.4, 4.7).
 
-use super::Message;
 use super::record::{State, Voting};
+use super::{Message, Rival};
 use crate::{Access, Cx, Mutation, NodeId, Sink};
 
 impl<const W: usize> Voting<W> {
@@ -21,6 +21,7 @@ impl<const W: usize> Voting<W> {
         let work = self.work();
         work.waiting = targets;
         work.writers = Default::default();
+        work.readers = Default::default();
         work.requests = Default::default();
         work.copied = None;
         work.stale = false;
@@ -37,7 +38,7 @@ impl<const W: usize> Voting<W> {
         &mut self,
         cx: &mut Cx<'_, S, W>,
         from: NodeId,
-        writing: bool,
+        rival: Rival,
         against: bool,
     ) {
         if !matches!(self.state, State::WritingPend1 | State::WritingPend2)
@@ -45,9 +46,11 @@ impl<const W: usize> Voting<W> {
         {
             return;
         }
-        if writing {
-            self.work().writers.insert(from);
-        }
+        match rival {
+            Rival::No => false,
+            Rival::Voting => self.work().writers.insert(from),
+            Rival::Reading => self.work().readers.insert(from),
+        };
         if against && self.state == State::WritingPend1 {
             self.state = State::WritingPend2;
             if !cx.lacks(Mutation::DelaysFetchWriteAfterLoss) {
@@ -105,15 +108,22 @@ impl<const W: usize> Voting<W> {
 
     /// Fetches what the elected writer wrote, before the next try (4.4, 4.6).
     fn start_reread<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
-        if self.state == State::WritingPend2 && !self.work().stale {
+        // D9: who lost without having voted still has the latest content, perhaps alone.
+        let keeps = self.state == State::WritingPend2 && !self.work().stale;
+        let version = self.detail().version;
+        if keeps && cx.lacks(Mutation::LoserDropsItsCopy) {
             self.drop_copy(cx);
+        } else if keeps {
+            cx.unmap();
         }
+        let keeps = keeps && !cx.lacks(Mutation::LoserDropsItsCopy);
         self.state = State::WritingRead;
         let targets = self.detail().group.intersection(&cx.others());
         let work = self.work();
         work.waiting = targets;
         work.invalids = Default::default();
-        work.copied = None;
+        work.copied = keeps.then_some(version);
+        work.own = keeps;
         work.stale = false;
         for node in targets.iter() {
             cx.send(node, Message::FetchWrite);
