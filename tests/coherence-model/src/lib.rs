@@ -12,7 +12,7 @@ mod setup;
 mod subject;
 mod world;
 
-pub use fabric::{Fabric, Outcome, check, check_symmetric};
+pub use fabric::{Fabric, Forbidden, Outcome, check, check_symmetric};
 pub use progress::{Progress, progress};
 pub use setup::{Op, Program, Setup};
 pub use subject::Subject;

@@ -673,8 +673,8 @@ impl<P: Subject> World<P> {
                 out.frames[new * pages + page] = self.frames[old * pages + page];
                 out.applied[new * pages + page] = self.applied[old * pages + page];
             }
-            for other in 0..n {
-                let link = &mut out.links[new * n + usize::from(to[other])];
+            for (other, &other_new) in to.iter().enumerate() {
+                let link = &mut out.links[new * n + usize::from(other_new)];
                 link.clone_from(&self.links[old * n + other]);
                 for packet in link {
                     P::rename_message(&mut packet.message, &rename);
