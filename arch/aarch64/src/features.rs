@@ -221,7 +221,7 @@ mod tests {
             isar1: u64::MAX,
             isar2: u64::MAX,
             // Floating point's fields are signed: all ones says absent.
-            pfr0: u64::MAX & !0x00ff_0000 | 0x0011_0000,
+            pfr0: !0x00ff_0000 | 0x0011_0000,
             pfr1: u64::MAX,
             mmfr0: u64::MAX,
             mmfr1: u64::MAX,

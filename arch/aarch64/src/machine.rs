@@ -341,7 +341,7 @@ impl Arch for Machine {
                         return Trap::Interrupt(interrupts);
                     }
                 }
-                _ => panic!("system error in user mode: syndrome {:#x}", ESR_EL1.get()),
+                _ => system_error(ESR_EL1.get()),
             }
         }
     }
@@ -416,7 +416,13 @@ impl Arch for Machine {
     }
 }
 
-/// Names the registers that the panic of a kernel starts from.
+/// An asynchronous abort: some access failed, nobody can say whose.
+#[expect(clippy::panic, reason = "memory cannot be trusted any more")]
+fn system_error(syndrome: u64) -> ! {
+    panic!("system error in user mode: syndrome {syndrome:#x}")
+}
+
+/// The frame pointer, from which a panic's backtrace starts.
 #[must_use]
 pub fn frame_pointer() -> usize {
     let fp: usize;
