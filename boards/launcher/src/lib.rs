@@ -4,6 +4,7 @@
 //! for each machine and carries bytes until the program ends. The command line (`maize run`), the
 //! tests and the benchmarks are callers of it.
 
+pub mod bench;
 pub mod checks;
 pub mod console;
 pub mod cpio;

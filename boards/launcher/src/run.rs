@@ -1,17 +1,19 @@
 //! Runs one program on a fabric: what `maize run`, the tests and the benchmarks share.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use maize_hostlink::BootRecord;
 use maize_hostlink::boot::{Action, Console as ConsoleKind, Isa, Program};
 use maize_hostlink::control::{Level, Stats, shell_status};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::console::ConsoleLog;
 use crate::image::{ImageError, image_of};
 use crate::input::Input;
-use crate::machine::{GdbPort, GdbStart, Machine};
+use crate::machine::{GdbPort, GdbStart, Machine, emulator};
 use crate::memory_size::MemorySize;
 use crate::process::{LauncherEnds, MachineEnds, Process, streams};
 use crate::ramdisk::{Files, GuestFile, PATH, RamDiskError};
@@ -21,7 +23,10 @@ use crate::signals::Signals;
 use crate::sink::Destination;
 use crate::symbols::LazySymbols;
 use crate::topology::Topology;
-use crate::workspace::{self, Workspace, WorkspaceError};
+use crate::workspace::{self, BareBinary, Workspace, WorkspaceError};
+
+/// Longest wait for the first byte on a console.
+pub const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Status of the launcher when the time was up.
 pub const STATUS_TIMED_OUT: u8 = 124;
@@ -142,6 +147,9 @@ pub enum RunError {
     /// QEMU.
     #[error("{0} could not be started: {1} (./maize doctor says what is missing)")]
     Start(String, std::io::Error),
+    /// A kernel that was to say something did not.
+    #[error("the kernel said nothing on its console")]
+    Silent,
     /// A file or a stream of the host.
     #[error("{0}: {1}")]
     Host(String, std::io::Error),
@@ -210,10 +218,13 @@ struct Prepared {
     kernels: Vec<PathBuf>,
 }
 
-/// The kernel of an instruction set: what QEMU loads, and the ELF file with its symbols.
-pub fn kernel_files(isa: Isa, workspace: &Workspace) -> Result<(PathBuf, PathBuf), RunError> {
-    let elf = workspace.build(workspace::kernel(isa))?;
-    let loaded = match isa {
+/// Builds a kernel: what QEMU loads, and the ELF file with its symbols.
+pub fn kernel_files(
+    binary: BareBinary,
+    workspace: &Workspace,
+) -> Result<(PathBuf, PathBuf), RunError> {
+    let elf = workspace.build(binary)?;
+    let loaded = match binary.isa {
         Isa::X86_64 => elf.clone(),
         Isa::Aarch64 => image_of(&elf)?,
     };
@@ -230,7 +241,7 @@ fn prepare(config: &RunConfig, workspace: &Workspace, folder: &Path) -> Result<P
     for (index, spec) in config.topology.machines().iter().enumerate() {
         let (kernel, elf) = match &config.kernel {
             Some(kernel) => (kernel.clone(), kernel.clone()),
-            None => kernel_files(spec.isa, workspace)?,
+            None => kernel_files(workspace::kernel(spec.isa), workspace)?,
         };
         let mut files =
             Files::new(config.root.load(spec.isa, workspace)?, &config.files, spec.isa)?;
@@ -281,6 +292,21 @@ pub fn dry_run(config: &RunConfig, workspace: &Workspace) -> Result<Vec<String>,
     Ok(prepared.machines.iter().map(|(machine, ..)| machine.command_line()).collect())
 }
 
+fn temporary_folder() -> Result<tempfile::TempDir, RunError> {
+    tempfile::Builder::new().prefix("maize-").tempdir().map_err(host("temporary folder"))
+}
+
+fn start(
+    config: &RunConfig,
+    machine: &Machine,
+    theirs: MachineEnds,
+    ours: LauncherEnds,
+) -> Result<Process, RunError> {
+    let program = config.emulator.clone().unwrap_or_else(|| emulator(machine.isa).into());
+    Process::start(machine, &program, theirs, ours)
+        .map_err(|error| RunError::Start(program.display().to_string(), error))
+}
+
 /// Runs to the end.
 pub fn run(config: RunConfig, workspace: &Workspace) -> Result<RunOutcome, RunError> {
     let folder =
@@ -308,10 +334,7 @@ pub fn run(config: RunConfig, workspace: &Workspace) -> Result<RunOutcome, RunEr
     let mut processes = Vec::new();
     for ((machine, theirs, ours), kernel) in prepared.machines.into_iter().zip(&prepared.kernels) {
         let name = format!("{}/{}", processes.len(), machine.isa);
-        let program =
-            config.emulator.clone().unwrap_or_else(|| crate::machine::emulator(machine.isa).into());
-        let process = Process::start(&machine, &program, theirs, ours)
-            .map_err(|error| RunError::Start(program.display().to_string(), error))?;
+        let process = start(&config, &machine, theirs, ours)?;
         // A kernel without symbols is shown without: the run itself does not need them.
         processes.push((name, process, LazySymbols::new(kernel, workspace.root())));
     }
@@ -334,6 +357,31 @@ pub fn run(config: RunConfig, workspace: &Workspace) -> Result<RunOutcome, RunEr
     Ok(outcome)
 }
 
+/// The time from the start of the first machine to the first byte on its kernel's console; then the
+/// machine is killed. [`FIRST_BYTE_LIMIT`] is an error.
+pub fn time_to_first_console_byte(
+    config: &RunConfig,
+    workspace: &Workspace,
+) -> Result<Duration, RunError> {
+    let folder = temporary_folder()?;
+    let mut prepared = prepare(config, workspace, folder.path())?;
+    let (machine, theirs, ours) = prepared.machines.swap_remove(0);
+    let started = Instant::now();
+    let process = start(config, &machine, theirs, ours)?;
+    let limit = Timespec::try_from(FIRST_BYTE_LIMIT)
+        .map_err(|error| RunError::Host("time".to_owned(), std::io::Error::other(error)))?;
+    let mut polls = [PollFd::new(&process.console, PollFlags::IN)];
+    let count = rustix::event::poll(&mut polls, Some(&limit))
+        .map_err(|error| RunError::Host("poll".to_owned(), error.into()))?;
+    let elapsed = started.elapsed();
+    // The end of the machine makes its console readable too; then there is no byte.
+    let mut byte = [0];
+    match (count, (&process.console).read(&mut byte)) {
+        (1.., Ok(1)) => Ok(elapsed),
+        _ => Err(RunError::Silent),
+    }
+}
+
 fn wall_clock_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
@@ -341,7 +389,7 @@ fn wall_clock_ns() -> u64 {
 
 fn entropy() -> std::io::Result<[u8; 32]> {
     let mut seed = [0; 32];
-    std::io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut seed)?;
+    File::open("/dev/urandom")?.read_exact(&mut seed)?;
     Ok(seed)
 }
 

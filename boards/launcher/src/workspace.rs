@@ -40,15 +40,28 @@ pub struct BareBinary {
     pub binary: &'static str,
     /// Instruction set.
     pub isa: Isa,
+    /// Feature of the package, if the binary needs one.
+    pub feature: Option<&'static str>,
 }
 
 /// The kernel of the machine that each instruction set runs on.
 #[must_use]
 pub const fn kernel(isa: Isa) -> BareBinary {
-    match isa {
-        Isa::X86_64 => BareBinary { package: "maize-q35", binary: "maize-q35", isa },
-        Isa::Aarch64 => BareBinary { package: "maize-virt", binary: "maize-virt", isa },
-    }
+    let name = match isa {
+        Isa::X86_64 => "maize-q35",
+        Isa::Aarch64 => "maize-virt",
+    };
+    BareBinary { package: name, binary: name, isa, feature: None }
+}
+
+/// A kernel that only reports that it has started, on the same machine.
+#[must_use]
+pub const fn empty_kernel(isa: Isa) -> BareBinary {
+    let (binary, feature) = match isa {
+        Isa::X86_64 => ("empty-q35", "q35"),
+        Isa::Aarch64 => ("empty-virt", "virt"),
+    };
+    BareBinary { package: "maize-empty", binary, isa, feature: Some(feature) }
 }
 
 /// The target triple of kernels.
@@ -101,6 +114,12 @@ impl Workspace {
         self.root.join(".maize")
     }
 
+    /// The folder of what cargo builds.
+    #[must_use]
+    pub fn target(&self) -> PathBuf {
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), Into::into)
+    }
+
     /// Creates a folder of the cache.
     pub fn cache_folder(&self, name: &str) -> Result<PathBuf, WorkspaceError> {
         let path = self.cache().join(name);
@@ -120,7 +139,7 @@ impl Workspace {
     /// Builds a binary without an operating system, unless nothing it is built from has changed.
     pub fn build(&self, binary: BareBinary) -> Result<PathBuf, WorkspaceError> {
         let target = bare_target(binary.isa);
-        let built = self.root.join("target").join(target).join("release").join(binary.binary);
+        let built = self.target().join(target).join("release").join(binary.binary);
         let stamp = self.cache_folder("stamps")?.join(format!("{}-{target}", binary.binary));
         let sources = self.digest(&KERNEL_SOURCES)?;
         if built.exists() && std::fs::read_to_string(&stamp).is_ok_and(|text| text == sources) {
@@ -133,6 +152,7 @@ impl Workspace {
             .cargo()
             .args(["build", "--quiet", "--release", "--target", target, "--package"])
             .args([binary.package, "--bin", binary.binary])
+            .args(binary.feature.iter().flat_map(|feature| ["--features", feature]))
             .status()
             .map_err(|error| failed(format!("cargo: {error}")))?;
         if !status.success() {

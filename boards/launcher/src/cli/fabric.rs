@@ -108,7 +108,7 @@ pub(crate) struct ShellOptions {
     arguments: Vec<OsString>,
 }
 
-fn topology(text: &str) -> Result<Topology, String> {
+pub(super) fn topology(text: &str) -> Result<Topology, String> {
     Topology::from_argument(text).map_err(|error| error.to_string())
 }
 

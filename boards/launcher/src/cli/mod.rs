@@ -1,5 +1,6 @@
 //! Verbs and options, and what each verb does with the library.
 
+mod bench;
 mod fabric;
 
 use clap::{Args, Parser, Subcommand};
@@ -21,6 +22,8 @@ enum Verb {
     Run(fabric::RunOptions),
     /// An interactive shell on a fabric.
     Shell(fabric::ShellOptions),
+    /// Measure, beside something to compare with.
+    Bench(bench::BenchOptions),
     /// Every check that CI runs, or some groups of them.
     Test(TestOptions),
     /// What this machine lacks, and what would install it.
@@ -78,6 +81,7 @@ impl Command {
         match self.verb {
             Verb::Run(options) => options.execute(&workspace),
             Verb::Shell(options) => options.execute(&workspace),
+            Verb::Bench(options) => options.execute(&workspace),
             Verb::Test(options) => options.execute(&workspace),
             Verb::Doctor => {
                 let (text, well) = doctor::report(&doctor::examine(&workspace));
