@@ -104,6 +104,8 @@ pub struct Link {
     holds_frame: bool,
     /// What this side says of the link has changed since the last [`Link::notify`].
     owes_doorbell: bool,
+    /// The peer's life has just changed, or is waiting for the peer: another look may tell more.
+    unsettled: bool,
     /// News that have not been told yet: at most a look's and the end of a session.
     news: VecDeque<News>,
     stats: LinkStats,
@@ -122,6 +124,7 @@ impl Link {
             sequence: [0; Class::COUNT],
             holds_frame: false,
             owes_doorbell: false,
+            unsettled: false,
             news: VecDeque::with_capacity(4),
             stats: LinkStats::default(),
         }
@@ -157,8 +160,9 @@ impl Link {
 
     /// Tells the link what was found out or decided elsewhere.
     pub fn step(&mut self, now: Nanos, port: &mut impl Port, input: Input) {
-        let before = self.life.session();
+        let (life, before) = (self.life(), self.life.session());
         let outcome = self.life.step(now, input);
+        self.unsettled = life != self.life() || matches!(self.life(), Life::Joining { .. });
         // Whoever sleeps is to see at once that somebody has come or gone.
         self.owes_doorbell |= outcome.act.is_some();
         match outcome.act {
@@ -207,10 +211,10 @@ impl Link {
         self.outbox.take_room().map(Event::Room)
     }
 
-    /// Joining takes no heartbeat: while this side waits for the peer to attach, each poll looks.
+    /// Joining does not wait for heartbeats: while one look may lead to the next, each poll looks.
     #[cold]
     fn poll_without_session(&mut self, now: Nanos, port: &mut impl Port) -> Option<Event> {
-        if matches!(self.life(), Life::Joining { .. }) {
+        if self.unsettled {
             self.look(now, port);
         }
         self.news.pop_front().map(Event::News)
@@ -308,7 +312,7 @@ impl Link {
         if self.holds_frame {
             self.give_back(port);
         }
-        if matches!(self.life(), Life::Joining { .. }) {
+        if self.unsettled {
             self.look(now, port);
         }
         if !self.news.is_empty() {

@@ -78,6 +78,12 @@ impl Inner {
         self.seen(from, to).store(arrival, store);
     }
 
+    /// When `to` hears a doorbell that `from` rings now: not before it sees what was stored before.
+    pub(crate) fn ring(&mut self, from: InstanceId, to: InstanceId) -> Nanos {
+        let arrival = self.now + self.delay();
+        self.seen(from, to).latest().max(arrival)
+    }
+
     /// Stores the presence of `from` for everybody.
     pub(crate) fn announce(&mut self, from: InstanceId, presence: Presence, instances: usize) {
         for to in instances_of(instances).filter(|to| *to != from) {

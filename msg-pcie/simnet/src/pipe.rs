@@ -54,6 +54,11 @@ impl Pipe {
         self.travelling.push_back((self.latest, store));
     }
 
+    /// When all that is on its way will have arrived.
+    pub(crate) fn latest(&self) -> Nanos {
+        self.latest
+    }
+
     /// Delays all that is sent from now on until `until` at least.
     pub(crate) fn hold(&mut self, until: Nanos) {
         self.latest = self.latest.max(until);

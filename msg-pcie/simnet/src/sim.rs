@@ -72,12 +72,12 @@ impl Sim {
         self.doorbells
     }
 
-    /// An instance's links; `None` if there is no such instance, or it is dead.
+    /// An instance's links; `None` if there is no such instance, or it is not running.
     pub fn fabric(&mut self, instance: InstanceId) -> Option<&mut SimFabric> {
         let node = self.nodes.get_mut(instance.index())?;
         // Whoever uses the links may make work for the instance: it must not stay asleep.
         node.asleep = None;
-        (!matches!(node.power, Power::Off)).then_some(&mut node.fabric)
+        matches!(node.power, Power::On).then_some(&mut node.fabric)
     }
 
     /// An instance dies. Of what it stored last, each peer sees a prefix.
@@ -175,7 +175,7 @@ impl Sim {
         }
         for peer in rung {
             self.doorbells += 1;
-            let at = now + self.net.inner().delay();
+            let at = self.net.inner().ring(instance, peer);
             if let Some(peer) = self.nodes.get_mut(peer.index()) {
                 peer.rung = Some(peer.rung.map_or(at, |earlier| earlier.min(at)));
             }

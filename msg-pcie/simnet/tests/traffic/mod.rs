@@ -31,13 +31,10 @@ pub(crate) fn sample(from: InstanceId, to: InstanceId, class: Class, number: u32
         (_, 0..=200) => rng.usize(0..200),
         _ => rng.usize(0..=4064),
     };
-    let page = length <= 200 && shape % 4 == 0;
+    let page = length <= 200 && shape.is_multiple_of(4);
     let mut contents = vec![0; length];
     rng.fill(&mut contents);
-    Sample {
-        contents,
-        page: page.then(|| Box::new(std::array::from_fn(|_| rng.u64(..)))),
-    }
+    Sample { contents, page: page.then(|| Box::new(std::array::from_fn(|_| rng.u64(..)))) }
 }
 
 type Route = (InstanceId, InstanceId, Class);
