@@ -110,9 +110,6 @@ impl Inbox {
         if header.source != self.peer || header.destination != self.me {
             return Err(FrameError::Address);
         }
-        if header.epoch != session.remote {
-            return Ok(Arrival::Stale);
-        }
         let body_words = header.body_words();
         // What lies in the first slot is in the snapshot already and is not read again.
         self.words[..INLINE_WORDS].copy_from_slice(&inline);
@@ -123,6 +120,9 @@ impl Inbox {
         let due = self.coverage != Coverage::Off && !header.parts.checked;
         if due || header.parts.checked && !body_matches(&header, checksum, body) {
             return Err(FrameError::Checksum);
+        }
+        if header.epoch != session.remote {
+            return Ok(Arrival::Stale);
         }
         if self.coverage == Coverage::All && header.parts.page && !header.parts.page_checked {
             return Err(FrameError::PageChecksum);

@@ -33,34 +33,53 @@ impl Coverage {
     }
 }
 
-/// A checksum in the making.
-pub struct Crc32c(Digest<'static, u32, Table<16>>);
+/// A checksum in the making, over words that are padded with zeros to whole blocks at the end.
+///
+/// Blocks have 16 bytes because that is what the tables take at once; the few bytes of a short
+/// frame would otherwise be worked off one by one, at twice the cost of all the rest.
+pub struct Crc32c {
+    digest: Digest<'static, u32, Table<16>>,
+    bytes: usize,
+}
 
 impl Default for Crc32c {
     fn default() -> Crc32c {
-        Crc32c(CRC32C.digest())
+        Crc32c { digest: CRC32C.digest(), bytes: 0 }
     }
 }
+
+const BLOCK: usize = 16;
 
 impl Crc32c {
     /// Adds whole words.
     #[inline]
     pub fn words(&mut self, words: &[u64]) {
-        self.0.update(bytemuck::cast_slice(words));
+        self.digest.update(bytemuck::cast_slice(words));
+        self.bytes += words.len() * 8;
     }
 
     /// Adds bytes, and zeros up to a whole number of words.
     #[inline]
     pub fn padded_bytes(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-        let padding = bytes.len().next_multiple_of(8) - bytes.len();
-        self.0.update(&[0; 8][..padding]);
+        let (blocks, tail) = bytes.split_at(bytes.len() - bytes.len() % BLOCK);
+        self.digest.update(blocks);
+        self.bytes += blocks.len();
+        if !tail.is_empty() {
+            let mut block = [0; BLOCK];
+            block[..tail.len()].copy_from_slice(tail);
+            let padded = tail.len().next_multiple_of(8);
+            self.digest.update(&block[..padded]);
+            self.bytes += padded;
+        }
     }
 
     /// The checksum of all that was added.
+    #[inline]
     #[must_use]
-    pub fn finish(self) -> u32 {
-        self.0.finalize()
+    pub fn finish(mut self) -> u32 {
+        let padding = self.bytes.next_multiple_of(BLOCK) - self.bytes;
+        self.digest.update(&[0; BLOCK][..padding]);
+        self.digest.finalize()
     }
 }
 
@@ -85,7 +104,12 @@ mod tests {
     fn padding_is_zeros() {
         let mut padded = Crc32c::default();
         padded.padded_bytes(&[1, 2, 3]);
-        assert_eq!(padded.finish(), of_words(&[0x03_0201]));
+        assert_eq!(padded.finish(), of_words(&[0x03_0201, 0]));
+        let mut mixed = Crc32c::default();
+        mixed.words(&[7]);
+        mixed.padded_bytes(&[1; 17]);
+        let one = 0x0101_0101_0101_0101;
+        assert_eq!(mixed.finish(), of_words(&[7, one, one, 1]));
         let mut none = Crc32c::default();
         none.padded_bytes(&[]);
         assert_eq!(none.finish(), of_words(&[]));

@@ -113,8 +113,7 @@ impl<'a> Frame<'a> {
         });
         let mut words = header.to_words(0);
         if header.parts.checked {
-            let mut crc = Crc32c::default();
-            crc.words(&words);
+            let mut crc = header_checksum(words);
             if let Some(fragment) = body.fragment {
                 crc.words(&[fragment.to_word()]);
             }
@@ -161,10 +160,21 @@ impl<'a> Frame<'a> {
 #[inline]
 #[must_use]
 pub fn body_matches(header: &Header, checksum: u32, body: &[u64]) -> bool {
-    let mut crc = Crc32c::default();
-    crc.words(&header.to_words(0));
-    crc.words(body);
+    let mut crc = header_checksum(header.to_words(0));
+    let (pairs, last) = body.as_chunks::<2>();
+    crc.words(pairs.as_flattened());
+    if let [last] = last {
+        crc.words(&[*last, 0]);
+    }
     crc.finish() == checksum
+}
+
+/// The checksum of a frame up to its body: the stamp, which is the ring's, counts as zero.
+#[inline]
+fn header_checksum([first, second, third]: [u64; 3]) -> Crc32c {
+    let mut crc = Crc32c::default();
+    crc.words(&[0, first, second, third]);
+    crc
 }
 
 #[cfg(test)]
