@@ -10,7 +10,7 @@ use maize_hal::{PhysMemory, Tlb};
 use crate::map::user_range;
 use crate::object::Found;
 use crate::space::{MAX_AREAS, Step};
-use crate::{AreaFlags, MapError, Memory, Sharing, SpaceId};
+use crate::{Area, AreaFlags, MapError, Memory, Sharing, SpaceId};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -52,22 +52,23 @@ impl Memory {
             return Ok(());
         }
         let covered = space.areas.covers(range.clone());
+        let objects = &self.objects;
+        let anonymous =
+            |area: &Area| area.sharing == Sharing::Private && objects.base(area.object).is_none();
+        let for_anonymous = match advice {
+            Advice::Free => true,
+            Advice::Set(set, _) => set.contains(AreaFlags::WIPE_ON_FORK),
+            _ => false,
+        };
+        if for_anonymous && !space.areas.overlapping(range.clone()).all(anonymous) {
+            return Err(MapError::BadArguments);
+        }
         match advice {
             Advice::None => {}
             Advice::DontNeed => space.pending.push_back(Step::Discard(range)),
-            Advice::Free => {
-                let objects = &self.objects;
-                let anonymous = |a: &crate::Area| {
-                    a.sharing == Sharing::Private && objects.base(a.object).is_none()
-                };
-                if !space.areas.overlapping(range.clone()).all(anonymous) {
-                    return Err(MapError::BadArguments);
-                }
-                space.pending.push_back(Step::Discard(range));
-            }
+            Advice::Free => space.pending.push_back(Step::Discard(range)),
             Advice::WillNeed => {
                 // For what comes out of the image; the rest is made when it is touched.
-                let objects = &self.objects;
                 let parts: Vec<Range<u64>> = space
                     .areas
                     .overlapping(range.clone())

@@ -135,10 +135,10 @@ impl Memory {
         Ok(self.space(id)?.areas.iter())
     }
 
-    /// Whether an area holds `va`.
+    /// The area that holds `va`.
     #[must_use]
-    pub fn is_mapped(&self, id: SpaceId, va: u64) -> bool {
-        self.spaces.get(&id).is_some_and(|space| space.areas.find(va).is_some())
+    pub fn area(&self, id: SpaceId, va: u64) -> Option<&Area> {
+        self.spaces.get(&id)?.areas.find(va)
     }
 
     /// What a space uses.
@@ -158,6 +158,12 @@ impl Memory {
             reclaimable: self.objects.clean_pages(),
             objects: self.objects.count() as u64,
         }
+    }
+
+    /// Parents above the object that has the most: how many places a page is looked for at worst.
+    #[must_use]
+    pub fn deepest_chain(&self) -> usize {
+        self.objects.deepest()
     }
 
     /// Sets the limits that the space's operations observe from now on.

@@ -93,6 +93,13 @@ impl Objects {
         self.all.len()
     }
 
+    /// Parents above the object that has the most.
+    pub(crate) fn deepest(&self) -> usize {
+        let parent = |id: &ObjectId| self.get(*id).and_then(|object| object.parent);
+        let depth = |id: ObjectId| core::iter::successors(parent(&id), parent).count();
+        self.all.keys().map(|&id| depth(id)).max().unwrap_or(0)
+    }
+
     pub(crate) fn is_file(&self, id: ObjectId) -> bool {
         self.get(id).is_some_and(|o| matches!(o.role, Role::File { .. }))
     }
