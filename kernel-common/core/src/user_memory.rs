@@ -11,6 +11,7 @@ use maize_mm::{FaultError, FaultOutcome, NeedPage, ObjectId, Resolved, Sharing, 
 
 use crate::futex::FutexKey;
 use crate::handle::Handle;
+use crate::lifecycle::finish_steps;
 use crate::state::State;
 use crate::thread::Current;
 
@@ -114,8 +115,7 @@ impl<A: Arch> State<A> {
 
     /// The object and byte offset behind `va` if stores there are shared.
     fn shared_location(&self, space: SpaceId, va: u64) -> Option<(ObjectId, u64)> {
-        let mut areas = self.memory.areas(space).ok()?;
-        let area = areas.find(|area| area.range().contains(&va))?;
+        let area = self.memory.area(space, va)?;
         let at = area.index(va) * PAGE_SIZE as u64 + va % PAGE_SIZE as u64;
         (area.sharing == Sharing::Shared).then_some((area.object, at))
     }
@@ -162,13 +162,19 @@ impl<A: Arch> Handle<A> {
         access: Access,
     ) -> Result<(), FaultError> {
         loop {
-            let outcome = self.with(|s| {
-                let space = s.thread_space(current.tid).ok_or(FaultError::NoMapping)?;
-                s.memory.fault(&mut s.arch, space, va, access)
-            })?;
+            let space = self.with(|s| s.thread_space(current.tid)).ok_or(FaultError::NoMapping)?;
+            let (outcome, settled) = self.with(|s| {
+                let settled = s.memory.is_settled(space);
+                (s.memory.fault(&mut s.arch, space, va, access), settled)
+            });
             match outcome {
-                FaultOutcome::Done => return Ok(()),
-                FaultOutcome::NeedPage(need) => self.obtain(current, need).await?,
+                Ok(FaultOutcome::Done) => return Ok(()),
+                Ok(FaultOutcome::NeedPage(need)) => self.obtain(current, need).await?,
+                // Another thread's operation is under way, and may be about to map the place.
+                Err(FaultError::NoMapping | FaultError::Denied) if !settled => {
+                    let _ = finish_steps(self, current, space).await;
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_PHDR};
+use goblin::elf::{Elf, Header};
 use goblin::elf64::header::{
-    EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, ET_DYN, ET_EXEC, Header, SIZEOF_EHDR,
+    EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, ET_DYN, ET_EXEC, SIZEOF_EHDR,
 };
 use goblin::elf64::program_header::{ProgramHeader, SIZEOF_PHDR};
 use maize_abi::pte::Access;
@@ -133,7 +134,8 @@ fn header(head: &[u8], machine: u16) -> Result<Header, ElfError> {
     if bytes[EI_CLASS] != ELFCLASS64 || bytes[EI_DATA] != ELFDATA2LSB {
         return Err(ElfError::WrongClass);
     }
-    let header = *Header::from_bytes(bytes);
+    // `Header::from_bytes` of goblin's elf64 would panic on a buffer that is not 8-byte aligned.
+    let header = Elf::parse_header(bytes).map_err(|_| ElfError::NotElf)?;
     if header.e_machine != machine {
         return Err(ElfError::WrongMachine(header.e_machine));
     }

@@ -44,8 +44,12 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
     })
 }
 
-fn space<A: Arch>(call: Call<'_, A>) -> Result<SpaceId, Errno> {
-    call.k.with(|s| s.thread_space(call.current.tid)).ok_or(Errno::ESRCH)
+/// The caller's space, with what other threads have begun on it carried out. What one of them
+/// begins before the caller's next step is carried out by that step.
+async fn space<A: Arch>(call: Call<'_, A>) -> Result<SpaceId, Errno> {
+    let space = call.k.with(|s| s.thread_space(call.current.tid)).ok_or(Errno::ESRCH)?;
+    finish_steps(call.k, call.current, space).await?;
+    Ok(space)
 }
 
 /// The rights that `PROT_*` bits name.
@@ -94,7 +98,7 @@ async fn mmap<A: Arch>(call: Call<'_, A>) -> CallResult {
         MAP_SHARED_VALIDATE => Sharing::Shared,
         _ => return Err(Errno::EINVAL),
     };
-    let space = space(call)?;
+    let space = space(call).await?;
     if len == 0 || !offset.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
@@ -131,7 +135,7 @@ async fn mmap<A: Arch>(call: Call<'_, A>) -> CallResult {
 
 async fn munmap<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [start, len, ..] = call.args;
-    let space = space(call)?;
+    let space = space(call).await?;
     call.k.with(|s| s.memory.unmap(&mut s.arch, space, start, len))?;
     finish_steps(call.k, call.current, space).await?;
     call.k.with(|s| s.wake_background());
@@ -141,7 +145,7 @@ async fn munmap<A: Arch>(call: Call<'_, A>) -> CallResult {
 async fn mprotect<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [start, len, ..] = call.args;
     let access = access(call.uint(2))?;
-    let space = space(call)?;
+    let space = space(call).await?;
     // What lies before an error has changed, and its page tables must follow.
     let result = call.k.with(|s| s.memory.protect(&mut s.arch, space, start, len, access));
     finish_steps(call.k, call.current, space).await?;
@@ -167,7 +171,7 @@ async fn mremap<A: Arch>(call: Call<'_, A>) -> CallResult {
         (false, false) => Relocation::Stay,
     };
     let old = if flags & MREMAP_DONTUNMAP != 0 { OldRange::Kept } else { OldRange::Unmapped };
-    let space = space(call)?;
+    let space = space(call).await?;
     let moved = call
         .k
         .with(|s| s.memory.remap(&mut s.arch, space, (start, old_len), new_len, relocation, old))?;
@@ -177,7 +181,7 @@ async fn mremap<A: Arch>(call: Call<'_, A>) -> CallResult {
 }
 
 async fn brk<A: Arch>(call: Call<'_, A>) -> CallResult {
-    let space = space(call)?;
+    let space = space(call).await?;
     let end = call.k.with(|s| s.memory.brk(&mut s.arch, space, call.args[0]))?;
     finish_steps(call.k, call.current, space).await?;
     Ok(end)
@@ -206,7 +210,7 @@ fn advice(n: i32) -> Option<Advice> {
 async fn madvise<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [start, len, ..] = call.args;
     let advice = advice(call.int(2)).ok_or(Errno::EINVAL)?;
-    let space = space(call)?;
+    let space = space(call).await?;
     let result = call.k.with(|s| s.memory.advise(&mut s.arch, space, start, len, advice));
     finish_steps(call.k, call.current, space).await?;
     call.k.with(|s| s.wake_background());
@@ -232,7 +236,7 @@ async fn msync<A: Arch>(call: Call<'_, A>) -> CallResult {
 async fn check_range<A: Arch>(call: Call<'_, A>) -> CallResult {
     let start = call.args[0] & !(PAGE - 1);
     let end = call.args[0].checked_add(call.args[1]).ok_or(Errno::EINVAL)?;
-    let space = space(call)?;
+    let space = space(call).await?;
     match call.k.with(|s| s.memory.check_mapped(space, start, end - start)) {
         Ok(()) => Ok(0),
         Err(MapError::NotMapped) => Err(Errno::ENOMEM),
@@ -252,7 +256,7 @@ async fn mincore<A: Arch>(call: Call<'_, A>) -> CallResult {
         .checked_next_multiple_of(PAGE)
         .and_then(|len| start.checked_add(len))
         .ok_or(Errno::ENOMEM)?;
-    let space = space(call)?;
+    let space = space(call).await?;
     let mut at = start;
     while at < end {
         let part = (end - at).min(MINCORE_STEP * PAGE);
