@@ -9,8 +9,7 @@
 pub struct Budget(u32);
 
 impl Budget {
-    /// What fits well into a millisecond, measured under QEMU's TCG: a page-table entry changed
-    /// takes about 100 ns there.
+    /// The work of one step: four full last-level tables.
     #[must_use]
     pub const fn step() -> Budget {
         Budget(2048)

@@ -41,6 +41,12 @@ impl Memory {
         }
     }
 
+    /// Whether operations on a space have nothing left to do.
+    #[must_use]
+    pub fn is_settled(&self, id: SpaceId) -> bool {
+        self.spaces.get(&id).is_none_or(|space| space.pending.is_empty())
+    }
+
     /// Does all that is left of earlier operations.
     pub(crate) fn finish<H: PhysMemory + Tlb>(&mut self, hw: &mut H, id: SpaceId) {
         let progress = self.advance(hw, id, &mut Budget::unbounded());
