@@ -1,14 +1,10 @@
 //! The launcher against a machine that is no QEMU: streams, statuses, failures, limits.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod launcher;
-
 use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use launcher::{config, fake, launcher, run};
+use crate::on_fake_machine::{config, fake, launcher, run};
 use maize_launcher::input::Input;
 use maize_launcher::run::Ending;
 

@@ -1,7 +1,5 @@
 //! Runs on the fake machine: its kernel is `/dev/null`, its root holds nothing but the "programs".
 
-#![allow(clippy::unwrap_used, reason = "a test ends where its machine cannot be had")]
-
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
