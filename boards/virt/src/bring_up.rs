@@ -90,6 +90,7 @@ const BLOCK: u64 = 2 << 20;
 pub unsafe fn bring_up(boot: BootInfo) -> Result<Board, BringUpError> {
     // SAFETY: the caller's.
     let mut space = unsafe { Space::new(boot.image) };
+    // SAFETY: the boot code's own value.
     let tree = unsafe { device_tree(&mut space, boot.device_tree)? };
     let description = MachineDescription::parse(tree)?;
     if let Some(conduit) = description.psci {
