@@ -25,6 +25,23 @@ impl<'a, H: PhysMemory + Tlb> Store<'a, H> {
         Store { memory, hw }
     }
 
+    /// The memory behind it.
+    #[must_use]
+    pub const fn memory(&self) -> &Memory {
+        self.memory
+    }
+
+    /// The machine behind it.
+    #[must_use]
+    pub const fn machine(&self) -> &H {
+        self.hw
+    }
+
+    /// The machine behind it, to be used.
+    pub const fn machine_mut(&mut self) -> &mut H {
+        self.hw
+    }
+
     /// The copy of a page that holds bytes, if it was touched.
     fn copy(&self, object: ObjectId, index: u64) -> Option<PageCopy> {
         match self.memory.objects.find(object, index) {

@@ -30,6 +30,14 @@ pub enum Console {
 }
 
 impl Vfs {
+    /// Says what the standard streams are, before they are opened.
+    pub fn set_console(&mut self, console: Console) {
+        self.console = console;
+        if let Console::Terminal(size) = console {
+            self.terminal.resize(size);
+        }
+    }
+
     /// Opens standard input, output and error of the first process. With a terminal the three are
     /// one file.
     ///

@@ -10,34 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use maize_abi::file::PATH_MAX;
-
-/// Bytes that can be read at any place: the root image.
-pub trait Image {
-    /// How many there are.
-    fn len(&self) -> u64;
-
-    /// Whether there is none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Copies `out.len()` bytes from `at` on; false, with `out` in any state, if there are fewer.
-    fn read(&self, at: u64, out: &mut [u8]) -> bool;
-}
-
-impl Image for [u8] {
-    fn len(&self) -> u64 {
-        <[u8]>::len(self) as u64
-    }
-
-    fn read(&self, at: u64, out: &mut [u8]) -> bool {
-        let bytes = usize::try_from(at).ok().and_then(|at| self.get(at..)?.get(..out.len()));
-        bytes.is_some_and(|bytes| {
-            out.copy_from_slice(bytes);
-            true
-        })
-    }
-}
+use maize_mm::ImageSource;
 
 /// What is wrong with an archive, and the offset of the member's header in the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +94,7 @@ pub struct FileIdentity {
 }
 
 /// The members of the archives in an image, in order. Ends after the first error.
-pub struct Members<'a, I: Image + ?Sized> {
+pub struct Members<'a, I: ImageSource + ?Sized> {
     image: &'a I,
     at: u64,
     archive: u32,
@@ -133,10 +106,20 @@ pub struct Members<'a, I: Image + ?Sized> {
 const HEADER: usize = 110;
 const TRAILER: &[u8] = b"TRAILER!!!";
 
-impl<'a, I: Image + ?Sized> Members<'a, I> {
+impl<'a, I: ImageSource + ?Sized> Members<'a, I> {
     /// The members of `image`.
     pub const fn new(image: &'a I) -> Members<'a, I> {
         Members { image, at: 0, archive: 0, inside: false, done: false }
+    }
+
+    /// Copies `out.len()` bytes from `at` on; false if there are fewer.
+    fn read(&self, at: u64, out: &mut [u8]) -> bool {
+        let end = at.checked_add(out.len() as u64);
+        let whole = end.is_some_and(|end| end <= self.image.len());
+        if whole {
+            self.image.read(at, out);
+        }
+        whole
     }
 
     /// Finds the next header between archives; false at the end of the image.
@@ -144,7 +127,7 @@ impl<'a, I: Image + ?Sized> Members<'a, I> {
         let mut block = [0; 512];
         while self.at < self.image.len() {
             let len = (self.image.len() - self.at).min(block.len() as u64) as usize;
-            if !self.image.read(self.at, &mut block[..len]) {
+            if !self.read(self.at, &mut block[..len]) {
                 return false;
             }
             match block[..len].iter().position(|byte| *byte != 0) {
@@ -160,7 +143,7 @@ impl<'a, I: Image + ?Sized> Members<'a, I> {
 
     fn read_member(&mut self) -> Result<Option<Member>, CpioFault> {
         let mut header = [0; HEADER];
-        if !self.image.read(self.at, &mut header) {
+        if !self.read(self.at, &mut header) {
             return Err(CpioFault::CutHeader);
         }
         if !matches!(&header[..6], b"070701" | b"070702") {
@@ -176,7 +159,7 @@ impl<'a, I: Image + ?Sized> Members<'a, I> {
             return Err(CpioFault::BadName);
         }
         let mut name = alloc::vec![0; name_len as usize];
-        if !self.image.read(self.at + HEADER as u64, &mut name) {
+        if !self.read(self.at + HEADER as u64, &mut name) {
             return Err(CpioFault::CutMember);
         }
         if name.pop() != Some(0) || name.contains(&0) {
@@ -209,7 +192,7 @@ impl<'a, I: Image + ?Sized> Members<'a, I> {
     }
 }
 
-impl<I: Image + ?Sized> Iterator for Members<'_, I> {
+impl<I: ImageSource + ?Sized> Iterator for Members<'_, I> {
     type Item = Result<Member, CpioError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -267,7 +250,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn paths(image: &[u8]) -> Result<Vec<Vec<u8>>, CpioFault> {
-        Members::new(image).map(|m| m.map(|m| m.path).map_err(|e| e.fault)).collect()
+        Members::new(&image.to_vec()).map(|m| m.map(|m| m.path).map_err(|e| e.fault)).collect()
     }
 
     #[test]
@@ -278,7 +261,7 @@ mod tests {
         let second = ArchiveBuilder::default().file("./d//x", b"").finish();
         image.extend_from_slice(&second);
         assert_eq!(paths(&image), Ok(alloc::vec![b"a".to_vec(), b"d".to_vec(), b"d/x".to_vec()]));
-        let members: Vec<_> = Members::new(&image[..]).map(Result::unwrap).collect();
+        let members: Vec<_> = Members::new(&image).map(Result::unwrap).collect();
         assert_ne!(members[0].identity.archive, members[2].identity.archive);
         let first = &members[0];
         assert_eq!(&image[first.data as usize..][..first.len as usize], b"hello");
@@ -288,7 +271,7 @@ mod tests {
     fn damage_is_named_with_its_place() {
         let image = ArchiveBuilder::default().file("first", b"12345").file("second", b"x").finish();
         let second = image.windows(6).rposition(|w| w == b"second").unwrap() - HEADER;
-        let error = |image: &[u8]| Members::new(image).find_map(Result::err);
+        let error = |image: &[u8]| Members::new(&image.to_vec()).find_map(Result::err);
 
         let mut bad = image.clone();
         bad[second] = b'x';
@@ -327,7 +310,7 @@ mod tests {
                 image[at] = value;
             }
             image.truncate(cut.index(image.len()) + 1);
-            let members: Vec<_> = Members::new(&image[..]).collect();
+            let members: Vec<_> = Members::new(&image).collect();
             prop_assert!(members.len() <= image.len() / HEADER + 1);
             for member in members.into_iter().flatten() {
                 prop_assert!(member.data + member.len <= image.len() as u64);

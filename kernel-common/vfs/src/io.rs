@@ -24,6 +24,17 @@ pub enum Place {
     Byte(u64),
 }
 
+/// How a read of more than there is goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Up to the file's end.
+    ToEnd,
+    /// As long as there is something without waiting.
+    WhileThere,
+    /// Not at all: one read gives one piece.
+    Once,
+}
+
 /// Bytes in a file at most.
 pub(crate) const FILE_SIZE_MAX: u64 = i64::MAX as u64;
 
@@ -354,6 +365,32 @@ impl Vfs {
             return Err(Errno::EPERM);
         }
         node.object(env.store())
+    }
+
+    /// How a long read is made of short ones, and how many bytes the next is likely to give: room
+    /// for more need not be made ready.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn expected(
+        &self,
+        env: &mut dyn Surroundings,
+        id: FileId,
+        place: Place,
+    ) -> Result<(Flow, u64), Errno> {
+        let file = self.file(id)?;
+        Ok(match file.handle {
+            Handle::Regular(inode) => {
+                let len = self.tree.get(inode)?.len(env.store());
+                (Flow::ToEnd, len.saturating_sub(file.byte(place)))
+            }
+            Handle::Pipe(_) | Handle::Stream(HostStream::Input) => {
+                (Flow::WhileThere, self.readable_now(env, id)?)
+            }
+            Handle::Terminal => (Flow::Once, self.terminal.pending_input() as u64),
+            Handle::Counter(_) => (Flow::Once, 8),
+            _ => (Flow::ToEnd, u64::MAX),
+        })
     }
 
     /// Bytes that can be read now (`FIONREAD`), for what is read as a stream.

@@ -5,13 +5,13 @@ use alloc::vec::Vec;
 
 use maize_abi::Errno;
 use maize_abi::file::{PATH_MAX, s};
-use maize_abi::termios::WindowSize;
 use maize_hal::Nanos;
+use maize_mm::ImageSource;
 
 use crate::Vfs;
 use crate::caller::{At, Caller, Job, Surroundings, View};
 use crate::console::Console;
-use crate::cpio::{CpioError, CpioFault, FileIdentity, Image, Member, Members};
+use crate::cpio::{CpioError, CpioFault, FileIdentity, Member, Members};
 use crate::device::DEVICES;
 use crate::directory::Directory;
 use crate::id::InodeId;
@@ -56,9 +56,9 @@ pub(crate) fn kernel_caller(view: &View) -> Caller<'_> {
 }
 
 impl Vfs {
-    /// A tree with an empty root.
+    /// A tree with an empty root; the console is three streams.
     #[must_use]
-    pub fn new(limits: Limits, console: Console) -> Vfs {
+    pub fn new(limits: Limits) -> Vfs {
         let mut tree = Tree::new(limits);
         let root = tree.next_id();
         let kind = Kind::Directory(Directory::new(root, b""));
@@ -79,10 +79,6 @@ impl Vfs {
             Mount::hidden("pipefs", mount::PIPEFS_MAGIC),
             Mount::hidden("anon_inodefs", mount::ANON_MAGIC),
         ];
-        let size = match console {
-            Console::Streams => WindowSize::default(),
-            Console::Terminal(size) => size,
-        };
         Vfs {
             tree,
             mounts,
@@ -95,8 +91,8 @@ impl Vfs {
             counters: BTreeMap::new(),
             next_counter: 1,
             locks: BTreeMap::new(),
-            console,
-            terminal: Terminal::new(size),
+            console: Console::Streams,
+            terminal: Terminal::default(),
             held: VecDeque::new(),
             input: Input::default(),
             output: Output::default(),
@@ -205,7 +201,7 @@ impl Vfs {
     ///
     /// # Errors
     /// What is wrong with the image; members before that are there.
-    pub fn load_image<I: Image + ?Sized>(
+    pub fn load_image<I: ImageSource + ?Sized>(
         &mut self,
         env: &mut dyn Surroundings,
         image: &I,
@@ -224,7 +220,7 @@ impl Vfs {
         Ok(loading.loaded)
     }
 
-    fn add_member<I: Image + ?Sized>(
+    fn add_member<I: ImageSource + ?Sized>(
         &mut self,
         env: &mut dyn Surroundings,
         image: &I,
@@ -270,7 +266,7 @@ impl Vfs {
     }
 
     /// The inode of a member that is no directory: a new one, or that of its first name.
-    fn member_inode<I: Image + ?Sized>(
+    fn member_inode<I: ImageSource + ?Sized>(
         &mut self,
         image: &I,
         member: &Member,
@@ -298,9 +294,8 @@ impl Vfs {
                     return Err(CpioFault::BadTarget);
                 }
                 let mut target = alloc::vec![0; member.len as usize];
-                if !image.read(member.data, &mut target) {
-                    return Err(CpioFault::CutMember);
-                }
+                // Members' data are within the image.
+                image.read(member.data, &mut target);
                 Kind::Symlink(target.into())
             }
             s::S_IFIFO => Kind::Fifo(None),
@@ -335,7 +330,7 @@ impl Vfs {
         let caller = kernel_caller(&view);
         let Node::Inode(mut dir) = self.root else { return Err(Errno::ENOTDIR) };
         let mut prefix = Vec::new();
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        for name in path.split(|byte| *byte == b'/').filter(|name| *name != b"") {
             prefix.push(b'/');
             prefix.extend_from_slice(name);
             let found =

@@ -225,8 +225,9 @@ pub(crate) fn with_image(image: &[u8], console: Console) -> (Vfs, World) {
     let mut world = World { now: 1_000_000_000, ..World::default() };
     world.store.room = 1 << 26;
     world.store.image = image.to_vec();
-    let mut vfs = Vfs::new(Limits::default(), console);
-    vfs.load_image(&mut world, image, &[]).expect("a good image");
+    let mut vfs = Vfs::new(Limits::default());
+    vfs.set_console(console);
+    vfs.load_image(&mut world, &image.to_vec(), &[]).expect("a good image");
     vfs.mount_standard(&mut world).expect("room for the standard directories");
     (vfs, world)
 }

@@ -67,10 +67,6 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    pub(crate) fn new(size: WindowSize) -> Terminal {
-        Terminal { size, ..Terminal::default() }
-    }
-
     const fn local(&self, flag: u32) -> bool {
         self.modes.lflag & flag != 0
     }
