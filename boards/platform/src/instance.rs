@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use maize_core::{Config, Kernel, ProgramSpec};
 use maize_hal::{Arch, FrameRange};
 use maize_hostlink::BootRecord;
-use maize_hostlink::boot::{Action, Console};
+use maize_hostlink::boot::{Action, BOOT_RECORD_PATH, Console};
 
 use crate::{ByteStream, End, HostLink};
 
@@ -36,8 +36,16 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
         cpus: record.instances.len().max(1) as u32,
         hostname: b"maize".to_vec(),
         stats: record.stats,
+        hidden: alloc::vec![BOOT_RECORD_PATH.into()],
     };
-    let mut kernel = Kernel::new(arch, Box::new(link), &free, &[], Box::new(initrd), config);
+    let kernel = Kernel::new(arch, Box::new(link), &free, &[], Box::new(initrd), config);
+    let mut kernel = match kernel {
+        Ok(kernel) => kernel,
+        Err(error) => {
+            log::error!("{error}");
+            crate::end(End::Failed)
+        }
+    };
     let Action::Run(program) = record.action else {
         log::error!("there is no other instance to serve");
         crate::end(End::Failed)

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use maize_abi::Isa;
@@ -9,7 +10,7 @@ use maize_hal::{Arch, FrameRange, HostIo, Interrupts, Nanos};
 use maize_mm::{Budget, Frames, ImageSource, Memory, Progress};
 
 use crate::executor::TaskQueue;
-use crate::files::Files;
+use crate::files::{Files, RootError};
 use crate::futex::Futexes;
 use crate::handle::Handle;
 use crate::ids::IdSequence;
@@ -25,7 +26,9 @@ impl<A: Arch> Kernel<A> {
     ///
     /// `memory` is what it may use, less `reserved` (its own image, its heap, the root image);
     /// `image` is the root file system.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`RootError`].
     pub fn new(
         arch: A,
         host: Box<dyn HostIo>,
@@ -33,7 +36,8 @@ impl<A: Arch> Kernel<A> {
         reserved: &[FrameRange],
         image: Box<dyn ImageSource>,
         config: Config,
-    ) -> Kernel<A> {
+    ) -> Result<Kernel<A>, RootError> {
+        let image = SharedImage(Rc::from(image));
         let frames = Frames::new(memory, reserved, FRAME_RESERVE);
         let home = config.cpu as u16;
         let mut tasks = TaskQueue::default();
@@ -41,8 +45,8 @@ impl<A: Arch> Kernel<A> {
         let state = State {
             arch,
             host,
-            memory: Memory::new(home, <A::Isa as Isa>::PTE, frames, image),
-            files: Files::default(),
+            memory: Memory::new(home, <A::Isa as Isa>::PTE, frames, Box::new(image.clone())),
+            files: Files::new(),
             tasks,
             waits: Waits::default(),
             timers: Timers::default(),
@@ -63,12 +67,30 @@ impl<A: Arch> Kernel<A> {
             report_stats: config.stats,
             program: None,
             exit_status: None,
+            exit_reported: false,
             ready_reported: false,
         };
         let kernel = Kernel::from_state(state);
+        let hidden: Vec<&[u8]> = config.hidden.iter().map(Vec::as_slice).collect();
+        kernel.handle.with(|s| s.load_root(&image, &hidden))?;
         let k = kernel.handle.clone();
         kernel.handle.with(|s| s.tasks.spawn(background, Box::pin(free_memory(k))));
-        kernel
+        Ok(kernel)
+    }
+}
+
+/// The root image, for the memory that loads pages from it and for the file system that reads its
+/// index once.
+#[derive(Clone)]
+struct SharedImage(Rc<dyn ImageSource>);
+
+impl ImageSource for SharedImage {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read(&self, at: u64, out: &mut [u8]) {
+        self.0.read(at, out);
     }
 }
 

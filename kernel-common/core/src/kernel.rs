@@ -19,6 +19,8 @@ pub struct Config {
     pub hostname: Vec<u8>,
     /// Whether the counters are reported when the program has ended.
     pub stats: bool,
+    /// Members of the root image that are no files of the root, by path without a leading slash.
+    pub hidden: Vec<Vec<u8>>,
 }
 
 /// What a step has come to.
@@ -83,7 +85,11 @@ impl<A: Arch> Kernel<A> {
         }
         self.handle.with(|s| {
             if let Some(status) = s.exit_status {
-                return if s.host.flushed() { Step::Halted { status } } else { Step::Busy };
+                return if s.report_exit(status) && s.host.flushed() {
+                    Step::Halted { status }
+                } else {
+                    Step::Busy
+                };
             }
             if s.run_next() {
                 return Step::Busy;

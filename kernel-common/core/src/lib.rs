@@ -33,6 +33,7 @@ mod trap;
 mod user_memory;
 mod wait;
 
+pub use files::RootError;
 pub use ids::{Pid, Tid};
 pub use kernel::{Config, Kernel, Step};
 pub use lifecycle::{ProgramSpec, SpawnError};

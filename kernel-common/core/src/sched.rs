@@ -25,6 +25,11 @@ pub(crate) struct RunQueue {
 }
 
 impl RunQueue {
+    /// Threads that are ready and do not run.
+    pub(crate) fn len(&self) -> usize {
+        self.ready.len()
+    }
+
     /// Ends the running thread's slice (`sched_yield`).
     pub(crate) fn end_slice(&mut self) {
         self.slice = None;

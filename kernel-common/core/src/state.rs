@@ -57,6 +57,8 @@ pub(crate) struct State<A: Arch> {
     pub(crate) program: Option<Pid>,
     /// Its `wait4` status once it has ended.
     pub(crate) exit_status: Option<u32>,
+    /// Whether the host was told.
+    pub(crate) exit_reported: bool,
     /// Whether the first user instruction has been reported.
     pub(crate) ready_reported: bool,
 }

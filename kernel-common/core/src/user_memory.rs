@@ -113,6 +113,35 @@ impl<A: Arch> State<A> {
         Ok(true)
     }
 
+    /// Whether every page of a range is here and may be written in this step.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub(crate) fn is_writable_now(
+        &mut self,
+        current: Current,
+        va: u64,
+        len: u64,
+    ) -> Result<bool, Errno> {
+        let space = self.thread_space(current.tid).ok_or(Errno::EFAULT)?;
+        Ok(self.first_missing(space, va, len, Access::WRITE)?.is_none())
+    }
+
+    /// Writes to a range that [`Self::is_writable_now`].
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub(crate) fn write_now(
+        &mut self,
+        current: Current,
+        va: u64,
+        bytes: &[u8],
+    ) -> Result<(), Errno> {
+        let space = self.thread_space(current.tid).ok_or(Errno::EFAULT)?;
+        let whole = self.try_write(space, va, bytes)?;
+        if whole { Ok(()) } else { Err(Errno::EFAULT) }
+    }
+
     /// The object and byte offset behind `va` if stores there are shared.
     fn shared_location(&self, space: SpaceId, va: u64) -> Option<(ObjectId, u64)> {
         let area = self.memory.area(space, va)?;

@@ -21,6 +21,8 @@ use crate::timer::{TimerAction, TimerKey};
 /// Something that can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum WaitKey {
+    /// A file, pipe or terminal may have become ready.
+    File(maize_vfs::WaitKey),
     /// A child of this process has changed its state.
     Child(Pid),
     /// This process has left its parent's memory (`vfork`).

@@ -130,6 +130,20 @@ impl Vfs {
         }
     }
 
+    /// Nobody reads a stream of the host any more.
+    pub fn host_output_closed(&mut self, stream: OutputStream) {
+        match stream {
+            OutputStream::Stdout => {
+                self.output.close();
+                self.wakes.wake(WaitKey::OutputWritable);
+            }
+            OutputStream::Stderr => {
+                self.error.close();
+                self.wakes.wake(WaitKey::ErrorWritable);
+            }
+        }
+    }
+
     /// The host's terminal has another size.
     pub fn host_window_size(&mut self, rows: u16, cols: u16) {
         self.terminal.resize(WindowSize { rows, cols });
@@ -205,6 +219,23 @@ impl Vfs {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.terminal.is_drained() && self.output.bytes.is_empty() && self.error.bytes.is_empty()
+    }
+
+    /// Whether a file knows an `ioctl` request.
+    ///
+    /// # Errors
+    /// `ENOTTY`, `EBADF`.
+    pub fn check_ioctl(&self, id: FileId, number: u32) -> Result<(), Errno> {
+        match (number, &self.file(id)?.handle) {
+            (_, Handle::Place) => Err(Errno::EBADF),
+            (request::FIONBIO | request::FIOASYNC, _) => Ok(()),
+            (_, Handle::Terminal) if crate::ioctl::is_known(number) => Ok(()),
+            (
+                request::FIONREAD,
+                Handle::Pipe(_) | Handle::Regular(_) | Handle::Stream(HostStream::Input),
+            ) => Ok(()),
+            _ => Err(Errno::ENOTTY),
+        }
     }
 
     /// `ioctl`. `argument` is the call's third argument, `input` the bytes it points to, as many

@@ -282,6 +282,9 @@ impl Vfs {
             HostStream::Output => (&mut self.output, WaitKey::OutputWritable),
             HostStream::Error => (&mut self.error, WaitKey::ErrorWritable),
         };
+        if output.closed {
+            return Err(Stop::BrokenPipe);
+        }
         let count = output.write(bytes);
         if count == 0 && !bytes.is_empty() { Err(Stop::wait(key)) } else { Ok(count) }
     }
@@ -365,6 +368,20 @@ impl Vfs {
             return Err(Errno::EPERM);
         }
         node.object(env.store())
+    }
+
+    /// The memory object of a regular file, whatever it was opened for.
+    ///
+    /// # Errors
+    /// `EBADF`; `EACCES` for what is no regular file.
+    pub fn object_of(&mut self, env: &mut dyn Surroundings, id: FileId) -> Result<ObjectId, Errno> {
+        match self.file(id)?.node {
+            Node::Inode(inode) if !self.is_dir(Node::Inode(inode)) => {
+                let object = self.tree.get_mut(inode)?.object(env.store());
+                object.map_err(|errno| if errno == Errno::EINVAL { Errno::EACCES } else { errno })
+            }
+            _ => Err(Errno::EACCES),
+        }
     }
 
     /// How a long read is made of short ones, and how many bytes the next is likely to give: room

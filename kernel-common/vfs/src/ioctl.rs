@@ -26,6 +26,22 @@ impl Answer {
     }
 }
 
+/// Whether a terminal knows this request.
+pub(crate) const fn is_known(number: u32) -> bool {
+    let (input, output) = extent(number);
+    input > 0
+        || output > 0
+        || matches!(
+            number,
+            request::TCSBRK
+                | request::TCSBRKP
+                | request::TCXONC
+                | request::TCFLSH
+                | request::TIOCSCTTY
+                | request::TIOCNOTTY
+        )
+}
+
 /// How many bytes the argument of a request points to: read before it is served, written after.
 #[must_use]
 pub const fn extent(number: u32) -> (usize, usize) {

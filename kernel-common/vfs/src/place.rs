@@ -13,6 +13,7 @@ use crate::inode::{Kind, Want};
 use crate::node::Node;
 use crate::path::{Follow, Walk};
 use crate::proc;
+use crate::root::{kernel_caller, kernel_view};
 
 /// What follows the path of something that has no name any more.
 const DELETED: &[u8] = b" (deleted)";
@@ -49,6 +50,23 @@ impl Vfs {
         if let Node::Inode(id) = node {
             self.tree.release(env.store(), id);
         }
+    }
+
+    /// Makes the directory of an absolute path the working directory of a view, with the kernel's
+    /// own rights.
+    ///
+    /// # Errors
+    /// As `chdir`.
+    pub fn enter(
+        &mut self,
+        env: &mut dyn Surroundings,
+        view: &mut View,
+        path: &[u8],
+    ) -> Result<(), Errno> {
+        let kernel = kernel_view(self.root);
+        let node = self.find_directory(env, &kernel_caller(&kernel), At::Cwd, path)?;
+        self.set_directory(env, view, node);
+        Ok(())
     }
 
     /// `chdir`: the directory that `path` leads to, counted as used: put it into the process's

@@ -42,6 +42,8 @@ impl Input {
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     pub(crate) bytes: VecDeque<u8>,
+    /// Nobody reads it any more.
+    pub(crate) closed: bool,
 }
 
 impl Output {
@@ -52,8 +54,16 @@ impl Output {
         count
     }
 
+    /// Nobody reads it any more: what waits is lost.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.bytes.clear();
+    }
+
     pub(crate) fn poll(&self) -> u16 {
-        if OUTPUT_MAX - self.bytes.len() >= maize_abi::file::PIPE_BUF {
+        if self.closed {
+            poll::POLLOUT | poll::POLLWRNORM | poll::POLLERR
+        } else if OUTPUT_MAX - self.bytes.len() >= maize_abi::file::PIPE_BUF {
             poll::POLLOUT | poll::POLLWRNORM
         } else {
             0

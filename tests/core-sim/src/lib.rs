@@ -73,8 +73,14 @@ where
         let arch = HostArch::<I>::new(frames, seed);
         let wires = arch.wires();
         let host = ScriptedHost::default();
-        let config = Config { cpu: 0, cpus: 1, hostname: b"sim".to_vec(), stats: false };
-        let mut kernel = Kernel::new(
+        let config = Config {
+            cpu: 0,
+            cpus: 1,
+            hostname: b"sim".to_vec(),
+            stats: false,
+            hidden: Vec::new(),
+        };
+        let kernel = Kernel::new(
             arch,
             Box::new(host.clone()),
             &[frames],
@@ -82,6 +88,10 @@ where
             Box::new(archive.finish()),
             config,
         );
+        let mut kernel = match kernel {
+            Ok(kernel) => kernel,
+            Err(error) => panic!("{error}"),
+        };
         let program = ProgramSpec {
             path: b"/program".to_vec(),
             argv: vec![b"/program".to_vec()],

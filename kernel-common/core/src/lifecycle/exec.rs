@@ -460,6 +460,7 @@ impl<A: Arch> State<A> {
             thread.set_comm(&request.path);
         }
         self.close_on_exec(current.pid);
+        self.run_program(current.pid, &request.file);
         self.release_vfork_parent(current.pid);
         if let Some(old) = old {
             self.release_space_id(old);

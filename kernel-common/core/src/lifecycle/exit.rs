@@ -178,12 +178,24 @@ impl<A: Arch> State<A> {
 
     /// The program that the instance was started for has ended.
     fn program_exited(&mut self, status: u32) {
-        if self.report_stats {
-            let counters = self.stats.counters();
-            self.host.report(Report::Stats { counters });
-        }
-        self.host.report(Report::Exited { status });
         self.exit_status = Some(status);
+    }
+
+    /// Reports the end of the program once all its output has gone to the host. False before that.
+    pub(crate) fn report_exit(&mut self, status: u32) -> bool {
+        if !self.exit_reported {
+            self.console_pump();
+            if !self.files.vfs.is_drained() {
+                return false;
+            }
+            if self.report_stats {
+                let counters = self.stats.counters();
+                self.host.report(Report::Stats { counters });
+            }
+            self.host.report(Report::Exited { status });
+            self.exit_reported = true;
+        }
+        true
     }
 }
 

@@ -26,6 +26,7 @@ mod time;
 mod wait;
 
 pub(crate) use memory::Mappable;
+pub(crate) use system::UTS;
 
 /// What a system call is given.
 pub(crate) struct Call<'a, A: Arch> {

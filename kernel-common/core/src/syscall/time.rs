@@ -45,7 +45,11 @@ pub(crate) fn timespec_bytes(time: Nanos) -> [u8; 16] {
     bytes
 }
 
-fn timeval(bytes: &[u8; 16]) -> Result<Nanos, Errno> {
+/// The time that a `struct timeval` gives.
+///
+/// # Errors
+/// `EINVAL` if it is negative or has more than a second's microseconds.
+pub(crate) fn timeval(bytes: &[u8; 16]) -> Result<Nanos, Errno> {
     pair(bytes, 1_000_000)
 }
 

@@ -1,0 +1,56 @@
+//! What the file system sees of the rest of the kernel.
+
+use alloc::collections::BTreeMap;
+
+use maize_abi::Errno;
+use maize_hal::{Arch, Nanos};
+use maize_mm::{PageStore, Store};
+use maize_vfs::{ProcSource, Surroundings, View};
+
+use super::sets::{FilesId, Sets};
+use crate::ids::{Pid, Tid};
+use crate::process::Process;
+use crate::sched::RunQueue;
+use crate::stats::Stats;
+use crate::thread::Thread;
+use crate::wait::Waits;
+
+/// The state but for the file system itself.
+pub(crate) struct Env<'a, A: Arch> {
+    pub(super) store: Store<'a, A>,
+    pub(super) sets: &'a Sets,
+    pub(super) processes: &'a BTreeMap<Pid, Process>,
+    pub(super) threads: &'a BTreeMap<Tid, Thread<A>>,
+    pub(super) waits: &'a Waits,
+    pub(super) run_queue: &'a RunQueue,
+    pub(super) stats: &'a Stats,
+    pub(super) hostname: &'a [u8],
+    pub(super) cpu: u32,
+    pub(super) cpus: u32,
+}
+
+impl<'a, A: Arch> Env<'a, A> {
+    /// Where a process stands.
+    pub(super) fn view_of(&self, files: FilesId) -> Result<&'a View, Errno> {
+        self.sets.view(files)
+    }
+}
+
+impl<A: Arch> Surroundings for Env<'_, A> {
+    fn store(&mut self) -> &mut dyn PageStore {
+        &mut self.store
+    }
+
+    fn proc(&self) -> &dyn ProcSource {
+        self
+    }
+
+    fn wall_clock(&self) -> Nanos {
+        let machine = self.store.machine();
+        machine.boot_time() + machine.now()
+    }
+
+    fn random(&mut self, out: &mut [u8]) {
+        self.store.machine_mut().entropy(out);
+    }
+}
