@@ -1,5 +1,6 @@
 //! Which package may depend on which: data ← core and protocols ← arch and drivers ← boards.
 
+use super::covers;
 use super::metadata::{Dependency, Metadata};
 use crate::workspace::Workspace;
 
@@ -82,10 +83,6 @@ const RULES: [Rule; 15] = [
 
 /// What in `tests/` a board may use: only the launcher does, for its benchmarks.
 const USES_TESTS: &str = "boards/launcher";
-
-fn covers(pattern: &str, folder: &str) -> bool {
-    if pattern.ends_with('/') { folder.starts_with(pattern) } else { folder == pattern }
-}
 
 /// Why an edge is wrong, if it is.
 fn judge(from: &str, to: &str, dependency: &Dependency) -> Option<String> {

@@ -1,7 +1,6 @@
 //! The registry: which groups there are and what each does.
 
-use super::Extent::{Fixed, IgnoredWhenLong};
-use super::{Group, Step, dependencies, links, sources};
+use super::{Group, Step, dependencies, every_package_is_tested_once, links, sources};
 
 /// Folders of packages that are built for a bare target only.
 pub const BARE_FOLDERS: [&str; 5] =
@@ -20,6 +19,7 @@ pub const GROUPS: &[Group] = &[
         steps: &[
             Step::Check(dependencies::check),
             Step::Check(sources::default_members),
+            Step::Check(every_package_is_tested_once),
             Step::Check(sources::target_arch),
             Step::Check(sources::crate_headers),
             Step::Check(sources::absolute_paths),
@@ -88,60 +88,43 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "unit",
         about: "unit and property tests of the core, the boards and the launcher",
-        steps: &[Step::Tests(
-            &[
-                "--quiet",
-                "--package",
-                "maize-abi",
-                "--package",
-                "maize-hal",
-                "--package",
-                "maize-mm",
-                "--package",
-                "maize-vfs",
-                "--package",
-                "maize-core",
-                "--package",
-                "maize-arch-host",
-                "--package",
-                "maize-hostlink",
-                "--package",
-                "maize-launcher",
-                "--package",
-                "maize-platform",
-                "--package",
-                "maize-devicetree",
-                "--package",
-                "maize-firmware",
-            ],
-            IgnoredWhenLong,
-        )],
+        steps: &[Step::Packages(&[
+            "kernel-common/abi",
+            "kernel-common/hal",
+            "kernel-common/mm",
+            "kernel-common/vfs",
+            "kernel-common/core",
+            "arch/host",
+            "msg-pcie/hostlink",
+            "boards/",
+        ])],
+    },
+    Group {
+        name: "sim",
+        about: "whole kernels on emulated machines, in virtual time",
+        steps: &[Step::Packages(&["tests/core-sim"])],
     },
     Group {
         name: "msg",
-        about: "frames, rings and links: models, loom, a simulated network",
-        steps: &[Step::Tests(
-            &[
-                "--quiet",
-                "--package",
-                "maize-wire",
-                "--package",
-                "maize-window",
-                "--package",
-                "maize-ring",
-                "--package",
-                "maize-link",
-                "--package",
-                "maize-pci",
-                "--package",
-                "maize-simnet",
-            ],
-            IgnoredWhenLong,
-        )],
+        about: "frames, rings and links: models, loom, simulated networks, real processes",
+        steps: &[Step::Packages(&[
+            "msg-pcie/wire",
+            "msg-pcie/window",
+            "msg-pcie/ring",
+            "msg-pcie/link",
+            "msg-pcie/pci",
+            "msg-pcie/simnet",
+            "tests/msg-*",
+        ])],
     },
     Group {
         name: "coherence",
-        about: "the page protocols",
-        steps: &[Step::Tests(&["--quiet", "--package", "maize-coherence"], Fixed)],
+        about: "the page protocols, exhaustively on small fabrics",
+        steps: &[Step::Packages(&["kernel-common/coherence", "tests/coherence-*"])],
+    },
+    Group {
+        name: "programs",
+        about: "the test programs on the host's own Linux",
+        steps: &[Step::Packages(&["tests/programs-runner"])],
     },
 ];

@@ -55,6 +55,11 @@ impl Metadata {
         serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))
     }
 
+    /// The packages that are built for the host.
+    pub fn host_packages(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|p| self.workspace_default_members.contains(&p.id))
+    }
+
     /// A package's folder relative to the top, such as `kernel-common/mm`.
     #[must_use]
     pub fn folder(&self, package: &Package) -> String {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use self::metadata::Metadata;
 use crate::workspace::Workspace;
 
 /// Some checks with one name.
@@ -30,19 +31,14 @@ pub struct Group {
 pub enum Step {
     /// A `cargo` command that must succeed.
     Cargo(&'static [&'static str]),
+    /// The tests of every package of the host in these folders; a folder that ends in `/` or `*`
+    /// stands for all whose names begin so. Tests marked `#[ignore]` are run when long runs are
+    /// asked for.
+    Packages(&'static [&'static str]),
     /// `cargo test` with these arguments; it must run at least one test.
-    Tests(&'static [&'static str], Extent),
+    Tests(&'static [&'static str]),
     /// A check of this program: a note on what was looked at, or what is wrong.
     Check(fn(&Workspace) -> Result<String, String>),
-}
-
-/// Which of a command's tests there are in a usual and in a long run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// Those marked `#[ignore]` are run when long runs are asked for.
-    IgnoredWhenLong,
-    /// The same tests always.
-    Fixed,
 }
 
 /// How much to run.
@@ -161,24 +157,77 @@ fn run_step(
             Err(wrong) => writeln!(log, "{wrong}").map(|()| false),
         },
         Step::Cargo(arguments) => cargo(arguments.iter().copied(), workspace, log),
-        Step::Tests(arguments, extent) => {
-            let before = log.metadata()?.len();
-            let ignored: &[&str] = match (length, extent) {
-                (Length::Long, Extent::IgnoredWhenLong) => &["--include-ignored"],
-                _ => &[],
+        Step::Tests(arguments) => tests(arguments, workspace, log),
+        Step::Packages(folders) => {
+            let packages = match packages_in(folders, workspace) {
+                Ok(packages) => packages,
+                Err(wrong) => return writeln!(log, "{wrong}").map(|()| false),
             };
-            let split =
-                if arguments.contains(&"--") || ignored.is_empty() { &[][..] } else { &["--"] };
-            let all = ["test"].iter().chain(arguments).chain(split).chain(ignored);
-            let succeeded = cargo(all.copied(), workspace, log)?;
-            let text = read_from(log, before)?;
-            if succeeded && tests_passed(&text) == 0 {
-                writeln!(log, "no test ran")?;
-                return Ok(false);
+            let mut arguments = vec!["--quiet"];
+            arguments.extend(packages.iter().flat_map(|package| ["--package", package]));
+            if length == Length::Long {
+                arguments.extend(["--", "--include-ignored"]);
             }
-            Ok(succeeded)
+            tests(&arguments, workspace, log)
         }
     }
+}
+
+/// The packages of the host in some folders.
+fn packages_in(folders: &[&str], workspace: &Workspace) -> Result<Vec<String>, String> {
+    let metadata = Metadata::read(workspace)?;
+    let found: Vec<String> = metadata
+        .host_packages()
+        .filter(|package| folders.iter().any(|pattern| covers(pattern, &metadata.folder(package))))
+        .map(|package| package.name.clone())
+        .collect();
+    if found.is_empty() { Err(format!("no package in {folders:?}")) } else { Ok(found) }
+}
+
+/// Whether a pattern stands for a path: `a/b` for itself, `a/` and `a/b*` for what begins so.
+fn covers(pattern: &str, path: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => path.starts_with(start),
+        None if pattern.ends_with('/') => path.starts_with(pattern),
+        None => path == pattern,
+    }
+}
+
+/// Every package of the host is tested by one group.
+fn every_package_is_tested_once(workspace: &Workspace) -> Result<String, String> {
+    let metadata = Metadata::read(workspace)?;
+    let patterns: Vec<&str> = groups::GROUPS
+        .iter()
+        .flat_map(|group| group.steps)
+        .filter_map(|step| if let Step::Packages(folders) = step { Some(*folders) } else { None })
+        .flatten()
+        .copied()
+        .collect();
+    let mut wrong = Vec::new();
+    for package in metadata.host_packages() {
+        let folder = metadata.folder(package);
+        match patterns.iter().filter(|pattern| covers(pattern, &folder)).count() {
+            1 => {}
+            count => wrong.push(format!("{folder}: its tests are in {count} groups")),
+        }
+    }
+    if wrong.is_empty() {
+        Ok(format!("{} packages have their group", metadata.host_packages().count()))
+    } else {
+        Err(wrong.join("\n"))
+    }
+}
+
+/// Runs `cargo test`; whether it succeeded and ran a test.
+fn tests(arguments: &[&str], workspace: &Workspace, log: &mut File) -> std::io::Result<bool> {
+    let before = log.metadata()?.len();
+    let all = ["test"].iter().chain(arguments);
+    let succeeded = cargo(all.copied(), workspace, log)?;
+    if succeeded && tests_passed(&read_from(log, before)?) == 0 {
+        writeln!(log, "no test ran")?;
+        return Ok(false);
+    }
+    Ok(succeeded)
 }
 
 /// What has been written to a log from an offset on.
@@ -236,10 +285,13 @@ mod tests {
     const EMPTY: Group = Group {
         name: "empty",
         about: "",
-        steps: &[Step::Tests(
-            &["--quiet", "--package", "maize-launcher", "--lib", "no-test-has-this-name"],
-            Extent::Fixed,
-        )],
+        steps: &[Step::Tests(&[
+            "--quiet",
+            "--package",
+            "maize-launcher",
+            "--lib",
+            "no-test-has-this-name",
+        ])],
     };
 
     fn run_in_text(groups: &[&Group]) -> (bool, String) {
@@ -281,6 +333,13 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), groups::GROUPS.len());
+    }
+
+    #[test]
+    fn patterns_cover_folders() {
+        assert!(covers("a/b", "a/b") && !covers("a/b", "a/bc"));
+        assert!(covers("a/", "a/b") && !covers("a/", "ab/c"));
+        assert!(covers("a/b*", "a/bc") && !covers("a/b*", "a/c"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use super::covers;
 use super::metadata::Metadata;
 use crate::workspace::Workspace;
 
@@ -22,12 +23,14 @@ const MAY_BE_UNSAFE: [(&str, &str); 8] = [
 ];
 
 /// Packages that use the standard library, by folder.
-const HOSTED: [&str; 5] =
-    ["boards/launcher", "msg-pcie/simnet", "migrate-xisa/cli", "compiler-plugin/", "tests/"];
-
-fn covers(pattern: &str, path: &str) -> bool {
-    if pattern.ends_with('/') { path.starts_with(pattern) } else { path == pattern }
-}
+const HOSTED: [&str; 6] = [
+    "arch/host",
+    "boards/launcher",
+    "msg-pcie/simnet",
+    "migrate-xisa/cli",
+    "compiler-plugin/",
+    "tests/",
+];
 
 /// The files that git keeps.
 fn tracked(workspace: &Workspace) -> Result<Vec<String>, String> {
