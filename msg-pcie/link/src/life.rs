@@ -233,20 +233,19 @@ impl Lifeline {
                 }
                 _ => Outcome::NOTHING,
             },
+            // A dead peer stays dead until its stop is confirmed, whatever this side does.
             Input::Close => {
-                self.life = Life::Closed;
+                if !matches!(self.life, Life::Dead { .. }) {
+                    self.life = Life::Closed;
+                }
                 Outcome::act(Act::Detach(Leave::Closed))
             }
             Input::Rejoin(local) => {
                 self.local = local;
-                // An incarnation that was declared dead stays barred; with one that is alive a
-                // new session begins.
-                let barred = match self.life {
-                    Life::Down { barred } => barred,
-                    Life::Dead { session } => Some(session.remote),
-                    _ => None,
+                self.life = match self.life {
+                    unchanged @ (Life::Down { .. } | Life::Dead { .. }) => unchanged,
+                    _ => Life::Down { barred: None },
                 };
-                self.life = Life::Down { barred };
                 Outcome::act(Act::Detach(Leave::Restarting))
             }
         }
