@@ -105,6 +105,17 @@ pub const GROUPS: &[Group] = &[
         steps: &[Step::Packages(&["tests/core-sim"])],
     },
     Group {
+        name: "arch",
+        about: "the processors' side of the kernels: decoders on the host, checks on the machines",
+        steps: &[
+            Step::Tests(&["--quiet", "--package", "maize-arch-aarch64"], Fixed),
+            Step::Tests(
+                &["--quiet", "--package", "maize-machine-tests", "--", "--test-threads=1"],
+                Fixed,
+            ),
+        ],
+    },
+    Group {
         name: "msg",
         about: "frames, rings and links: models, loom, simulated networks, real processes",
         steps: &[Step::Packages(&[
