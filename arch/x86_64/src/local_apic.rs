@@ -1,0 +1,156 @@
+//! The local APIC, in either of its modes.
+//!
+//! The `x2apic` crate is not used: what it calls disabling the two pins is writing 0 to their
+//! entries, which unmasks them with vector 0, the divide error's.
+#![allow(unsafe_code, reason = "device registers")]
+
+use core::ptr::NonNull;
+
+use x86_64::registers::model_specific::Msr;
+
+/// Registers by number: offset / 16 in memory, 0x800 + number as a machine register.
+const ID: u32 = 0x02;
+const TASK_PRIORITY: u32 = 0x08;
+const END_OF_INTERRUPT: u32 = 0x0b;
+const SPURIOUS: u32 = 0x0f;
+const COMMAND: u32 = 0x30;
+const COMMAND_HIGH: u32 = 0x31;
+const TIMER: u32 = 0x32;
+const LINT0: u32 = 0x35;
+const LINT1: u32 = 0x36;
+const ERROR: u32 = 0x37;
+const TIMER_INITIAL: u32 = 0x38;
+const TIMER_CURRENT: u32 = 0x39;
+const TIMER_DIVIDE: u32 = 0x3e;
+
+const MASKED: u32 = 1 << 16;
+const NMI: u32 = 4 << 8;
+const ENABLED: u32 = 1 << 8;
+const DIVIDE_BY_16: u32 = 0b0011;
+const BASE_MSR: u32 = 0x1b;
+const X2_MODE: u64 = 1 << 10;
+
+/// Where messages to local APICs go; the low byte of the id is in bits 12 to 19.
+pub(crate) const MESSAGE_ADDRESS: u64 = 0xfee0_0000;
+
+/// How the registers are reached.
+#[derive(Clone, Copy, Debug)]
+enum Access {
+    Memory(NonNull<u8>),
+    Machine,
+}
+
+/// This processor's local APIC.
+#[derive(Debug)]
+pub struct LocalApic {
+    access: Access,
+    id: u32,
+}
+
+impl LocalApic {
+    /// The local APIC, in the mode that firmware has left it in. `registers` are asked for where
+    /// they are in memory.
+    ///
+    /// # Safety
+    /// `registers` gives a mapping, as device memory and for good, of the page of the local APIC.
+    /// There is one value per processor.
+    #[must_use]
+    pub unsafe fn new(registers: impl FnOnce() -> Option<NonNull<u8>>) -> Option<LocalApic> {
+        // SAFETY: every processor with long mode has this register.
+        let base = unsafe { Msr::new(BASE_MSR).read() };
+        let access =
+            if base & X2_MODE != 0 { Access::Machine } else { Access::Memory(registers()?) };
+        let mut apic = LocalApic { access, id: 0 };
+        apic.id = match access {
+            Access::Memory(_) => apic.read(ID) >> 24,
+            Access::Machine => apic.read(ID),
+        };
+        Some(apic)
+    }
+
+    fn read(&self, register: u32) -> u32 {
+        match self.access {
+            // SAFETY: the register lies in the page that `new`'s caller mapped.
+            Access::Memory(base) => unsafe {
+                base.add(register as usize * 16).cast::<u32>().read_volatile()
+            },
+            // SAFETY: in this mode the register exists; reading has no effect on memory.
+            Access::Machine => unsafe { Msr::new(0x800 + register).read() as u32 },
+        }
+    }
+
+    fn write(&mut self, register: u32, value: u32) {
+        match self.access {
+            // SAFETY: as in `read`; what is written only makes interrupts, whose vectors all have
+            // handlers.
+            Access::Memory(base) => unsafe {
+                base.add(register as usize * 16).cast::<u32>().write_volatile(value);
+            },
+            // SAFETY: as above.
+            Access::Machine => unsafe { Msr::new(0x800 + register).write(value.into()) },
+        }
+    }
+
+    /// Starts it: everything is accepted, the pins deliver nothing but NMIs, the timer raises
+    /// `timer` once for each time it is set.
+    pub(crate) fn start(&mut self, timer: u8, spurious: u8) {
+        self.write(TASK_PRIORITY, 0);
+        self.write(LINT0, MASKED);
+        self.write(LINT1, NMI);
+        self.write(ERROR, MASKED);
+        self.write(TIMER_DIVIDE, DIVIDE_BY_16);
+        self.write(TIMER_INITIAL, 0);
+        self.write(TIMER, timer.into());
+        self.write(SPURIOUS, ENABLED | u32::from(spurious));
+    }
+
+    /// This processor's id.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(crate) fn end_of_interrupt(&mut self) {
+        self.write(END_OF_INTERRUPT, 0);
+    }
+
+    /// Raises the timer's vector after `ticks`; 0 stops it.
+    pub(crate) fn set_timer(&mut self, ticks: u32) {
+        self.write(TIMER_INITIAL, ticks);
+    }
+
+    /// Ticks until the timer's interrupt.
+    pub(crate) fn timer_left(&self) -> u32 {
+        self.read(TIMER_CURRENT)
+    }
+
+    /// Raises `vector` at the processor whose local APIC has the id `to`.
+    pub fn send(&mut self, to: u32, vector: u8) {
+        self.command(to, vector.into());
+    }
+
+    /// Resets the processor `to`: it waits for [`Self::send_startup`].
+    pub fn send_init(&mut self, to: u32) {
+        const INIT_ASSERT: u32 = 0x4500;
+        self.command(to, INIT_ASSERT);
+    }
+
+    /// Lets the reset processor `to` run from physical address `page` * 4096, in real mode.
+    pub fn send_startup(&mut self, to: u32, page: u8) {
+        const STARTUP: u32 = 0x4600;
+        self.command(to, STARTUP | u32::from(page));
+    }
+
+    fn command(&mut self, to: u32, low: u32) {
+        match self.access {
+            Access::Memory(_) => {
+                self.write(COMMAND_HIGH, to << 24);
+                self.write(COMMAND, low);
+            }
+            // SAFETY: one write sends the command; it acts on the other processor only.
+            Access::Machine => unsafe {
+                Msr::new(0x800 + COMMAND).write(u64::from(to) << 32 | u64::from(low));
+            },
+        }
+    }
+}
