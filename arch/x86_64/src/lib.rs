@@ -48,6 +48,6 @@ pub use boot::{BootInfo, frame_pointer, image, stack};
 #[cfg(target_os = "none")]
 pub use local_apic::LocalApic;
 #[cfg(target_os = "none")]
-pub use machine::{MessageInterrupt, Parts, X86};
+pub use machine::{MessageInterrupt, Messages, Parts, X86, set_up_processor};
 #[cfg(target_os = "none")]
 pub use trap::{FaultFrame, on_kernel_fault};

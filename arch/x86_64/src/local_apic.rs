@@ -33,6 +33,11 @@ const X2_MODE: u64 = 1 << 10;
 /// Where messages to local APICs go; the low byte of the id is in bits 12 to 19.
 pub(crate) const MESSAGE_ADDRESS: u64 = 0xfee0_0000;
 
+/// Raised by the timer.
+pub(crate) const TIMER_VECTOR: u8 = 0xe0;
+/// Raised by an interrupt that was withdrawn; not to be acknowledged.
+pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
+
 /// How the registers are reached.
 #[derive(Clone, Copy, Debug)]
 enum Access {
@@ -48,7 +53,7 @@ pub struct LocalApic {
 }
 
 impl LocalApic {
-    /// The local APIC, in the mode that firmware has left it in. `registers` are asked for where
+    /// The local APIC, started, in the mode that firmware has left it in. `registers` are asked for where
     /// they are in memory.
     ///
     /// # Safety
@@ -65,6 +70,7 @@ impl LocalApic {
             Access::Memory(_) => apic.read(ID) >> 24,
             Access::Machine => apic.read(ID),
         };
+        apic.start();
         Some(apic)
     }
 
@@ -91,17 +97,17 @@ impl LocalApic {
         }
     }
 
-    /// Starts it: everything is accepted, the pins deliver nothing but NMIs, the timer raises
-    /// `timer` once for each time it is set.
-    pub(crate) fn start(&mut self, timer: u8, spurious: u8) {
+    /// Everything is accepted, the pins deliver nothing but NMIs, the timer raises its vector once
+    /// for each time it is set.
+    fn start(&mut self) {
         self.write(TASK_PRIORITY, 0);
         self.write(LINT0, MASKED);
         self.write(LINT1, NMI);
         self.write(ERROR, MASKED);
         self.write(TIMER_DIVIDE, DIVIDE_BY_16);
         self.write(TIMER_INITIAL, 0);
-        self.write(TIMER, timer.into());
-        self.write(SPURIOUS, ENABLED | u32::from(spurious));
+        self.write(TIMER, TIMER_VECTOR.into());
+        self.write(SPURIOUS, ENABLED | u32::from(SPURIOUS_VECTOR));
     }
 
     /// This processor's id.

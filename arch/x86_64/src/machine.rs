@@ -25,7 +25,7 @@ use crate::cpu::{self, Features};
 use crate::exception::{ExceptionInfo, decode, reserved_bit};
 use crate::fpu::Fpu;
 use crate::layout::{USER_END, is_canonical};
-use crate::local_apic::{LocalApic, MESSAGE_ADDRESS};
+use crate::local_apic::{LocalApic, MESSAGE_ADDRESS, SPURIOUS_VECTOR, TIMER_VECTOR};
 use crate::paging::{direct, kernel_root};
 use crate::timebase::{Rates, counter};
 use crate::trap::{self, SYSCALL, enter_user};
@@ -34,8 +34,6 @@ use crate::{copy, segments};
 /// Vectors. Messages of devices and siblings have those from `FIRST_MESSAGE` on.
 const FIRST_MESSAGE: u8 = 0x40;
 const MESSAGES: usize = 64;
-const TIMER: u8 = 0xe0;
-const SPURIOUS: u8 = 0xff;
 
 /// An interrupt that a device raises by writing to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +53,41 @@ pub struct Parts {
     pub rates: Rates,
     /// Time since the epoch at the clock's zero.
     pub boot_time: Nanos,
+    /// The messages given out so far.
+    pub messages: Messages,
     /// Seed of the random numbers given to programs; the processor's own are mixed in.
     pub seed: [u8; 32],
+}
+
+/// The interrupts that devices raise by messages to one processor, and what they mean.
+#[derive(Debug)]
+pub struct Messages {
+    processor: u32,
+    meanings: [Interrupts; MESSAGES],
+    given: usize,
+}
+
+impl Messages {
+    /// Messages to the processor of `apic`; none is given out yet.
+    #[must_use]
+    pub const fn new(apic: &LocalApic) -> Messages {
+        Messages { processor: apic.id(), meanings: [Interrupts::empty(); MESSAGES], given: 0 }
+    }
+
+    /// Gives out a message that means `meaning`; `None` once all are given out.
+    pub fn allocate(&mut self, meaning: Interrupts) -> Option<MessageInterrupt> {
+        // A message names 8 bits of the id; more cores than that need interrupt remapping.
+        let id = u8::try_from(self.processor).ok()?;
+        *self.meanings.get_mut(self.given)? = meaning;
+        let vector = u32::from(FIRST_MESSAGE) + u32::try_from(self.given).ok()?;
+        self.given += 1;
+        Some(MessageInterrupt { address: MESSAGE_ADDRESS | u64::from(id) << 12, data: vector })
+    }
+
+    fn meaning(&self, vector: u8) -> Interrupts {
+        let meaning = self.meanings.get(usize::from(vector.wrapping_sub(FIRST_MESSAGE)));
+        meaning.copied().unwrap_or(Interrupts::empty())
+    }
 }
 
 /// One x86_64 processor.
@@ -68,9 +99,7 @@ pub struct X86 {
     random: ChaCha20Rng,
     features: Features,
     fpu: Fpu,
-    /// What each message vector means; given out in order.
-    meanings: [Interrupts; MESSAGES],
-    given: usize,
+    messages: Messages,
     /// What has come and was not told yet.
     pending: Interrupts,
     deadline: Nanos,
@@ -86,19 +115,16 @@ impl core::fmt::Debug for X86 {
 }
 
 impl X86 {
-    /// The processor that this runs on: loads its descriptor tables, turns its features on.
+    /// The processor that this runs on.
     ///
     /// # Safety
-    /// The kernel's tables are in place ([`crate::paging::init`]). Frames that will be passed to
+    /// [`set_up_processor`] and [`crate::paging::init`] came before. Frames that will be passed to
     /// [`PhysMemory`] and [`Tlb`] are RAM in the direct map that nothing else of the kernel uses.
     /// Called once per processor.
     #[must_use]
     pub unsafe fn new(mut parts: Parts) -> X86 {
         let features = Features::detect();
-        features.turn_on();
         let fpu = Fpu::turn_on(&features);
-        // SAFETY: interrupts are off and user code has not run.
-        unsafe { segments::load() };
         if features.rdrand {
             for word in parts.seed.as_chunks_mut::<8>().0 {
                 let random = cpu::rdrand().unwrap_or_default().to_le_bytes();
@@ -107,7 +133,6 @@ impl X86 {
                 }
             }
         }
-        parts.local_apic.start(TIMER, SPURIOUS);
         let kernel_root = kernel_root();
         X86 {
             apic: parts.local_apic,
@@ -117,8 +142,7 @@ impl X86 {
             random: ChaCha20Rng::from_seed(parts.seed),
             features,
             fpu,
-            meanings: [Interrupts::empty(); MESSAGES],
-            given: 0,
+            messages: parts.messages,
             pending: Interrupts::empty(),
             deadline: Nanos::NEVER,
             current: kernel_root,
@@ -126,23 +150,18 @@ impl X86 {
         }
     }
 
-    /// Gives out a message that means `meaning`; `None` once all are given out.
-    pub fn allocate_message(&mut self, meaning: Interrupts) -> Option<MessageInterrupt> {
-        // In xAPIC mode a message names 8 bits of the id; that is what every board here has.
-        let id = u8::try_from(self.apic.id()).ok()?;
-        *self.meanings.get_mut(self.given)? = meaning;
-        let vector = u32::from(FIRST_MESSAGE) + u32::try_from(self.given).ok()?;
-        self.given += 1;
-        Some(MessageInterrupt { address: MESSAGE_ADDRESS | u64::from(id) << 12, data: vector })
+    /// The messages devices may be given.
+    pub fn messages(&mut self) -> &mut Messages {
+        &mut self.messages
     }
 
     /// Acknowledges `vector` and notes what it means.
     fn take(&mut self, vector: u8) {
-        if vector == SPURIOUS {
+        if vector == SPURIOUS_VECTOR {
             return;
         }
         self.apic.end_of_interrupt();
-        if vector == TIMER {
+        if vector == TIMER_VECTOR {
             if self.now() >= self.deadline {
                 self.deadline = Nanos::NEVER;
                 self.pending |= Interrupts::TIMER;
@@ -151,8 +170,7 @@ impl X86 {
                 self.program_timer();
             }
         } else {
-            let meaning = self.meanings.get(usize::from(vector.wrapping_sub(FIRST_MESSAGE)));
-            self.pending |= meaning.copied().unwrap_or(Interrupts::empty());
+            self.pending |= self.messages.meaning(vector);
         }
     }
 
@@ -249,6 +267,17 @@ impl X86 {
         assert!(index < ENTRIES, "table entry {index}");
         direct(table.address()).cast::<u64>().wrapping_add(index)
     }
+}
+
+/// Turns on what protects the kernel and what programs may use, and loads the descriptor tables:
+/// from here on a fault of the kernel is reported and not a reset.
+///
+/// # Safety
+/// Called once per processor, first of all, with interrupts off.
+pub unsafe fn set_up_processor() {
+    Features::detect().turn_on();
+    // SAFETY: interrupts are off, and user code has not run.
+    unsafe { segments::load() }
 }
 
 /// Whether `sysret` takes a program where `regs` say: only `rcx` and `r11` stand in its way, and a

@@ -23,6 +23,7 @@ pub mod heap;
 mod hooks;
 mod host_link;
 mod instance;
+pub mod memory;
 mod panic;
 pub mod virtio;
 

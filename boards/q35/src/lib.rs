@@ -1,2 +1,0 @@
-//! The kernel for QEMU's q35 machine.
-#![no_std]
