@@ -5,7 +5,7 @@ use maize_firmware::{MemoryKind, MemoryMap, PhysRange, PhysicalMemory};
 
 /// The first 4 GiB, which the boot tables map at their own addresses.
 ///
-/// Without a map anything there may be read but page 0, whose address is no pointer: the start
+/// Without a map anything there may be read but byte 0, whose address is no pointer: the start
 /// information is read so, by the boot protocol's word. With a map only what it calls memory of any
 /// kind, so that no table can lead to a device.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +21,7 @@ impl<'a> LowMemory<'a> {
     }
 
     fn allows(&self, wanted: &PhysRange) -> bool {
-        const PAGE: u64 = 4096;
-        if wanted.start < PAGE || wanted.end > 1 << 32 {
+        if wanted.start == 0 || wanted.end > 1 << 32 {
             return false;
         }
         self.map.is_none_or(|map| {
