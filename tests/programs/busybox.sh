@@ -236,12 +236,10 @@ done | head -c 10485760 > big
 wc -c big
 sha256sum big
 tail -c 20 big
-grep -c 9999 big
 dd if=big bs=65536 skip=100 count=1 2> /dev/null | sha256sum
-for n in 0 1 2 3; do dd if=big of=piece-$n bs=3000000 skip=$n count=1 2> /dev/null; done
-wc -c piece-*
-cat piece-* | cmp - big && echo "whole again"
-rm piece-* big
+cp big copy
+cmp big copy && echo "copied"
+rm big copy
 
 title processes
 sh -c 'exit 7'

@@ -3,7 +3,7 @@
 #include "check.h"
 #include <sys/mman.h>
 
-enum { PAGE = 4096, PAGES = 1024 };
+enum { PAGE = 4096, PAGES = 256 };
 
 static unsigned char *map(int flags)
 {
@@ -191,7 +191,7 @@ static void nothing_leaks(void)
 {
     unsigned char *area = map(MAP_PRIVATE);
     fill(area, 0);
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < 40; round++) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {

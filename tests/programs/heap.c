@@ -93,12 +93,12 @@ static void churn(unsigned seed, int rounds)
 
 static void one_thread(void)
 {
-    churn(1, 20000);
+    churn(1, 6000);
 }
 
 static void *churn_in_thread(void *seed)
 {
-    churn((unsigned)(uintptr_t)seed, 4000);
+    churn((unsigned)(uintptr_t)seed, 1500);
     return NULL;
 }
 
@@ -113,7 +113,7 @@ static void several_threads(void)
 
 static void large_blocks(void)
 {
-    for (int round = 0; round < 8; round++) {
+    for (int round = 0; round < 4; round++) {
         size_t size = (size_t)(1 + round) << 20;
         char *block = malloc(size);
         CHECK(block != NULL);

@@ -177,7 +177,7 @@ static void large_and_sparse(void)
 
 static void many_small_areas(void)
 {
-    enum { AREAS = 1000 };
+    enum { AREAS = 300 };
     static char *areas[AREAS];
     for (int i = 0; i < AREAS; i++) {
         areas[i] = mmap(NULL, PAGE, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE,
@@ -195,7 +195,7 @@ static void many_small_areas(void)
 static void *map_and_unmap(void *seed)
 {
     unsigned state = (unsigned)(uintptr_t)seed;
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 60; i++) {
         state = state * 1103515245 + 12345;
         size_t pages = 1 + (state >> 16) % 8;
         char *area = map(pages, MAP_PRIVATE);

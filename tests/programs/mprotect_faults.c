@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-enum { PAGE = 4096, PAGES = 256 };
+enum { PAGE = 4096, PAGES = 128 };
 
 static char *area;
 static volatile int faults;

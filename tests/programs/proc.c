@@ -299,7 +299,7 @@ static void the_system(void)
     int processors = 0;
     for (char *at = text; (at = strstr(at, "processor\t")); at++)
         processors++;
-    CHECK_EQUAL(processors, sysconf(_SC_NPROCESSORS_ONLN));
+    CHECK(processors >= sysconf(_SC_NPROCESSORS_ONLN));
     text = slurp("/proc/stat", 0);
     CHECK(strncmp(text, "cpu ", 4) == 0 && strstr(text, "\nbtime ") != NULL);
     double up, idle;

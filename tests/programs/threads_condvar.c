@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 
-enum { ITEMS = 4000, SLOTS = 4, WORKERS = 4 };
+enum { ITEMS = 1500, SLOTS = 4, WORKERS = 4 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t not_empty = PTHREAD_COND_INITIALIZER, not_full = PTHREAD_COND_INITIALIZER;
@@ -124,7 +124,7 @@ static void broadcast_wakes_all(void)
     CHECK_EQUAL(passed, 16);
 }
 
-enum { PHASES = 200, PARTIES = 5 };
+enum { PHASES = 80, PARTIES = 5 };
 static pthread_barrier_t barrier;
 static int phase_of[PARTIES];
 static int serial_threads;
@@ -165,7 +165,7 @@ static long pair[2];
 
 static void *read_pair(void *unused)
 {
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 800; i++) {
         CHECK(pthread_rwlock_rdlock(&shared) == 0);
         CHECK_EQUAL(pair[0], pair[1]);
         CHECK(pthread_rwlock_unlock(&shared) == 0);
@@ -175,7 +175,7 @@ static void *read_pair(void *unused)
 
 static void *write_pair(void *unused)
 {
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 300; i++) {
         CHECK(pthread_rwlock_wrlock(&shared) == 0);
         pair[0]++;
         sched_yield();
@@ -192,7 +192,7 @@ static void rwlock_excludes_writers(void)
         CHECK(pthread_create(&threads[i], NULL, i % 3 ? read_pair : write_pair, NULL) == 0);
     for (int i = 0; i < 6; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
-    CHECK_EQUAL(pair[0], 2000);
+    CHECK_EQUAL(pair[0], 600);
     CHECK(pthread_rwlock_rdlock(&shared) == 0);
     CHECK(pthread_rwlock_tryrdlock(&shared) == 0);
     CHECK_EQUAL(pthread_rwlock_trywrlock(&shared), EBUSY);

@@ -1,25 +1,22 @@
-/* vfork and posix_spawn: the parent waits for exec or exit, the memory is shared until then, and
- * spawn's actions and attributes are applied in the child only. */
+/* vfork and posix_spawn: children that exec or exit at once, and spawn's actions and attributes,
+ * which are applied in the child only. That vfork shares memory is not checked here: musl's does not
+ * on aarch64. `clone_raw` checks the system call. */
 #include "check.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 
 static char *environment[] = {"SPAWNED=yes", NULL};
-static volatile int shared;
 
-static void vfork_shares_memory(void)
+static void vfork_ends_at_exit(void)
 {
-    shared = 1;
-    pid_t child = vfork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        shared = 2;
-        _exit(4);
+    for (int status = 0; status < 50; status++) {
+        pid_t child = vfork();
+        CHECK(child >= 0);
+        if (child == 0)
+            _exit(status);
+        REAP_EXITED(child, status);
     }
-    /* The child has run before the parent goes on. */
-    CHECK_EQUAL(shared, 2);
-    REAP_EXITED(child, 4);
 }
 
 static void vfork_ends_at_exec(void)
@@ -44,11 +41,9 @@ static void vfork_survives_a_failed_exec(void)
     CHECK(child >= 0);
     if (child == 0) {
         execve("./missing", arguments, environment);
-        shared = errno;
-        _exit(7);
+        _exit(errno == ENOENT ? 7 : 8);
     }
     REAP_EXITED(child, 7);
-    CHECK_EQUAL(shared, ENOENT);
 }
 
 static void vfork_in_a_killed_child(void)
@@ -154,7 +149,7 @@ int main(int argc, char **argv)
 {
     if (argc > 1)
         return spawned(argv[1]);
-    RUN(vfork_shares_memory);
+    RUN(vfork_ends_at_exit);
     RUN(vfork_ends_at_exec);
     RUN(vfork_survives_a_failed_exec);
     RUN(vfork_in_a_killed_child);
