@@ -199,6 +199,8 @@ impl Session {
         }
         for member in &mut self.members {
             member.process.kill();
+            // The far ends of its streams are closed once it is gone. That it was not there is fine.
+            let _ = member.process.wait();
         }
         self.read_rest_of_consoles();
         self.check_for_panics();
@@ -439,9 +441,8 @@ impl Session {
         let requests = self.config.signals.as_mut().map(Signals::take).unwrap_or_default();
         for request in requests {
             match (request, &self.raw) {
-                (Request::End(signal), _) => {
-                    self.ending.get_or_insert(Ending::Interrupted(signal));
-                }
+                // Also while the last output waits for a slow reader.
+                (Request::End(signal), _) => self.ending = Some(Ending::Interrupted(signal)),
                 (Request::TerminalChanged, Some(raw)) => {
                     let size = raw.size();
                     // A terminal that is gone shows as the end of the input.

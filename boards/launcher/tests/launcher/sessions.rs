@@ -154,6 +154,22 @@ fn an_interrupt_takes_everything_down() {
 }
 
 #[test]
+fn an_interrupt_ends_a_wait_for_a_reader() {
+    let mut child = launcher(&["run"], "flood", &["10"]).stdout(Stdio::piped()).spawn().unwrap();
+    let machine_is_gone = || children_of(child.id()).iter().all(|pid| !is_alive(*pid));
+    let limit = Instant::now() + Duration::from_secs(20);
+    let mut started = false;
+    while !(started && machine_is_gone()) {
+        started |= !machine_is_gone();
+        assert!(Instant::now() < limit, "the machine does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn machines_do_not_outlive_a_launcher_that_is_killed() {
     let mut child = launcher(&["run", "-v"], "hang", &[]).stderr(Stdio::piped()).spawn().unwrap();
     let mut seen = vec![0; "0/x86_64: fake kernel\n".len()];
