@@ -1,4 +1,5 @@
 //! Damaged programs: each is refused by name, or what is to be mapped for it makes sense.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use maize_core::loader::elf::{self, ElfError, HEAD_LEN, Program};
 use maize_core::loader::script;

@@ -1,4 +1,5 @@
 //! Forks: chains of shadows stay short, and nothing is lost or shown to the wrong side.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod machine;
 

@@ -1,4 +1,5 @@
 //! Random operations against a model that spells out every page, on both page-table formats.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod machine;
 mod oracle;
@@ -355,10 +356,10 @@ impl Run {
                 for (&vpn, &flag) in &copied_flags {
                     if flag == AreaFlags::NO_FORK {
                         copy.pages.remove(&vpn);
-                    } else if flag == AreaFlags::WIPE_ON_FORK {
-                        if let Some(page) = copy.pages.get_mut(&vpn) {
-                            page.content = Content::Anonymous([0; 2]);
-                        }
+                    } else if flag == AreaFlags::WIPE_ON_FORK
+                        && let Some(page) = copy.pages.get_mut(&vpn)
+                    {
+                        page.content = Content::Anonymous([0; 2]);
                     }
                 }
                 let mut copied_flags = copied_flags;

@@ -10,30 +10,30 @@ use maize_mm::{
     SpaceId,
 };
 
-pub const PAGE: u64 = 4096;
-pub const RW: Access = Access::READ.union(Access::WRITE);
+pub(crate) const PAGE: u64 = 4096;
+pub(crate) const RW: Access = Access::READ.union(Access::WRITE);
 
-pub const LAYOUT: Layout =
+pub(crate) const LAYOUT: Layout =
     Layout { lowest: 0x1_0000, end: 0x7fff_ffff_f000, mmap_top: 0x7fff_f000_0000 };
 
 /// Both formats of page-table entries.
-pub const FORMATS: [PteFormat; 2] = [X86_64::PTE, Aarch64::PTE];
+pub(crate) const FORMATS: [PteFormat; 2] = [X86_64::PTE, Aarch64::PTE];
 
 /// What the image has at byte `at`.
-pub fn image_byte(at: u64) -> u8 {
+pub(crate) fn image_byte(at: u64) -> u8 {
     (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
 }
 
-pub struct Machine {
-    pub hw: EmulatedMemory,
-    pub memory: Memory,
+pub(crate) struct Machine {
+    pub(crate) hw: EmulatedMemory,
+    pub(crate) memory: Memory,
     /// Spent per step of a long operation.
-    pub budget: u32,
+    pub(crate) budget: u32,
 }
 
 impl Machine {
     /// A machine with `frames` frames of which `reserve` are the kernel's, and an image of 64 KiB.
-    pub fn new(format: PteFormat, frames: u64, reserve: u64) -> Machine {
+    pub(crate) fn new(format: PteFormat, frames: u64, reserve: u64) -> Machine {
         let range = FrameRange { start: Frame(0x100), end: Frame(0x100 + frames) };
         let image: Vec<u8> = (0..0x1_0000).map(image_byte).collect();
         let frames = Frames::new(&[range], &[], reserve);
@@ -44,37 +44,37 @@ impl Machine {
         }
     }
 
-    pub fn space(&mut self) -> SpaceId {
+    pub(crate) fn space(&mut self) -> SpaceId {
         self.memory.create_space(&mut self.hw, LAYOUT).unwrap()
     }
 
     /// Finishes what was begun on `space`, in steps.
-    pub fn finish(&mut self, space: SpaceId) {
+    pub(crate) fn finish(&mut self, space: SpaceId) {
         while !self.memory.advance(&mut self.hw, space, &mut Budget::new(self.budget)).is_done() {
             assert_eq!(self.hw.violation(), None);
         }
         assert_eq!(self.hw.violation(), None);
     }
 
-    pub fn map(&mut self, space: SpaceId, request: &MapRequest) -> Result<u64, MapError> {
+    pub(crate) fn map(&mut self, space: SpaceId, request: &MapRequest) -> Result<u64, MapError> {
         let result = self.memory.map(&mut self.hw, space, request);
         self.finish(space);
         result
     }
 
     /// Anonymous private memory at exactly `at`.
-    pub fn map_at(&mut self, space: SpaceId, at: u64, pages: u64, access: Access) {
+    pub(crate) fn map_at(&mut self, space: SpaceId, at: u64, pages: u64, access: Access) {
         let request = MapRequest::anonymous(Placement::Fixed(at), pages * PAGE, access);
         assert_eq!(self.map(space, &request), Ok(at));
     }
 
-    pub fn unmap(&mut self, space: SpaceId, at: u64, len: u64) -> Result<(), MapError> {
+    pub(crate) fn unmap(&mut self, space: SpaceId, at: u64, len: u64) -> Result<(), MapError> {
         let result = self.memory.unmap(&mut self.hw, space, at, len);
         self.finish(space);
         result
     }
 
-    pub fn protect(
+    pub(crate) fn protect(
         &mut self,
         space: SpaceId,
         (at, len): (u64, u64),
@@ -85,19 +85,19 @@ impl Machine {
         result
     }
 
-    pub fn fork(&mut self, space: SpaceId) -> SpaceId {
+    pub(crate) fn fork(&mut self, space: SpaceId) -> SpaceId {
         let child = self.memory.fork_space(&mut self.hw, space).unwrap();
         self.finish(space);
         child
     }
 
-    pub fn exit(&mut self, space: SpaceId) {
+    pub(crate) fn exit(&mut self, space: SpaceId) {
         self.memory.destroy_space(space);
         self.settle();
     }
 
     /// Does all background work, in steps.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while !self.memory.run_background(&mut self.hw, &mut Budget::new(self.budget)).is_done() {
             assert_eq!(self.hw.violation(), None);
         }
@@ -111,7 +111,7 @@ impl Machine {
     }
 
     /// Reads as the program does; faults are handled until it succeeds or may not.
-    pub fn load(&mut self, space: SpaceId, va: u64) -> Result<u64, FaultError> {
+    pub(crate) fn load(&mut self, space: SpaceId, va: u64) -> Result<u64, FaultError> {
         let root = self.memory.root(space).map_err(|_| FaultError::NoMapping)?;
         let mut word = [0; 8];
         for _ in 0..2 {
@@ -125,7 +125,7 @@ impl Machine {
     }
 
     /// Writes as the program does.
-    pub fn store(&mut self, space: SpaceId, va: u64, value: u64) -> Result<(), FaultError> {
+    pub(crate) fn store(&mut self, space: SpaceId, va: u64, value: u64) -> Result<(), FaultError> {
         let root = self.memory.root(space).map_err(|_| FaultError::NoMapping)?;
         let word = value.to_le_bytes();
         for _ in 0..2 {
@@ -139,7 +139,7 @@ impl Machine {
     }
 
     /// Fetches as the program does.
-    pub fn fetch(&mut self, space: SpaceId, va: u64) -> Result<u32, FaultError> {
+    pub(crate) fn fetch(&mut self, space: SpaceId, va: u64) -> Result<u32, FaultError> {
         let root = self.memory.root(space).map_err(|_| FaultError::NoMapping)?;
         let mut word = [0; 4];
         if let Err(fault) = self.hw.fetch(root, va, &mut word) {
@@ -150,7 +150,7 @@ impl Machine {
     }
 
     /// Frames in use.
-    pub fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         let usage = self.memory.usage();
         usage.total - usage.free
     }

@@ -8,13 +8,13 @@ use maize_mm::{FaultError, Sharing};
 use crate::machine::{PAGE, image_byte};
 
 /// The two words of a page that the test looks at: its first and its last.
-pub type Words = [u64; 2];
+pub(crate) type Words = [u64; 2];
 
 /// Where the words are in a page.
-pub const OFFSETS: [u64; 2] = [0, PAGE - 8];
+pub(crate) const OFFSETS: [u64; 2] = [0, PAGE - 8];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub(crate) enum Content {
     /// Private, and no file behind it.
     Anonymous(Words),
     /// A file's page, mapped privately; `own` once written.
@@ -24,28 +24,28 @@ pub enum Content {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModelPage {
-    pub access: Access,
-    pub may: Access,
-    pub content: Content,
+pub(crate) struct ModelPage {
+    pub(crate) access: Access,
+    pub(crate) may: Access,
+    pub(crate) content: Content,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct ModelSpace {
-    pub pages: BTreeMap<u64, ModelPage>,
-    pub heap_end: u64,
+pub(crate) struct ModelSpace {
+    pub(crate) pages: BTreeMap<u64, ModelPage>,
+    pub(crate) heap_end: u64,
 }
 
 #[derive(Clone, Debug)]
-pub struct ModelFile {
-    pub len: u64,
-    pub pages: BTreeMap<u64, Words>,
+pub(crate) struct ModelFile {
+    pub(crate) len: u64,
+    pub(crate) pages: BTreeMap<u64, Words>,
     /// Where the file starts in the image and up to where it has not been cut.
-    pub image: Option<(u64, u64)>,
+    pub(crate) image: Option<(u64, u64)>,
 }
 
 impl ModelFile {
-    pub fn words(&self, index: u64) -> Words {
+    pub(crate) fn words(&self, index: u64) -> Words {
         self.pages.get(&index).copied().unwrap_or_else(|| {
             OFFSETS.map(|offset| {
                 let byte = |n: u64| {
@@ -58,7 +58,7 @@ impl ModelFile {
         })
     }
 
-    pub fn truncate(&mut self, len: u64) {
+    pub(crate) fn truncate(&mut self, len: u64) {
         if len < self.len {
             // What is cut off reads as zero later.
             if !len.is_multiple_of(PAGE) {
@@ -92,8 +92,8 @@ impl ModelFile {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Model {
-    pub files: Vec<ModelFile>,
+pub(crate) struct Model {
+    pub(crate) files: Vec<ModelFile>,
 }
 
 impl Model {
@@ -108,15 +108,14 @@ impl Model {
         }
         if let Content::PrivateFile { file, index, .. } | Content::Shared { file, index } =
             page.content
+            && index >= self.files[file].len.div_ceil(PAGE)
         {
-            if index >= self.files[file].len.div_ceil(PAGE) {
-                return Err(FaultError::PastEnd);
-            }
+            return Err(FaultError::PastEnd);
         }
         Ok(page)
     }
 
-    pub fn load(&self, space: &ModelSpace, vpn: u64) -> Result<Words, FaultError> {
+    pub(crate) fn load(&self, space: &ModelSpace, vpn: u64) -> Result<Words, FaultError> {
         Ok(match self.check(space, vpn, Access::READ)?.content {
             Content::Anonymous(words) | Content::PrivateFile { own: Some(words), .. } => words,
             Content::PrivateFile { file, index, own: None } | Content::Shared { file, index } => {
@@ -125,7 +124,7 @@ impl Model {
         })
     }
 
-    pub fn store(
+    pub(crate) fn store(
         &mut self,
         space: &mut ModelSpace,
         vpn: u64,
@@ -153,20 +152,21 @@ impl Model {
     }
 
     /// Private copies of what is behind a file's end go with it.
-    pub fn cut_private(&self, space: &mut ModelSpace, cut: usize) {
+    pub(crate) fn cut_private(&self, space: &mut ModelSpace, cut: usize) {
         let end = self.files[cut].len.div_ceil(PAGE);
         for page in space.pages.values_mut() {
-            if let Content::PrivateFile { file, index, own } = &mut page.content {
-                if *file == cut && *index >= end {
-                    *own = None;
-                }
+            if let Content::PrivateFile { file, index, own } = &mut page.content
+                && *file == cut
+                && *index >= end
+            {
+                *own = None;
             }
         }
     }
 }
 
 /// The pages of a mapping of `file` from page `first` on.
-pub fn file_page(file: usize, index: u64, sharing: Sharing) -> Content {
+pub(crate) fn file_page(file: usize, index: u64, sharing: Sharing) -> Content {
     match sharing {
         Sharing::Shared => Content::Shared { file, index },
         Sharing::Private => Content::PrivateFile { file, index, own: None },
