@@ -172,3 +172,114 @@ fn a_fork_may_take_many_steps_while_the_parent_runs() {
         }
     }
 }
+
+#[test]
+fn what_was_dropped_stays_dropped_when_objects_merge() {
+    for format in FORMATS {
+        let mut m = Machine::new(format, 256, 8);
+        let s = m.space();
+        m.map_at(s, AT, 4, RW);
+        let store_all = |m: &mut Machine, value| {
+            (0..4).for_each(|n| m.store(s, AT + n * PAGE, value).unwrap());
+        };
+        store_all(&mut m, 1);
+        let eldest = m.fork(s);
+        store_all(&mut m, 2);
+        let second = m.fork(s);
+        m.unmap(s, AT, PAGE).unwrap();
+        m.map_at(s, AT, 1, RW);
+        // What `s` and the second child shared goes to `s`; the eldest's is still below it.
+        m.exit(second);
+        assert_eq!([m.load(s, AT), m.load(s, AT + PAGE)], [Ok(0), Ok(2)]);
+        assert_eq!(m.load(eldest, AT), Ok(1));
+    }
+}
+
+/// A family of processes in random order, with background work done a little at a time, so that
+/// chains are long and half merged.
+#[test]
+fn a_large_family_keeps_its_pages_apart() {
+    const PAGES: u64 = 6;
+    for format in FORMATS {
+        let mut m = Machine::new(format, 8192, 8);
+        let first = m.space();
+        m.map_at(first, AT, PAGES, RW);
+        let mut family = vec![(first, [0; PAGES as usize])];
+        let mut random = 88_172_645_463_325_252_u64;
+        let mut next = |bound: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % bound
+        };
+        let mut deepest = 0;
+        for n in 0..3000 {
+            let who = next(family.len() as u64) as usize;
+            let (count, eldest) = (family.len(), family[0]);
+            let (space, pages) = &mut family[who];
+            match next(16) {
+                // Mostly the eldest forks, so that its chain grows.
+                0..=3 if count < 60 => {
+                    let (space, pages) = if next(4) == 0 { (*space, *pages) } else { eldest };
+                    let child = m.fork(space);
+                    family.push((child, pages));
+                }
+                4 if who > 0 => m.memory.destroy_space(family.swap_remove(who).0),
+                5..=6 => {
+                    let budget = &mut maize_mm::Budget::new(next(12) as u32 + 1);
+                    let _ = m.memory.run_background(&mut m.hw, budget);
+                    deepest = deepest.max(m.memory.deepest_chain());
+                }
+                7..=9 => {
+                    let page = next(PAGES);
+                    assert_eq!(m.load(*space, AT + page * PAGE), Ok(pages[page as usize]));
+                }
+                _ => {
+                    let page = next(PAGES);
+                    m.store(*space, AT + page * PAGE, n + 1).unwrap();
+                    pages[page as usize] = n + 1;
+                }
+            }
+            assert_eq!(m.hw.violation(), None);
+        }
+        assert!(deepest > 16, "chains were only {deepest} deep");
+        for (space, pages) in family {
+            for (n, value) in pages.into_iter().enumerate() {
+                assert_eq!(m.load(space, AT + n as u64 * PAGE), Ok(value));
+            }
+            m.exit(space);
+        }
+        assert_eq!((m.used(), m.memory.usage().objects), (0, 0));
+    }
+}
+
+/// Between any two steps of the work that keeps a long chain short, every process may write.
+#[test]
+fn writing_is_right_at_every_point_of_flattening() {
+    for steps in 0..120 {
+        let mut m = Machine::new(FORMATS[0], 512, 8);
+        let s = m.space();
+        m.map_at(s, AT, 4, RW);
+        let mut pages = [0; 4];
+        let children: Vec<_> = (1..=20)
+            .map(|n| {
+                m.store(s, AT + n % 4 * PAGE, n).unwrap();
+                pages[(n % 4) as usize] = n;
+                (m.fork(s), pages)
+            })
+            .collect();
+        for _ in 0..steps {
+            let _ = m.memory.run_background(&mut m.hw, &mut maize_mm::Budget::new(1));
+        }
+        let read = |m: &mut Machine, space| [0, 1, 2, 3].map(|n| m.load(space, AT + n * PAGE));
+        for (n, &(child, pages)) in (100..).zip(&children) {
+            assert_eq!(read(&mut m, child), pages.map(Ok), "after {steps} steps");
+            (0..4).for_each(|page| m.store(child, AT + page * PAGE, n).unwrap());
+        }
+        assert_eq!(read(&mut m, s), pages.map(Ok), "after {steps} steps");
+        for (n, &(child, _)) in (100..).zip(&children) {
+            assert_eq!(read(&mut m, child), [Ok(n); 4], "after {steps} steps");
+        }
+        assert_eq!(m.hw.violation(), None);
+    }
+}
