@@ -130,7 +130,7 @@ impl Machine {
             "die" => std::process::exit(3),
             "garbage" => self.link.write_all(b"this is no frame")?,
             "panic" => {
-                self.console.write_all(b"booting\nmaize: panic: out of luck\n  #0 0x1234\n")?;
+                self.console.write_all(b"booting\nkernel panic: out of luck\n  #0 0x1234\n")?;
                 std::process::exit(35);
             }
             "report" => self.send(&KernelMessage::Report {

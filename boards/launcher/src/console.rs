@@ -13,7 +13,7 @@ pub const MAX_LINES: usize = 20_000;
 pub const MAX_LINE: usize = 4096;
 
 /// How a kernel begins the line that says it cannot go on.
-pub const PANIC_PREFIX: &str = "maize: panic:";
+pub const PANIC_PREFIX: &str = "kernel panic:";
 
 /// One console of one machine.
 #[derive(Debug)]
@@ -155,8 +155,8 @@ mod tests {
     #[test]
     fn a_panic_is_noticed_and_the_first_counts() {
         let mut console = Console::new("m".into());
-        console.feed(b"maize: panic: first\nmaize: panic: second\n", None);
-        assert_eq!(console.panic(), Some("maize: panic: first"));
+        console.feed(b"kernel panic: first\nmaize: panic: second\n", None);
+        assert_eq!(console.panic(), Some("kernel panic: first"));
     }
 
     #[test]

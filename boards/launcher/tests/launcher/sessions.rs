@@ -91,7 +91,7 @@ fn the_command_line_has_the_same_streams_and_statuses() {
 
     let failed = launcher(&["run"], "panic", &[]).output().unwrap();
     assert_eq!(failed.status.code(), Some(125));
-    assert!(text(&failed.stderr).contains("maize: panic: out of luck"), "{failed:?}");
+    assert!(text(&failed.stderr).contains("kernel panic: out of luck"), "{failed:?}");
 
     let late = launcher(&["run", "--timeout", "0.3"], "hang", &[]).output().unwrap();
     assert_eq!(late.status.code(), Some(124));
