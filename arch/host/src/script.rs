@@ -297,6 +297,11 @@ impl Script {
         self.push(Op::Syscall, Reg::Nr, Reg::Nr, Reg::Nr, 0)
     }
 
+    /// A system call with the number and argument registers as they are.
+    pub fn raw_syscall(&mut self) -> &mut Script {
+        self.push(Op::Syscall, Reg::Nr, Reg::Nr, Reg::Nr, 0)
+    }
+
     /// A system call with these arguments.
     pub fn syscall_with(&mut self, call: Sysno, args: &[u64]) -> &mut Script {
         for (n, arg) in args.iter().enumerate() {
