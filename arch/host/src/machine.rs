@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use maize_abi::signal::{Signal, si_code};
-use maize_abi::{Isa, UserRegs};
+use maize_abi::{Isa, Sysno, UserRegs};
 use maize_hal::{
     Arch, Exception, FpuState, Frame, FrameRange, Interrupts, Nanos, PageFault, PhysMemory, Tlb,
     Trap,
 };
 
 use crate::EmulatedMemory;
-use crate::regs::{Link, ScriptRegs};
+use crate::regs::{Link, Reg, ScriptRegs};
 use crate::script::{INSTRUCTION_LEN, Instruction, Op};
 
 /// Virtual time one instruction takes.
@@ -105,6 +105,11 @@ impl<I: Isa> HostArch<I> {
     }
 }
 
+/// The number of `call` on `I`, or one that no call has.
+fn number<I: Isa>(call: Sysno) -> u64 {
+    I::SYSCALLS.iter().position(|c| *c == Some(call)).map_or(u64::MAX, |n| n as u64)
+}
+
 /// Why an instruction did not complete.
 enum Stop {
     Fault(PageFault),
@@ -134,14 +139,25 @@ where
     /// Executes one instruction. Registers change only if it completes.
     fn execute(&mut self, regs: &mut I::Regs, root: Frame) -> Result<(), Stop> {
         let mut bytes = [0; INSTRUCTION_LEN as usize];
-        let pc = regs.pc();
+        // A restarted system call is rewound by its real length, into the middle of ours.
+        let rewound = regs.pc() % INSTRUCTION_LEN;
+        let pc = regs.pc() - rewound;
         self.memory.fetch(root, pc, &mut bytes)?;
         let illegal = Stop::Trap(Trap::Exception(Exception {
             signal: Signal::SIGILL,
             code: si_code::ILL_ILLOPC,
             address: pc,
         }));
+        if bytes.starts_with(I::SIGRETURN_CODE) {
+            // The kernel's own page of real machine code, the only one a script ever runs.
+            *regs.slot(Reg::Nr) = number::<I>(Sysno::RtSigreturn);
+            regs.set_pc(pc + I::SIGRETURN_CODE.len() as u64);
+            return Err(Stop::Trap(Trap::Syscall));
+        }
         let Some(i) = Instruction::decode(&bytes) else { return Err(illegal) };
+        if rewound != 0 && i.op != Op::Syscall {
+            return Err(illegal);
+        }
         let a = *regs.slot(i.a);
         let b = *regs.slot(i.b);
         let at = a.wrapping_add(i.imm);

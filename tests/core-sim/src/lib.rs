@@ -73,13 +73,8 @@ where
         let arch = HostArch::<I>::new(frames, seed);
         let wires = arch.wires();
         let host = ScriptedHost::default();
-        let config = Config {
-            cpu: 0,
-            cpus: 1,
-            hostname: b"sim".to_vec(),
-            stats: false,
-            hidden: Vec::new(),
-        };
+        let config =
+            Config { cpu: 0, cpus: 1, hostname: b"sim".to_vec(), stats: false, hidden: Vec::new() };
         let kernel = Kernel::new(
             arch,
             Box::new(host.clone()),

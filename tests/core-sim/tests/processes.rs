@@ -135,12 +135,19 @@ fn dies_of_faults<I: Isa>()
 where
     I::Regs: ScriptRegs,
 {
-    let cases: [(fn(&mut Script), u32); 4] = [
-        (|s| drop(s.imm(Reg::S(0), 0x10).load64(Reg::S(1), Reg::S(0), 0)), 11),
-        (|s| drop(s.imm(Reg::S(0), maize_arch_host::CODE).store64(Reg::S(0), 0, Reg::S(0))), 11),
-        (|s| drop(s.imm(Reg::S(0), DATA).call_reg(Reg::S(0))), 11),
-        (|s| drop(s.break_point()), 5),
-    ];
+    let wild_load: fn(&mut Script) = |s| {
+        s.imm(Reg::S(0), 0x10).load64(Reg::S(1), Reg::S(0), 0);
+    };
+    let store_to_text: fn(&mut Script) = |s| {
+        s.imm(Reg::S(0), maize_arch_host::CODE).store64(Reg::S(0), 0, Reg::S(0));
+    };
+    let run_data: fn(&mut Script) = |s| {
+        s.imm(Reg::S(0), DATA).call_reg(Reg::S(0));
+    };
+    let trap: fn(&mut Script) = |s| {
+        s.break_point();
+    };
+    let cases = [(wild_load, 11), (store_to_text, 11), (run_data, 11), (trap, 5)];
     for (body, signal) in cases {
         let mut s = Script::new();
         body(&mut s);
