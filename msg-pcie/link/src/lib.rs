@@ -25,6 +25,7 @@
 
 extern crate alloc;
 
+mod enter;
 mod fabric;
 mod inbox;
 mod life;
@@ -34,6 +35,7 @@ mod port;
 mod stats;
 mod window_port;
 
+pub use enter::{EnterError, WindowFabric, enter};
 pub use fabric::{Announce, Fabric, FabricConfig, Idle};
 pub use inbox::Message;
 pub use life::{Act, Cause, Corruption, Input, Life, LifeConfig, Lifeline, News, Outcome};

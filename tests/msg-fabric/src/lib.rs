@@ -9,12 +9,12 @@ use std::{
 };
 
 use maize_hal::Nanos;
-use maize_link::{Event, Fabric, FabricConfig, Idle, WindowPort};
-use maize_window::{HostWindow, Layout, Mapping, PresenceCell, Window, WindowHeader};
+use maize_link::{Event, FabricConfig, Idle, WindowFabric};
+use maize_window::{HostWindow, Layout, Mapping, WindowHeader};
 use maize_wire::{InstanceId, checksum::Coverage};
 
 /// An instance's links over a mapped window.
-pub type HostFabric<'a> = Fabric<WindowPort<Mapping<'a>>, PresenceCell<Mapping<'a>>>;
+pub type HostFabric<'a> = WindowFabric<Mapping<'a>>;
 
 /// Creates a window with its header, as a launcher does.
 ///
@@ -36,26 +36,14 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
 ///
 /// # Errors
 /// `InvalidInput` if the window is none, or has no such instance.
-pub fn enter<'a>(
-    window: &'a HostWindow,
+pub fn enter(
+    window: &HostWindow,
     me: InstanceId,
     clock: Clock,
-    mut config: FabricConfig,
-) -> io::Result<HostFabric<'a>> {
-    let memory = window.window();
-    let header = WindowHeader::read(&memory).map_err(invalid)?;
-    let layout = header.layout;
-    config.link.coverage = header.coverage;
-    let no_such = || io::Error::from(io::ErrorKind::InvalidInput);
-    let line = layout.presence(me).and_then(|span| memory.part(span)).ok_or_else(no_such)?;
-    let presence = PresenceCell::new(line);
-    let epoch = presence.next_epoch().ok_or_else(no_such)?;
-    let ports: Option<Vec<_>> = layout
-        .peers(me)
-        .map(|peer| Some((peer, WindowPort::new(&memory, &layout, me, peer)?)))
-        .collect();
-    let ports = ports.ok_or_else(no_such)?;
-    Ok(Fabric::new(config, clock.now(), (me, epoch), presence, ports))
+    config: FabricConfig,
+) -> io::Result<HostFabric<'_>> {
+    let entered = maize_link::enter(&window.window(), me, clock.now(), config);
+    entered.map(|(fabric, _)| fabric).map_err(invalid)
 }
 
 /// The host's clock, from some start on.

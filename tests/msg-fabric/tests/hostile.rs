@@ -3,11 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
 
 use maize_hal::Nanos;
-use maize_link::{
-    Cause, Corruption, Event, Fabric, FabricConfig, Life, News, Outgoing, WindowPort,
-};
+use maize_link::{Cause, Corruption, Event, FabricConfig, Life, News, Outgoing, enter};
 use maize_msg_fabric::{HostFabric, create_window};
-use maize_window::{Layout, PresenceCell, Window, WindowHeader};
+use maize_window::{Layout, Window};
 use maize_wire::{
     Class, Epoch, FrameError, InstanceId, Kind, MAX_BODY_BYTES, PAGE_WORDS, SLOT_WORDS,
     checksum::Coverage,
@@ -28,21 +26,9 @@ struct Pair<'a> {
 impl<'a> Pair<'a> {
     fn new(window: &'a maize_window::HostWindow) -> Pair<'a> {
         let memory = window.window();
-        let header = WindowHeader::read(&memory).unwrap();
-        let layout = header.layout;
-        let mut config = FabricConfig::default();
-        config.link.coverage = header.coverage;
-        let fabric = |me, peer| {
-            let presence = PresenceCell::new(memory.part(layout.presence(me).unwrap()).unwrap());
-            let port = WindowPort::new(&memory, &layout, me, peer).unwrap();
-            Fabric::new(config, Nanos(0), (me, Epoch::FIRST), presence, [(peer, port)])
-        };
-        let mut pair = Pair {
-            victim: fabric(VICTIM, ATTACKER),
-            attacker: fabric(ATTACKER, VICTIM),
-            now: Nanos(0),
-            layout,
-        };
+        let fabric = |me| enter(&memory, me, Nanos(0), FabricConfig::default()).unwrap();
+        let ((victim, header), (attacker, _)) = (fabric(VICTIM), fabric(ATTACKER));
+        let mut pair = Pair { victim, attacker, now: Nanos(0), layout: header.layout };
         while !matches!(pair.victim.life(ATTACKER), Some(Life::Up { .. }))
             || !matches!(pair.attacker.life(VICTIM), Some(Life::Up { .. }))
         {
