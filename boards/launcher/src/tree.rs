@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use maize_vfs::cpio::{CpioError, Member, Members};
+
 /// Bits of a mode that say what a file is, as in `stat`.
 const TYPE_MASK: u32 = 0o170_000;
 const TYPE_DIRECTORY: u32 = 0o040_000;
@@ -56,6 +58,9 @@ pub enum TreeError {
     /// The archive is compressed or not one.
     #[error("{0}: not an uncompressed `newc` cpio archive")]
     NotCpio(PathBuf),
+    /// The archive is damaged.
+    #[error("{0}: {1}")]
+    Cpio(PathBuf, CpioError),
 }
 
 impl Node {
@@ -168,23 +173,23 @@ impl Tree {
         }
     }
 
-    /// The names, types and link targets in a `newc` archive, for look-ups; without files' data.
-    pub fn outline_of_archive(archive: &[u8], path: &Path) -> Result<Self, TreeError> {
+    /// The names, types and link targets in `newc` archives, for look-ups; without files' data. They
+    /// are read as a kernel reads them.
+    pub fn outline_of_archive(archive: &Vec<u8>, path: &Path) -> Result<Self, TreeError> {
         if !archive.starts_with(b"07070") {
             return Err(TreeError::NotCpio(path.to_owned()));
         }
         let mut tree = Self::new();
-        for entry in cpio_reader::iter_files(archive) {
-            let name = entry.name().trim_start_matches("./").trim_matches('/');
-            let mode = entry.mode().bits();
-            let content = match mode & TYPE_MASK {
+        for member in Members::new(archive) {
+            let member = member.map_err(|error| TreeError::Cpio(path.to_owned(), error))?;
+            let content = match member.mode & TYPE_MASK {
                 TYPE_DIRECTORY => Content::Directory,
-                TYPE_SYMLINK => Content::Symlink(entry.file().to_vec()),
+                TYPE_SYMLINK => Content::Symlink(data_of(archive, &member)),
                 _ => Content::File(Vec::new()),
             };
-            tree.insert(name.into(), mode & 0o7777, content);
+            tree.insert(member.path, member.mode & 0o7777, content);
         }
-        if tree.nodes.is_empty() { Err(TreeError::NotCpio(path.to_owned())) } else { Ok(tree) }
+        Ok(tree)
     }
 
     /// Every file with its path, parents before children.
@@ -233,6 +238,14 @@ impl Tree {
 
 fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
     path.split(|b| *b == b'/').filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
+}
+
+fn data_of(archive: &[u8], member: &Member) -> Vec<u8> {
+    let end = member.data.saturating_add(member.len);
+    match (usize::try_from(member.data), usize::try_from(end)) {
+        (Ok(start), Ok(end)) => archive.get(start..end).unwrap_or_default().to_vec(),
+        _ => Vec::new(),
+    }
 }
 
 /// The last component of a path, if it has one.
@@ -303,9 +316,24 @@ mod tests {
 
     #[test]
     fn what_is_no_archive_has_a_name() {
-        for bytes in [&b""[..], b"\x1f\x8b\x08 gzip", b"07070"] {
-            let result = Tree::outline_of_archive(bytes, Path::new("x"));
+        for bytes in [&b""[..], b"\x1f\x8b\x08 gzip"] {
+            let result = Tree::outline_of_archive(&bytes.to_vec(), Path::new("x"));
             assert!(matches!(result, Err(TreeError::NotCpio(_))));
         }
+        let cut = Tree::outline_of_archive(&b"07070".to_vec(), Path::new("x"));
+        assert!(matches!(cut, Err(TreeError::Cpio(..))));
+    }
+
+    #[test]
+    fn programs_are_found_in_an_archive_that_was_written_here() {
+        let mut tree = sample();
+        tree.file("bin/large", 0o755, vec![1; 10_000]);
+        let mut writer = crate::cpio::Writer::new();
+        writer.tree(&tree).unwrap();
+        let outline = Tree::outline_of_archive(&writer.finish(), Path::new("x")).unwrap();
+        for path in ["/bin/large", "/usr/bin/sh", "/abs"] {
+            assert!(outline.resolve(path).is_some(), "{path}");
+        }
+        assert!(outline.resolve("/loop").is_none());
     }
 }
