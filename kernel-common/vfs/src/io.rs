@@ -60,6 +60,18 @@ impl File {
     }
 }
 
+impl File {
+    /// # Errors
+    /// `ESPIPE` if it has no bytes at places; `EBADF` if it is a place itself.
+    fn check_place(&self, place: Place) -> Result<(), Errno> {
+        match self.handle {
+            Handle::Place => Err(Errno::EBADF),
+            _ if place != Place::Position && !self.is_seekable() => Err(Errno::ESPIPE),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn pipe_stop(stop: PipeStop, key: WaitKey) -> Stop {
     match stop {
         PipeStop::NotNow => Stop::wait(key),
@@ -84,10 +96,8 @@ impl Vfs {
         patience: Patience,
     ) -> Io<usize> {
         let file = self.file(id)?;
+        file.check_place(place)?;
         file.check_readable()?;
-        if place != Place::Position && !file.is_seekable() {
-            return Err(Errno::ESPIPE.into());
-        }
         let nonblocking = file.is_nonblocking();
         let result = match file.handle {
             Handle::Regular(inode) => self.read_regular(env, id, inode, place, out),
@@ -205,10 +215,8 @@ impl Vfs {
         bytes: &[u8],
     ) -> Io<usize> {
         let file = self.file(id)?;
+        file.check_place(place)?;
         file.check_writable()?;
-        if place != Place::Position && !file.is_seekable() {
-            return Err(Errno::ESPIPE.into());
-        }
         let nonblocking = file.is_nonblocking();
         let result = match file.handle {
             Handle::Regular(inode) => self.write_regular(env, caller, id, inode, place, bytes),
@@ -320,6 +328,10 @@ impl Vfs {
         }
         if let Handle::Device(_) = file.handle {
             return if whence <= seek::SEEK_END { Ok(0) } else { Err(Errno::EINVAL) };
+        }
+        // As on Linux's tmpfs, a directory has no end to seek from.
+        if matches!(file.handle, Handle::Directory) && whence >= seek::SEEK_END {
+            return Err(Errno::EINVAL);
         }
         let len = match file.node {
             Node::Inode(inode) if !self.is_dir(file.node) => self.tree.get(inode)?.len(env.store()),

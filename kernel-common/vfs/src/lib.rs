@@ -33,6 +33,8 @@ mod mount;
 mod names;
 mod node;
 mod open;
+#[cfg(test)]
+mod oracle;
 mod outcome;
 mod path;
 mod pipe;

@@ -206,6 +206,12 @@ impl Vfs {
     ) -> Result<FileId, Errno> {
         let node = found.node.ok_or(Errno::ENOENT)?;
         let is_dir = self.is_dir(node);
+        if is_dir && how.has(o::O_CREAT) {
+            return Err(Errno::EISDIR);
+        }
+        if !is_dir && how.directory {
+            return Err(Errno::ENOTDIR);
+        }
         if let Node::Inode(id) = node
             && let Kind::Symlink(_) = self.tree.get(id)?.kind
         {
@@ -213,12 +219,6 @@ impl Vfs {
         }
         if matches!(node, Node::Proc(node) if proc::is_link(node)) {
             return Err(Errno::ELOOP);
-        }
-        if is_dir && how.has(o::O_CREAT) {
-            return Err(Errno::EISDIR);
-        }
-        if !is_dir && how.directory {
-            return Err(Errno::ENOTDIR);
         }
         if is_dir && (how.access().1 || how.want().0 & access::W_OK != 0) {
             return Err(Errno::EISDIR);

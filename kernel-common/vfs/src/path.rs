@@ -142,7 +142,6 @@ impl<'a> Walk<'a> {
             last = match name {
                 b"." => Last::Dot,
                 b".." => Last::DotDot,
-                _ if name.len() > NAME_MAX => return Err(Errno::ENAMETOOLONG),
                 _ => Last::Name(name.to_vec()),
             };
             at = start + len;
@@ -233,6 +232,11 @@ impl<'a> Walk<'a> {
             Last::Dot | Last::DotDot | Last::Name(_) => {
                 self.vfs.permits(dir, self.proc, self.caller, Want::SEARCH)?;
             }
+        }
+        if let Last::Name(name) = component
+            && name.len() > NAME_MAX
+        {
+            return Err(Errno::ENAMETOOLONG);
         }
         match (component, dir) {
             (Last::Root | Last::Dot, _) => Ok(Some(dir)),

@@ -66,6 +66,12 @@ impl Tree {
         self.inodes.len()
     }
 
+    /// How many regular files there are.
+    #[cfg(test)]
+    pub(crate) fn count_regular(&self) -> usize {
+        self.inodes.values().filter(|inode| matches!(inode.kind, Kind::Regular(_))).count()
+    }
+
     /// The name that the next inode gets: a new directory of no parent is its own.
     pub(crate) const fn next_id(&self) -> InodeId {
         InodeId(self.next)

@@ -24,8 +24,14 @@ impl Terminal {
         if self.hung_up {
             return true;
         }
-        let full = self.input.len() + self.edit.len() >= INPUT_MAX;
-        if full && !(self.canonical() && self.lines.is_empty()) {
+        let len = self.input.len() + self.edit.len();
+        // In canonical mode room for the end of a line is kept. A line that is longer than all
+        // room can only lose characters; with another line before it there is something to read.
+        let (full, waits) = match self.canonical() {
+            true => (len >= INPUT_MAX - 1, !self.lines.is_empty()),
+            false => (len >= INPUT_MAX, true),
+        };
+        if full && waits {
             return false;
         }
         self.receive_byte(byte);
