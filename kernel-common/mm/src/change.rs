@@ -232,7 +232,7 @@ impl Memory {
             .get(area.object)
             .is_some_and(|o| matches!(o.role, crate::object::Role::Private(_)));
         if private {
-            self.objects.drop_range(part.object, part.first..part.first + part.pages());
+            self.objects.drop_all(part.object, part.first..part.first + part.pages());
         }
         space.add(&mut self.objects, part);
         Ok(())

@@ -272,7 +272,7 @@ fn grow_stack(
     if total > space.limits.address_space {
         return Err(FaultError::NoMapping);
     }
-    objects.drop_range(part.object, part.first..part.first + added);
+    objects.drop_all(part.object, part.first..part.first + added);
     // Continues the stack's area in every respect, so it is merged with it.
     space.add(objects, part);
     Ok(())

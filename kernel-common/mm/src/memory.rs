@@ -40,7 +40,7 @@ pub struct Memory {
     pub(crate) image: Box<dyn ImageSource>,
     next_space: u64,
     /// Spaces that are being freed.
-    buried: VecDeque<SpaceId>,
+    pub(crate) buried: VecDeque<SpaceId>,
 }
 
 impl Memory {
@@ -113,8 +113,8 @@ impl Memory {
     pub fn destroy_space(&mut self, id: SpaceId) {
         if let Some(space) = self.spaces.get_mut(&id).filter(|_| !self.buried.contains(&id)) {
             space.pending.retain(|step| !matches!(step, Step::Populate { .. }));
-            space.pending.push_back(Step::Unmap(0..space.layout.end));
-            space.pending.push_back(Step::Bury);
+            let all = 0..space.layout.end;
+            space.pending.extend([Step::Unload(all.clone()), Step::Unmap(all), Step::Bury]);
             self.buried.push_back(id);
         }
     }

@@ -210,6 +210,7 @@ impl PageTable {
         let mut emptied = Vec::new();
         let mut cleared = 0;
         let end = self.for_each_leaf_table(hw, format, range, budget, |hw, table, base, slots| {
+            let whole = slots.len() == ENTRIES;
             let mut touched = 0;
             for index in slots {
                 if format.decode_leaf(hw.read_entry(table, index)).is_some() {
@@ -219,7 +220,7 @@ impl PageTable {
                 }
             }
             cleared += u64::from(touched);
-            if is_empty(hw, format, table) {
+            if (touched > 0 || whole) && is_empty(hw, format, table) {
                 emptied.push(base);
             }
             touched

@@ -129,10 +129,15 @@ impl Space {
     /// Adds an area where none is, merged with its neighbours where they mean the same.
     pub(crate) fn add(&mut self, objects: &mut Objects, area: Area) {
         let range = area.range();
-        objects.link(area.object, self.key(&area), area.pages());
-        self.areas.insert(area);
+        self.add_apart(objects, area);
         self.merge(objects, range.end);
         self.merge(objects, range.start);
+    }
+
+    /// Adds an area where none is, known to mean something else than its neighbours.
+    pub(crate) fn add_apart(&mut self, objects: &mut Objects, area: Area) {
+        objects.link(area.object, self.key(&area), area.pages());
+        self.areas.insert(area);
     }
 
     /// Merges the areas that meet at `va` if they mean the same.

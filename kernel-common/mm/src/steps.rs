@@ -15,6 +15,12 @@ use crate::{
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
+/// What adding or taking out an area costs, in page-table entries.
+const AREA_COST: u32 = 32;
+
+/// What clearing or copying a page costs, in page-table entries.
+const PAGE_COST: u32 = 16;
+
 impl Memory {
     /// Goes on with what operations on a space have left to do, within the budget. An operation has
     /// returned to its program only when nothing is left. The next operation on the same space does
@@ -68,7 +74,10 @@ impl Memory {
         budget: &mut Budget,
     ) {
         match step {
-            Step::Unmap(range) => self.unmap_step(id, range),
+            Step::Unmap(range) => {
+                budget.spend(AREA_COST);
+                self.unmap_step(id, range);
+            }
             Step::Clear { area, at } => self.clear_step(hw, id, area, at, budget),
             Step::Unload(range) => {
                 if let Some(at) = self.unload(hw, id, range.clone(), budget) {
@@ -139,10 +148,9 @@ impl Memory {
     ) {
         let rest = self.unload(hw, id, at..area.end, budget);
         let done = rest.unwrap_or(area.end);
-        // An object that goes with its last area frees its pages as a whole.
-        if !self.is_only_mapping(area.object) {
-            self.drop_private(&area, at..done, budget);
-        }
+        // An object that goes with its last area, or with its space, frees its pages as a whole.
+        let kept = !self.buried.contains(&id) && !self.is_only_mapping(area.object);
+        let rest = if kept { self.drop_private(&area, at..done, budget).or(rest) } else { rest };
         match rest {
             Some(at) => self.next(id, Step::Clear { area, at }),
             None => {
@@ -160,15 +168,17 @@ impl Memory {
         })
     }
 
-    /// Drops what was written privately in `range` of an area.
-    fn drop_private(&mut self, area: &Area, range: Range<u64>, budget: &mut Budget) {
+    /// Drops what was written privately in `range` of an area, as far as the budget goes. Returns
+    /// where to go on.
+    fn drop_private(&mut self, area: &Area, range: Range<u64>, budget: &mut Budget) -> Option<u64> {
         let private =
             self.objects.get(area.object).is_some_and(|o| matches!(o.role, Role::Private(_)));
-        if private && !range.is_empty() {
-            let indices = area.index(range.start)..area.index(range.end);
-            let touched = self.objects.drop_range(area.object, indices);
-            budget.spend(touched);
+        if !private || range.is_empty() {
+            return None;
         }
+        let indices = area.index(range.start)..area.index(range.end);
+        let rest = self.objects.drop_range(area.object, indices, budget)?;
+        Some(area.start + (rest - area.first) * PAGE)
     }
 
     fn discard_step<H: PhysMemory + Tlb>(
@@ -183,7 +193,7 @@ impl Memory {
         let part = area.start.max(range.start)..area.end.min(range.end);
         let rest = self.unload(hw, id, part.clone(), budget);
         let done = rest.unwrap_or(part.end);
-        self.drop_private(&area, part.start..done, budget);
+        let done = self.drop_private(&area, part.start..done, budget).unwrap_or(done);
         if done < range.end {
             self.next(id, Step::Discard(done..range.end));
         }
@@ -203,8 +213,7 @@ impl Memory {
                 self.next(id, Step::Populate { range: va..range.end, access });
                 return;
             }
-            // A page is cleared or copied: as much as some tens of table entries.
-            budget.spend(16);
+            budget.spend(PAGE_COST);
             // What cannot be had now is left to be touched by the program.
             if self.fault(hw, id, va, access) != Ok(FaultOutcome::Done) {
                 return;
@@ -240,7 +249,7 @@ impl Memory {
             }
         }
         if private && new.pages() > old.pages() {
-            self.objects.drop_range(new.object, indices.end..new.first + new.pages());
+            self.objects.drop_all(new.object, indices.end..new.first + new.pages());
         }
         let Some(space) = self.spaces.get_mut(&id) else { return };
         self.objects.retain(new.object);
@@ -293,7 +302,7 @@ impl Memory {
                 self.next(id, Step::Fork { child, next, shadows });
                 return;
             }
-            budget.spend(8);
+            budget.spend(AREA_COST);
             next = area.end;
             self.fork_area(id, child, &area, &mut shadows);
             let written = area.sharing == Sharing::Private && area.access.contains(Access::WRITE);
@@ -333,13 +342,14 @@ impl Memory {
         }
         let Some(space) = self.spaces.get_mut(&child) else { return };
         if !area.flags.intersects(AreaFlags::NO_FORK | AreaFlags::WIPE_ON_FORK) {
-            space.add(&mut self.objects, copy);
+            // What was apart in the parent is apart in the child.
+            space.add_apart(&mut self.objects, copy);
             return;
         }
         if private {
             // The child does not map these, so they must read as untouched if it maps them anew.
             let indices = area.first..area.first + area.pages();
-            self.objects.drop_range(copy.object, indices);
+            self.objects.drop_all(copy.object, indices);
         }
         if !area.flags.contains(AreaFlags::NO_FORK) {
             copy.object = self.objects.create_private(child, None);

@@ -120,7 +120,7 @@ impl Objects {
         }
     }
 
-    fn is_frozen(&self, id: Option<ObjectId>) -> bool {
+    pub(super) fn is_frozen(&self, id: Option<ObjectId>) -> bool {
         id.and_then(|p| self.get(p)).is_some_and(|o| o.role == Role::Frozen)
     }
 

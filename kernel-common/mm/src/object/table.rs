@@ -10,7 +10,7 @@ use maize_hal::Frame;
 use super::{
     ImageRange, MappingKey, Object, ObjectId, PageCopy, Pages, Residence, Role, Work, frame_of,
 };
-use crate::{Frames, SpaceId};
+use crate::{Budget, Frames, SpaceId};
 
 /// All objects, and what is left to do with them.
 pub(crate) struct Objects {
@@ -219,26 +219,44 @@ impl Objects {
         Some(frame)
     }
 
-    /// Forgets what the private object `id` has in `range`: the pages are then as the file behind
-    /// it has them, or zero. Nothing may map them. Returns how many entries were touched.
-    pub(crate) fn drop_range(&mut self, id: ObjectId, range: Range<u64>) -> u32 {
-        let mut hidden = Pages::new();
-        let mut at = self.get(id).and_then(|o| o.parent);
-        while let Some(object) = at.and_then(|id| self.get(id)) {
-            if object.role != Role::Frozen {
-                break;
+    /// Forgets what the private object `id` has in `range`, as far as the budget goes: the pages
+    /// are then as the file behind it has them, or zero. Nothing may map them. Returns where to go
+    /// on.
+    pub(crate) fn drop_range(
+        &mut self,
+        id: ObjectId,
+        range: Range<u64>,
+        budget: &mut Budget,
+    ) -> Option<u64> {
+        let most = budget.left().max(1) as usize;
+        let frozen = |id: &ObjectId| {
+            self.get(*id).and_then(|o| o.parent).filter(|&p| self.is_frozen(Some(p)))
+        };
+        let ancestors: Vec<ObjectId> = core::iter::successors(frozen(&id), frozen).collect();
+        let mut end = range.end;
+        for object in ancestors.iter().chain([&id]).filter_map(|&id| self.get(id)) {
+            if let Some((&index, _)) = object.pages.range(range.start..end).nth(most) {
+                end = index;
             }
-            hidden.extend(object.pages.range(range.clone()).map(|(&i, _)| (i, Residence::Base)));
-            at = object.parent;
         }
-        let Some(object) = self.get_mut(id) else { return 0 };
-        let own = cut(&mut object.pages, range);
-        let touched = own.len() + hidden.len();
+        let part = range.start..end;
+        let mut hidden = Pages::new();
+        for object in ancestors.iter().filter_map(|&id| self.get(id)) {
+            hidden.extend(object.pages.range(part.clone()).map(|(&i, _)| (i, Residence::Base)));
+        }
+        let object = self.get_mut(id)?;
+        let own = cut(&mut object.pages, part);
+        budget.spend((own.len() + hidden.len()) as u32);
         object.pages.extend(hidden);
         if !own.is_empty() {
             self.work.push_back(Work::Free(own));
         }
-        touched as u32
+        (end < range.end).then_some(end)
+    }
+
+    /// [`Objects::drop_range`] for ranges that hold little or nothing, at once.
+    pub(crate) fn drop_all(&mut self, id: ObjectId, range: Range<u64>) {
+        self.drop_range(id, range, &mut Budget::unbounded());
     }
 
     /// Hands the private object's pages in `range` to a new one with the same parent.
@@ -249,7 +267,7 @@ impl Objects {
         let pages = cut(&mut object.pages, range.clone());
         let other = self.add(Object { pages, ..Object::new(role, parent) });
         // What is left must not show the parents' pages in the range again.
-        self.drop_range(id, range);
+        self.drop_all(id, range);
         Some(other)
     }
 
