@@ -101,10 +101,12 @@ async fn start<A: Arch>(
         envp: program.envp.clone(),
     };
     let loaded = load(k, current, request).await;
-    k.with(|s| s.close_program(file));
-    let loaded = loaded?;
-    k.with(|s| s.install(current, loaded));
-    Ok(())
+    k.with(|s| {
+        // The process takes its own hold of the file before this one ends.
+        let installed = loaded.map(|loaded| s.install(current, loaded));
+        s.close_program(file);
+        installed
+    })
 }
 
 impl<A: Arch> State<A> {
