@@ -6,7 +6,9 @@ use core::hash::Hash;
 
 use crate::local::{Config, Cx, Local};
 use crate::table::Table;
-use crate::{Access, Event, Failure, Home, NodeId, Nodes, ObjectId, PageKey, Sink, Time, WireSize};
+use crate::{
+    Access, Action, Event, Failure, Home, NodeId, Nodes, ObjectId, PageKey, Sink, Time, WireSize,
+};
 
 /// A coherency protocol between nodes: what it keeps per page, and its transitions.
 pub trait Policy<const W: usize>: Default + Clone + Debug + PartialEq + Eq + Hash {
@@ -36,12 +38,47 @@ pub trait Policy<const W: usize>: Default + Clone + Debug + PartialEq + Eq + Has
     fn evict<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
     /// The content is in the backing store.
     fn written_back<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
+    /// The page is to move into the coherent window.
+    fn promote<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
+    /// The node's mapping of the window frame goes unused.
+    fn idle<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
+    /// What tells the home that a page ping-pongs.
+    fn hot(&self) -> Self::Message;
     /// What the copy here allows, for oracles and statistics.
     fn rights(&self) -> Option<Access>;
     /// Whether a transaction is under way here.
     fn is_busy(&self) -> bool;
     /// The state's name, for tables and traces.
     fn state_name(&self) -> &'static str;
+}
+
+/// A node's machine, whatever its layers: events in, actions out.
+pub trait Machine {
+    /// What machines of different nodes tell each other.
+    type Message: Copy + Debug + WireSize;
+
+    /// Takes one event and pushes what follows from it.
+    fn handle<S: Sink<Self::Message>>(
+        &mut self,
+        now: Time,
+        event: Event<Self::Message>,
+        sink: &mut S,
+    );
+
+    /// What the copy of a page allows here.
+    fn rights(&self, page: PageKey) -> Option<Access>;
+}
+
+impl<P: Policy<W>, const W: usize> Machine for Agent<P, W> {
+    type Message = P::Message;
+
+    fn handle<S: Sink<P::Message>>(&mut self, now: Time, event: Event<P::Message>, sink: &mut S) {
+        Self::handle(self, now, event, sink);
+    }
+
+    fn rights(&self, page: PageKey) -> Option<Access> {
+        Self::rights(self, page)
+    }
 }
 
 /// The machine of one node under the policy `P`.
@@ -138,6 +175,15 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
             Event::Expire { page } => self.known(page, now, sink, P::expire),
             Event::Evict { page } => self.known(page, now, sink, P::evict),
             Event::WrittenBack { page } => self.known(page, now, sink, P::written_back),
+            Event::Promote { page } => self.known(page, now, sink, P::promote),
+            Event::Idle { page } => self.known(page, now, sink, P::idle),
+            Event::Hot { page } => self.known(page, now, sink, |record, cx| {
+                if cx.home == cx.me() {
+                    cx.push(Action::Hot { page });
+                } else {
+                    cx.send(cx.home, record.hot());
+                }
+            }),
             Event::Discard { object, generation, first, count } => {
                 let home = self.homes.get(&object).copied().unwrap_or(self.local.config.home);
                 for (mut page, record) in self.pages.range_mut(object, first, count) {

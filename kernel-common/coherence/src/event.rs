@@ -46,6 +46,21 @@ pub enum Event<M> {
         /// Which page.
         page: PageKey,
     },
+    /// This node's faults on a page say that it ping-pongs; its home should know.
+    Hot {
+        /// Which page.
+        page: PageKey,
+    },
+    /// At the home: move a page that is writable here into the coherent window.
+    Promote {
+        /// Which page.
+        page: PageKey,
+    },
+    /// This node's mapping of a window frame has not been used for a while.
+    Idle {
+        /// Which page.
+        page: PageKey,
+    },
     /// The object's home has discarded a range: the content is gone everywhere, from now on its
     /// pages are of `generation`. Every member applies this before the discarding call returns.
     Discard {
@@ -126,6 +141,27 @@ pub enum Action<M> {
     },
     /// Put the frame's content into the backing store and report `WrittenBack`.
     WriteBack {
+        /// Which page.
+        page: PageKey,
+    },
+    /// Map the page's frame in the coherent window, writable and never executable.
+    MapWindow {
+        /// Which page.
+        page: PageKey,
+    },
+    /// At the home: move the content into a frame of the coherent window; the page's own frame is
+    /// free then.
+    ToWindow {
+        /// Which page.
+        page: PageKey,
+    },
+    /// At the home: give the page a frame with the content of its window frame, which is free then.
+    FromWindow {
+        /// Which page.
+        page: PageKey,
+    },
+    /// At the home: a node says that the page ping-pongs.
+    Hot {
         /// Which page.
         page: PageKey,
     },

@@ -25,6 +25,7 @@
 
 extern crate alloc;
 
+pub mod adaptive;
 mod agent;
 pub mod directory;
 mod event;
@@ -37,7 +38,7 @@ mod page;
 mod table;
 pub mod voting;
 
-pub use agent::{Agent, Policy};
+pub use agent::{Agent, Machine, Policy};
 pub use event::{Action, Event, Failure, Sink, WireSize};
 pub use local::{Config, Cx, Local};
 pub use mutation::Mutation;

@@ -7,12 +7,14 @@
 //! the same states and proves that every access that began ends.
 
 mod fabric;
+mod profile;
 mod progress;
 mod setup;
 mod subject;
 mod world;
 
 pub use fabric::{Fabric, Forbidden, Outcome, check, check_symmetric};
+pub use profile::Profile;
 pub use progress::{Progress, progress};
 pub use setup::{Op, Program, Setup};
 pub use subject::Subject;

@@ -54,6 +54,8 @@ pub struct Setup {
     pub evictions: u8,
     /// How often a page may be discarded.
     pub discards: u8,
+    /// How often the home may move a page into the window.
+    pub promotions: u8,
     /// Whether a hold may end before its access has retired.
     pub short_holds: bool,
     /// How many readings of its clock a node may get, relative to the stamps that are about: 1 (the
@@ -74,6 +76,7 @@ impl Setup {
             crashes: vec![],
             evictions: 0,
             discards: 0,
+            promotions: 0,
             short_holds: false,
             clock_readings: 2,
             mutation: None,

@@ -47,6 +47,10 @@ pub enum Step {
     Evict(u8, u8),
     /// The home has written a page back.
     WrittenBack(u8, u8),
+    /// The home moves a page into the window, if it has it.
+    Promote(u8),
+    /// A mapping of a window frame goes unused.
+    Idle(u8, u8),
     /// The home orders a discard.
     Discard(u8),
     /// A member applies it.
@@ -64,6 +68,7 @@ struct Frame {
     mapped: Option<Access>,
     timer: bool,
     writing_back: bool,
+    in_window: bool,
     generation: u8,
 }
 
@@ -89,10 +94,13 @@ pub struct World<P: Subject> {
     written: Vec<u8>,
     /// Per page, the life and content in the home's backing store.
     stored: Vec<Option<(u8, u8)>>,
+    window: Vec<Option<(u8, u8)>>,
     generation: Vec<u8>,
     applied: Vec<u8>,
     evictions: u8,
     discards: u8,
+    promotions: u8,
+    idles: u8,
     crashed: Option<u8>,
     learned: Vec<bool>,
     /// Per thread that knows of the crash, the nodes (one bit each) that have had its page mapped
@@ -139,10 +147,13 @@ impl<P: Subject> World<P> {
             seen: vec![vec![]; n],
             written: vec![0; pages],
             stored: vec![None; pages],
+            window: vec![None; pages],
             generation: vec![0; pages],
             applied: vec![0; n * pages],
             evictions: setup.evictions,
             discards: setup.discards,
+            promotions: setup.promotions,
+            idles: 2 * setup.promotions,
             crashed: None,
             learned: vec![false; n],
             holders: vec![0; n],
@@ -150,25 +161,29 @@ impl<P: Subject> World<P> {
         }
     }
 
-    /// Prints what a step left behind, for reading a counter-example.
-    pub fn show(&self) {
-        for (node, agent) in self.agents.iter().enumerate().filter(|(n, _)| self.is_alive(*n as u8))
-        {
+    /// What a step left behind, for reading a counter-example.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        for node in (0..self.nodes() as u8).filter(|&node| self.is_alive(node)) {
             for page in 0..self.written.len() as u8 {
-                let key = self.key(node as u8, page);
-                let frame = &self.frames[self.at(node as u8, page)];
-                println!("  n{node} {:?} {:?} {:?}", self.threads[node], frame, agent.record(key));
+                let frame = &self.frames[self.at(node, page)];
+                let thread = self.threads[usize::from(node)];
+                let record = self.agents[usize::from(node)].record(self.key(node, page));
+                let _ = writeln!(text, "  n{node} {thread:?} {frame:?} {record:?}");
             }
         }
         for (link, packets) in self.links.iter().enumerate() {
+            let (from, to) = (link / self.nodes(), link % self.nodes());
             for packet in packets {
-                let (from, to) = (link / self.nodes(), link % self.nodes());
-                println!("  n{from} -> n{to} {:?} {:?}", packet.message, packet.data);
+                let _ = writeln!(text, "  n{from} -> n{to} {:?} {:?}", packet.message, packet.data);
             }
         }
         if let Some(violation) = self.violation {
-            println!("  {violation}");
+            let _ = writeln!(text, "  {violation}");
         }
+        text
     }
 
     /// How many nodes there are.
@@ -210,6 +225,19 @@ impl<P: Subject> World<P> {
         }
     }
 
+    fn versions(&mut self, page: u32, f: &mut dyn FnMut(&mut u32)) {
+        for agent in &mut self.agents {
+            Arc::make_mut(agent).versions(&mut |key, version| {
+                if key.index == page {
+                    f(version);
+                }
+            });
+        }
+        for packet in self.links.iter_mut().flatten().filter(|p| p.page.index == page) {
+            P::message_versions(&mut packet.message, f);
+        }
+    }
+
     /// Every step that is possible now.
     pub fn steps(&self, setup: &Setup, steps: &mut Vec<Step>) {
         let readings = if P::CLOCKS { setup.clock_readings } else { 1 };
@@ -233,6 +261,9 @@ impl<P: Subject> World<P> {
                 if self.evictions > 0 && frame.content.is_some() {
                     steps.push(Step::Evict(node, page));
                 }
+                if frame.in_window && self.idles > 0 {
+                    steps.push(Step::Idle(node, page));
+                }
                 if frame.writing_back {
                     steps.push(Step::WrittenBack(node, page));
                 }
@@ -244,6 +275,9 @@ impl<P: Subject> World<P> {
             if self.crashed.is_some() && !self.learned[usize::from(node)] {
                 steps.push(Step::Learn(node));
             }
+        }
+        if self.promotions > 0 && self.is_alive(0) {
+            steps.extend((0..setup.pages).map(Step::Promote));
         }
         if self.discards > 0 {
             steps.extend((0..setup.pages).map(Step::Discard));
@@ -275,7 +309,15 @@ impl<P: Subject> World<P> {
     /// Whether a step is the threads' free choice rather than the fabric's duty.
     #[must_use]
     pub fn is_free(step: Step) -> bool {
-        matches!(step, Step::Begin(..) | Step::Evict(..) | Step::Discard(_) | Step::Crash(_))
+        matches!(
+            step,
+            Step::Begin(..)
+                | Step::Evict(..)
+                | Step::Discard(_)
+                | Step::Crash(_)
+                | Step::Promote(_)
+                | Step::Idle(..)
+        )
     }
 
     /// Whether no access and no write-back is under way.
@@ -360,6 +402,14 @@ impl<P: Subject> World<P> {
                 let page = self.key(node, page);
                 self.event(node, Time(0), Event::WrittenBack { page }, None);
             }
+            Step::Promote(page) => {
+                self.promotions -= 1;
+                self.event(0, Time(0), Event::Promote { page: self.key(0, page) }, None);
+            }
+            Step::Idle(node, page) => {
+                self.idles -= 1;
+                self.event(node, Time(0), Event::Idle { page: self.key(node, page) }, None);
+            }
             Step::Discard(page) => {
                 self.discards -= 1;
                 self.generation[usize::from(page)] += 1;
@@ -441,16 +491,26 @@ impl<P: Subject> World<P> {
     fn retire(&mut self, node: u8, op: Op) {
         let at = self.at(node, op.page());
         self.frames[at].timer = false;
+        let frame = self.frames[at];
+        let content = if frame.in_window {
+            let window = self.window[usize::from(op.page())];
+            window.filter(|(life, _)| *life == frame.generation).map(|(_, content)| content)
+        } else {
+            frame.content
+        };
         match op {
             Op::Read(_) => {
-                let content = self.frames[at].content.unwrap_or(STALE);
-                self.seen[usize::from(node)].push(content);
+                self.seen[usize::from(node)].push(content.unwrap_or(STALE));
             }
             Op::Write(page) => {
                 let generation = self.frames[at].generation;
                 self.written[usize::from(page)] |= 1 << generation;
                 self.age(page, generation);
-                self.frames[at].content = Some(LATEST);
+                if frame.in_window {
+                    self.window[usize::from(page)] = Some((generation, LATEST));
+                } else {
+                    self.frames[at].content = Some(LATEST);
+                }
             }
         }
     }
@@ -475,10 +535,13 @@ impl<P: Subject> World<P> {
                 packet.data.as_mut().map(age);
             }
         }
-        if let Some((life, content)) = &mut self.stored[usize::from(page)]
-            && *life == generation
+        for (life, content) in [&mut self.stored, &mut self.window]
+            .into_iter()
+            .filter_map(|kept| kept[usize::from(page)].as_mut())
         {
-            age(content);
+            if *life == generation {
+                age(content);
+            }
         }
     }
 
@@ -535,10 +598,35 @@ impl<P: Subject> World<P> {
                     self.violation = Some("a page without a frame is mapped");
                 }
                 self.frames[at].mapped = Some(access);
+                self.frames[at].in_window = false;
             }
+            Action::MapWindow { page } => {
+                let at = self.at(node, page.index as u8);
+                self.frames[at].mapped = Some(Access::Write);
+                self.frames[at].in_window = true;
+                self.frames[at].generation = page.generation as u8;
+                if self.window[page.index as usize].map(|(life, _)| u32::from(life))
+                    != Some(page.generation)
+                {
+                    self.violation = Some("a window frame that is not there is mapped");
+                }
+            }
+            Action::ToWindow { page } => {
+                let at = self.at(node, page.index as u8);
+                let content = self.frames[at].content.take().unwrap_or(STALE);
+                self.window[page.index as usize] = Some((page.generation as u8, content));
+            }
+            Action::FromWindow { page } => {
+                let at = self.at(node, page.index as u8);
+                let content = self.window[page.index as usize].take();
+                self.frames[at].content = content.map(|(_, content)| content);
+                self.frames[at].generation = page.generation as u8;
+            }
+            Action::Hot { .. } => {}
             Action::Unmap { page } => {
                 let at = self.at(node, page.index as u8);
                 self.frames[at].mapped = None;
+                self.frames[at].in_window = false;
                 for (holders, thread) in self.holders.iter_mut().zip(&self.threads) {
                     if let Thread::Waiting(op) | Thread::Woken(op) = thread
                         && u32::from(op.page()) == page.index
@@ -610,6 +698,15 @@ impl<P: Subject> World<P> {
         if !P::CLOCKS {
             return;
         }
+        for page in 0..self.written.len() as u32 {
+            let mut ranks = vec![0];
+            self.versions(page, &mut |version| ranks.push(*version));
+            ranks.sort_unstable();
+            ranks.dedup();
+            self.versions(page, &mut |version| {
+                *version = ranks.binary_search(version).unwrap_or(0) as u32;
+            });
+        }
         let mut ranks = vec![0];
         self.stamps(&mut |stamp| ranks.push(*stamp));
         ranks.sort_unstable();
@@ -631,11 +728,19 @@ impl<P: Subject> World<P> {
                 .map(|node| self.frames[node * pages + page])
                 .filter(|frame| frame.mapped.is_some() && frame.generation == generation)
                 .collect();
-            let writers = mapped.iter().filter(|f| f.mapped == Some(Access::Write)).count();
-            if writers > 1 || (writers == 1 && mapped.len() > 1) {
+            let private = mapped.iter().filter(|f| !f.in_window).count();
+            let writers =
+                mapped.iter().filter(|f| f.mapped == Some(Access::Write) && !f.in_window).count();
+            let torn = private > 0 && private < mapped.len();
+            if torn || writers > 1 || (writers == 1 && mapped.len() > 1) {
                 self.violation = Some("a writer beside another writer or a reader");
             }
-            if mapped.iter().any(|f| f.content == Some(STALE)) {
+            let window = self.window[page].filter(|(life, _)| *life == generation);
+            let stale = |f: &Frame| {
+                let content = if f.in_window { window.map(|(_, c)| c) } else { f.content };
+                content == Some(STALE)
+            };
+            if mapped.iter().any(stale) {
                 self.violation = Some("a stale copy can be read");
             }
         }
@@ -694,5 +799,37 @@ impl Step {
             Self::Deliver(from, to, _) => Self::Deliver(from, to, reading),
             other => other,
         }
+    }
+}
+
+impl std::str::FromStr for Step {
+    type Err = ();
+
+    /// Reads a step as its `Debug` form prints it.
+    fn from_str(line: &str) -> Result<Self, ()> {
+        let (name, rest) = line.trim().split_once('(').ok_or(())?;
+        let numbers: Vec<u8> = rest
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|digits| digits.parse().ok())
+            .collect();
+        let number = |at: usize| numbers.get(at).copied().ok_or(());
+        Ok(match name {
+            "Begin" if rest.contains("Read") => {
+                Self::Begin(number(0)?, Op::Read(number(1)?), number(2)?)
+            }
+            "Begin" => Self::Begin(number(0)?, Op::Write(number(1)?), number(2)?),
+            "Retry" => Self::Retry(number(0)?, number(1)?),
+            "Deliver" => Self::Deliver(number(0)?, number(1)?, number(2)?),
+            "Expire" => Self::Expire(number(0)?, number(1)?),
+            "Evict" => Self::Evict(number(0)?, number(1)?),
+            "WrittenBack" => Self::WrittenBack(number(0)?, number(1)?),
+            "Promote" => Self::Promote(number(0)?),
+            "Idle" => Self::Idle(number(0)?, number(1)?),
+            "Discard" => Self::Discard(number(0)?),
+            "Apply" => Self::Apply(number(0)?, number(1)?),
+            "Crash" => Self::Crash(number(0)?),
+            "Learn" => Self::Learn(number(0)?),
+            _ => return Err(()),
+        })
     }
 }

@@ -13,6 +13,8 @@ impl<const W: usize> Directory<W> {
             Body::Inv { to } => self.on_successor(cx, Successor::Drop(to)),
             Body::Grant { acks } if self.state == State::Upgrading => self.granted(cx, acks),
             Body::PutAck => self.left(cx),
+            Body::Window => self.on_window(cx),
+            Body::Recall => self.on_recall(cx),
             Body::Lost if self.is_asking() => self.lost(cx),
             _ => {}
         }
@@ -78,7 +80,7 @@ impl<const W: usize> Directory<W> {
                     self.send(cx, to, Body::InvAck);
                 }
             }
-            State::Storing | State::Lost => {}
+            State::Storing | State::Windowed | State::Lost => {}
         }
     }
 

@@ -72,7 +72,9 @@ impl<const W: usize> Directory<W> {
         if foresighted {
             self.work().foresighted.insert(from);
         }
-        foresighted || self.state == State::Storing
+        let recalling =
+            self.detail.as_ref().and_then(|d| d.work.as_ref()).is_some_and(|w| w.recalling);
+        foresighted || recalling || self.state == State::Storing
     }
 
     /// Orders what waited for the end of a hold, a write-back, or for the news of a death.
@@ -112,6 +114,9 @@ impl<const W: usize> Directory<W> {
 
     /// A reader's turn.
     fn order_read<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, reader: NodeId) {
+        if self.state == State::Windowed {
+            return self.admit(cx, reader);
+        }
         self.load(cx);
         let me = cx.me();
         let entry = self.entry(cx);
@@ -146,6 +151,9 @@ impl<const W: usize> Directory<W> {
         writer: NodeId,
         upgrade: bool,
     ) {
+        if self.state == State::Windowed {
+            return self.admit(cx, writer);
+        }
         self.load(cx);
         let me = cx.me();
         let entry = self.entry(cx);

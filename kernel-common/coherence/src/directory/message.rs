@@ -83,6 +83,14 @@ pub enum Body<const W: usize = 1> {
         /// Whose InvAcks to wait for.
         acks: Nodes<W>,
     },
+    /// To who asked: the page is in the coherent window.
+    Window,
+    /// From the home to the last user of a window frame: unmap it and leave.
+    Recall,
+    /// To the home: the sender has unmapped the window frame.
+    Leave,
+    /// To the home: the page ping-pongs.
+    Hot,
     /// To who asked: the content died with its node.
     Lost,
     /// To the home, after a death: I am waiting, perhaps for the dead.
@@ -121,6 +129,10 @@ impl<const W: usize> WireSize for Message<W> {
             | Body::PutAck
             | Body::InvAck
             | Body::Lost
+            | Body::Window
+            | Body::Recall
+            | Body::Leave
+            | Body::Hot
             | Body::Stuck
             | Body::Freeze
             | Body::Frozen { .. }
@@ -151,6 +163,10 @@ impl<const W: usize> WireSize for Message<W> {
             Body::Grant { .. } => "Grant",
             Body::Data { .. } => "Data",
             Body::Lost => "Lost",
+            Body::Window => "Window",
+            Body::Recall => "Recall",
+            Body::Leave => "Leave",
+            Body::Hot => "Hot",
             Body::Stuck => "Stuck",
             Body::Freeze => "Freeze",
             Body::Frozen { .. } => "Frozen",

@@ -23,6 +23,7 @@ mod message;
 mod model;
 mod record;
 mod recovery;
+mod window;
 
 pub use message::{Body, Holding, Message};
 pub use record::{Directory, State};

@@ -32,6 +32,8 @@ pub enum State {
     LeavingOwner,
     /// Home only: the content is on its way to the backing store.
     Storing,
+    /// In the coherent window; no protocol.
+    Windowed,
     /// The content died with a node.
     Lost,
 }
@@ -88,6 +90,8 @@ pub(super) struct Work<const W: usize> {
     pub(super) foresighted: Nodes<W>,
     /// Who gets the page after this node and the readers.
     pub(super) successor: Option<Successor<W>>,
+    /// Home only: the last user was asked to leave the window.
+    pub(super) recalling: bool,
     /// What the waiting threads need.
     pub(super) want: Option<Access>,
 }
@@ -206,6 +210,7 @@ impl<const W: usize> Policy<W> for Directory<W> {
         match (self.state, access) {
             (State::Exclusive, _) => cx.grant(Access::Write),
             (State::Shared | State::Owned, Access::Read) => cx.grant(Access::Read),
+            (State::Windowed, _) => self.use_window(cx),
             (State::Lost, _) => cx.fail(Failure::Lost),
             (State::Invalid | State::Shared | State::Owned, _) if !self.is_frozen() => {
                 self.ask(cx, access);
@@ -235,11 +240,15 @@ impl<const W: usize> Policy<W> for Directory<W> {
                 | Body::FwdGetM { .. }
                 | Body::Inv { .. }
                 | Body::Grant { .. }
+                | Body::Window
+                | Body::Recall
                 | Body::Lost => {
                     if from == cx.home {
                         self.on_order(cx, message.body);
                     }
                 }
+                Body::Leave => self.on_leave(cx, from),
+                Body::Hot if cx.home == cx.me() => cx.push(Action::Hot { page: cx.page }),
                 Body::InvAck => self.on_inv_ack(cx, from),
                 Body::Data { exclusive, content, acks } => {
                     self.on_data(cx, exclusive, content, acks);
@@ -270,13 +279,25 @@ impl<const W: usize> Policy<W> for Directory<W> {
         self.leave(cx);
     }
 
+    fn promote<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        self.promote(cx);
+    }
+
+    fn idle<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        self.idle(cx);
+    }
+
+    fn hot(&self) -> Message<W> {
+        Message { epoch: self.epoch, body: Body::Hot }
+    }
+
     fn written_back<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
         self.stored(cx);
     }
 
     fn rights(&self) -> Option<Access> {
         match self.state {
-            State::Exclusive => Some(Access::Write),
+            State::Exclusive | State::Windowed => Some(Access::Write),
             State::Shared | State::Owned | State::Upgrading => Some(Access::Read),
             _ => None,
         }
@@ -286,7 +307,12 @@ impl<const W: usize> Policy<W> for Directory<W> {
         self.is_frozen()
             || !matches!(
                 self.state,
-                State::Invalid | State::Shared | State::Owned | State::Exclusive | State::Lost
+                State::Invalid
+                    | State::Shared
+                    | State::Owned
+                    | State::Exclusive
+                    | State::Windowed
+                    | State::Lost
             )
             || self.detail.as_ref().is_some_and(|d| d.work.is_some())
     }
@@ -304,6 +330,7 @@ impl<const W: usize> Policy<W> for Directory<W> {
             State::Leaving => "Leaving",
             State::LeavingOwner => "Leaving Owner",
             State::Storing => "Storing",
+            State::Windowed => "Windowed",
             State::Lost => "Lost",
         }
     }

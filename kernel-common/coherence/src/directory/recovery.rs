@@ -67,6 +67,10 @@ impl<const W: usize> Directory<W> {
         }
         if cx.home == dead {
             self.orphan(cx);
+        } else if self.state == State::Windowed && cx.home == cx.me() {
+            self.work().foresighted = Nodes::EMPTY;
+            self.order_deferred(cx);
+            self.on_leave(cx, dead);
         } else if cx.home == cx.me() {
             let Some(detail) = self.detail.as_mut() else { return };
             let entry = &detail.entry;
@@ -93,6 +97,10 @@ impl<const W: usize> Directory<W> {
                 // The home may have taken the content and gone on from there.
                 self.state = State::Invalid;
                 cx.release();
+            }
+            State::Windowed => {
+                self.state = State::Invalid;
+                cx.unmap();
             }
             _ => {}
         }
@@ -139,6 +147,7 @@ impl<const W: usize> Directory<W> {
             | State::Storing => State::Shared,
             State::Exclusive => State::Exclusive,
             State::Lost => State::Lost,
+            State::Windowed => State::Windowed,
             State::Reading | State::Writing | State::Leaving | State::Invalid => State::Invalid,
         };
         if matches!(was, State::LeavingOwner | State::Storing) {
@@ -172,6 +181,7 @@ impl<const W: usize> Directory<W> {
     ) {
         let at_home = cx.home == cx.me();
         match message.body {
+            Body::Stuck if at_home && self.state == State::Windowed => {}
             Body::Stuck if at_home && !self.is_frozen() => self.start_recovery(cx),
             Body::Frozen { holding } if at_home => {
                 if self.is_frozen() {

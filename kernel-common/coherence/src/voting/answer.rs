@@ -82,6 +82,9 @@ impl<const W: usize> Voting<W> {
         if !self.work().waiting.is_empty() {
             return;
         }
+        if self.enter_window(cx) {
+            return;
+        }
         if self.work().restart {
             return self.ask_everybody(cx);
         }
@@ -114,6 +117,9 @@ impl<const W: usize> Voting<W> {
     /// All answers to the Fetch of an Invalid copy are here (4.2, 4.5).
     pub(super) fn read_done<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
         let others = cx.others();
+        if self.enter_window(cx) {
+            return;
+        }
         if self.state == State::InvalidRead2 || self.is_outdated(cx) {
             return self.start_read(cx);
         }

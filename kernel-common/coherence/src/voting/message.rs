@@ -56,6 +56,14 @@ pub enum Message<const W: usize = 1> {
         /// Whether the sender is a rival (4.7, rounds).
         rival: Rival,
     },
+    /// From the home: the page is in the coherent window.
+    Window,
+    /// From the home to the last user of a window frame: unmap it and leave.
+    Recall,
+    /// To the home: the sender has unmapped the window frame.
+    Leave,
+    /// To the home: the page ping-pongs.
+    Hot,
     /// A vote against the writer.
     Nack {
         /// Whether the sender is a rival (4.7, rounds).
@@ -67,7 +75,13 @@ impl<const W: usize> WireSize for Message<W> {
     fn header_bytes(&self) -> usize {
         let fields = match self {
             Self::Fetch { .. } | Self::Invalid { .. } => size_of::<u64>(),
-            Self::FetchWrite | Self::Ack { .. } | Self::Nack { .. } => 0,
+            Self::FetchWrite
+            | Self::Ack { .. }
+            | Self::Nack { .. }
+            | Self::Window
+            | Self::Recall
+            | Self::Leave
+            | Self::Hot => 0,
             Self::Copy { .. } | Self::CopyVoid { .. } => size_of::<u32>() + size_of::<Nodes<W>>(),
         };
         ENVELOPE_BYTES + fields
@@ -86,6 +100,10 @@ impl<const W: usize> WireSize for Message<W> {
             Self::Invalid { .. } => "Invalid",
             Self::Ack { .. } => "Ack",
             Self::Nack { .. } => "Nack",
+            Self::Window => "Window",
+            Self::Recall => "Recall",
+            Self::Leave => "Leave",
+            Self::Hot => "Hot",
         }
     }
 }

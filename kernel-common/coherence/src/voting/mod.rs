@@ -12,6 +12,7 @@ mod model;
 mod query;
 mod record;
 mod round;
+mod window;
 
 pub use message::{Message, Rival};
 pub use record::{State, Voting};

@@ -40,6 +40,7 @@ impl<const W: usize> Normalise<W> for Voting<W> {
             &mut work.delayed,
             &mut work.delayed_writes,
             &mut work.acks_due,
+            &mut work.users,
         ] {
             rename_set(set, f);
         }

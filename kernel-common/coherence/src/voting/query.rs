@@ -22,6 +22,7 @@ impl<const W: usize> Voting<W> {
                 self.settle(cx);
             }
             State::Shared => self.answer_copy(cx, from),
+            State::Windowed => self.answer_windowed(cx, from),
             State::FetchingNotReplicated | State::FetchingValid | State::FetchingInvalid => {
                 // D1: of two nodes that fetch an unmapped page at once, the one whose fetch began
                 // first answers after its end; the order is total, so nobody waits in a circle.
@@ -55,6 +56,7 @@ impl<const W: usize> Voting<W> {
                 self.settle(cx);
             }
             State::Shared => self.answer_copy(cx, from),
+            State::Windowed => self.answer_windowed(cx, from),
             State::WritingPend1 => {
                 let work = self.work();
                 work.requests.insert(from);
@@ -87,7 +89,12 @@ impl<const W: usize> Voting<W> {
         cx.saw_stamp(stamp);
         self.note_user(from);
         match self.state {
-            State::NotReplicated => cx.send(from, Message::Nack { rival: Rival::No }),
+            State::Windowed if cx.home != cx.me() => {
+                cx.send(from, Message::Ack { rival: Rival::No });
+            }
+            State::NotReplicated | State::Windowed => {
+                cx.send(from, Message::Nack { rival: Rival::No });
+            }
             State::Modified => {
                 if cx.lacks(Mutation::AcksFromModified) {
                     self.state = State::Invalid;
@@ -250,7 +257,7 @@ impl<const W: usize> Voting<W> {
         cx.send(to, Message::Copy { version, group, writing });
     }
 
-    fn answer_void<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, to: NodeId) {
+    pub(super) fn answer_void<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, to: NodeId) {
         let group = self.group(cx.me());
         let version = self.detail.as_ref().map_or(0, |d| d.version);
         let replicated = !matches!(self.state, State::Unmapped | State::FetchingNotReplicated);

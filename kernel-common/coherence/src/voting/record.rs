@@ -35,6 +35,8 @@ pub enum State {
     WritingPend1,
     /// Lost the vote; waiting for the remaining votes and the rivals' Invalids (4.4, 4.7).
     WritingPend2,
+    /// In the coherent window; no protocol.
+    Windowed,
     /// Lost the vote; waiting for the content and the rivals' Fetch_Writes (4.4, 4.7).
     WritingRead,
 }
@@ -86,6 +88,12 @@ pub(super) struct Work<const W: usize> {
     pub(super) owner_only: bool,
     /// Somebody died before answering the fetch of an unmapped page: ask again.
     pub(super) restart: bool,
+    /// The home answered: the page is in the window.
+    pub(super) windowed: bool,
+    /// Home only: nodes that map the window frame.
+    pub(super) users: Nodes<W>,
+    /// Home only: the last user was asked to leave the window.
+    pub(super) recalling: bool,
     /// The content is this node's own, kept after a lost vote (D9).
     pub(super) own: bool,
     /// The group has answered with Copy_Void only, and no Invalid came since (D7).
@@ -122,6 +130,9 @@ impl<const W: usize> Default for Work<W> {
             stale: false,
             owner_only: false,
             restart: false,
+            windowed: false,
+            users: Nodes::EMPTY,
+            recalling: false,
             own: false,
             void: false,
         }
@@ -215,6 +226,7 @@ impl<const W: usize> Voting<W> {
         let stamp = work.stamp;
         work.waiting = others;
         work.copied = None;
+        work.windowed = false;
         work.restart = false;
         for node in others.iter() {
             cx.send(node, Message::Fetch { joining: Some(stamp) });
@@ -245,6 +257,7 @@ impl<const W: usize> Voting<W> {
         let work = self.work();
         work.waiting = targets;
         work.copied = None;
+        work.windowed = false;
         work.owner_only = owner_only;
         for node in targets.iter() {
             cx.send(node, Message::Fetch { joining: None });
@@ -299,6 +312,7 @@ impl<const W: usize> Policy<W> for Voting<W> {
     fn fault<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, access: Access) {
         match (self.state, access) {
             (State::NotReplicated | State::Modified, _) => cx.grant(Access::Write),
+            (State::Windowed, _) => self.use_window(cx),
             (State::Shared, Access::Read) => cx.grant(Access::Read),
             (State::Unmapped, _) => self.start_fetching(cx, access),
             (State::Shared, Access::Write) => {
@@ -340,6 +354,11 @@ impl<const W: usize> Policy<W> for Voting<W> {
                 let answer = Answer { content: false, version, replicated, group, writing };
                 self.on_copy(cx, from, answer);
             }
+            Message::Window => self.on_window(cx, from),
+            Message::Recall => self.on_recall(cx, from),
+            Message::Leave => self.on_leave(cx, from),
+            Message::Hot if cx.home == cx.me() => cx.push(Action::Hot { page: cx.page }),
+            Message::Hot => {}
             Message::Ack { rival } => self.on_vote(cx, from, rival, false),
             Message::Nack { rival } => self.on_vote(cx, from, rival, true),
         }
@@ -353,6 +372,10 @@ impl<const W: usize> Policy<W> for Voting<W> {
         }
         // The dead node may have been the anchor: no survivor drops its copy before a new election.
         detail.anchor |= self.state == State::Shared;
+        if self.state == State::Windowed && node == cx.home {
+            self.state = State::Invalid;
+            return cx.unmap();
+        }
         let Some(work) = detail.work.as_mut() else { return };
         let was_asked = work.waiting.remove(node);
         for set in [
@@ -363,6 +386,7 @@ impl<const W: usize> Policy<W> for Voting<W> {
             &mut work.delayed,
             &mut work.delayed_writes,
             &mut work.acks_due,
+            &mut work.users,
         ] {
             set.remove(node);
         }
@@ -384,6 +408,7 @@ impl<const W: usize> Policy<W> for Voting<W> {
                     self.read_done(cx);
                 }
             }
+            State::Windowed => self.cool(cx),
             State::WritingPend1 | State::WritingPend2 => self.voted(cx),
             State::WritingRead => {
                 work.stale |= was_asked && !work.own;
@@ -421,11 +446,23 @@ impl<const W: usize> Policy<W> for Voting<W> {
         }
     }
 
+    fn promote<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        self.promote(cx);
+    }
+
+    fn idle<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        self.idle(cx);
+    }
+
+    fn hot(&self) -> Message<W> {
+        Message::Hot
+    }
+
     fn written_back<S: Sink<Message<W>>>(&mut self, _: &mut Cx<'_, S, W>) {}
 
     fn rights(&self) -> Option<Access> {
         match self.state {
-            State::NotReplicated | State::Modified => Some(Access::Write),
+            State::NotReplicated | State::Modified | State::Windowed => Some(Access::Write),
             State::Shared => Some(Access::Read),
             // The copy stays readable until it is given up by an Ack.
             State::WritingPend1 | State::WritingPend2 => self
@@ -454,6 +491,7 @@ impl<const W: usize> Policy<W> for Voting<W> {
             State::Invalid => "Invalid",
             State::InvalidRead1 => "Invalid Read 1",
             State::InvalidRead2 => "Invalid Read 2",
+            State::Windowed => "Windowed",
             State::WritingPend1 => "Writing Pend 1",
             State::WritingPend2 => "Writing Pend 2",
             State::WritingRead => "Writing Read",

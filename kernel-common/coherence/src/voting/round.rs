@@ -122,6 +122,7 @@ impl<const W: usize> Voting<W> {
         let work = self.work();
         work.waiting = targets;
         work.invalids = Default::default();
+        work.windowed = false;
         work.copied = keeps.then_some(version);
         work.own = keeps;
         work.stale = false;
@@ -133,6 +134,9 @@ impl<const W: usize> Voting<W> {
 
     /// The content and the rivals' Fetch_Writes may be here (step 2 of a round).
     pub(super) fn reread<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        if self.enter_window(cx) {
+            return;
+        }
         let work = self.work();
         let rivals_asked =
             work.writers.is_subset(&work.requests) || cx.lacks(Mutation::SkipsStepTwo);

@@ -1,0 +1,264 @@
+//! On top of a policy between nodes: prefetch of neighbouring pages, and promotion of pages that
+//! ping-pong to a frame of the coherent window.
+//!
+//! **Prefetch.** Every object has one stream: a read miss on the page that follows the last one
+//! doubles the window (1, 2, 4, 8 pages), any other miss halves it. A page that was fetched ahead
+//! is neither mapped nor held when it arrives; the first access maps it without a message and
+//! counts as a hit of the stream. If a writer takes it away unused, the window is halved.
+//!
+//! **Promotion.** A node counts the write misses of a page that follow each other closely. At a
+//! threshold it tells the page's home (`Hot`), which takes the page, moves it into the window and
+//! answers every request from then on with `Window`: the page costs no message any more. The caller
+//! looks at the accessed bits of window mappings from time to time and reports `Idle`; when at most
+//! one node is left, the home takes the page back.
+
+mod filter;
+mod stream;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use crate::{Access, Agent, Event, Machine, ObjectId, PageKey, Policy, Sink, Time};
+use filter::Filter;
+pub(crate) use stream::Stream;
+
+/// Bounds of the adaptive layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuning {
+    /// Pages fetched ahead at most; 0 turns prefetch off.
+    pub prefetch_pages: u32,
+    /// Frames that this node, as a home, may have in the coherent window; 0 without a window.
+    pub window_frames: u32,
+    /// Write misses in a row that make a page hot.
+    pub hot_misses: u8,
+    /// How closely they follow each other, in nanoseconds.
+    pub hot_ns: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { prefetch_pages: 8, window_frames: 0, hot_misses: 6, hot_ns: 10_000_000 }
+    }
+}
+
+/// Pages whose heat is remembered, and pages fetched ahead and not yet used, at most: the layer's
+/// memory is bounded whatever a program does.
+const REMEMBERED: usize = 128;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Heat {
+    misses: u8,
+    last: Time,
+}
+
+/// Whether a page that was fetched ahead is here yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Ahead {
+    /// Asked for.
+    Asked,
+    /// Here, not mapped.
+    Here,
+}
+
+/// An agent with the adaptive layer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Adaptive<P, const W: usize = 1> {
+    agent: Agent<P, W>,
+    tuning: Tuning,
+    /// Pages of each object, as the caller said; nothing is fetched beyond.
+    lengths: BTreeMap<ObjectId, u32>,
+    streams: BTreeMap<ObjectId, Stream>,
+    ahead: BTreeMap<(ObjectId, u32), Ahead>,
+    heat: BTreeMap<(ObjectId, u32), Heat>,
+    promoting: BTreeSet<PageKey>,
+    in_window: u32,
+}
+
+impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
+    /// Puts the layer on an agent.
+    #[must_use]
+    pub fn new(agent: Agent<P, W>, tuning: Tuning) -> Self {
+        Self {
+            agent,
+            tuning,
+            lengths: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            ahead: BTreeMap::new(),
+            heat: BTreeMap::new(),
+            promoting: BTreeSet::new(),
+            in_window: 0,
+        }
+    }
+
+    /// Tells how many pages an object has; without this nothing of it is fetched ahead.
+    pub fn set_length(&mut self, object: ObjectId, pages: u32) {
+        self.lengths.insert(object, pages);
+    }
+
+    /// The agent below.
+    #[must_use]
+    pub fn agent(&self) -> &Agent<P, W> {
+        &self.agent
+    }
+
+    /// The agent below, for joins and homes.
+    pub fn agent_mut(&mut self) -> &mut Agent<P, W> {
+        &mut self.agent
+    }
+
+    /// Frames that this node has in the window.
+    #[must_use]
+    pub fn frames_in_window(&self) -> u32 {
+        self.in_window
+    }
+
+    /// Hands an event to the agent and its actions, as far as they are not this layer's, on.
+    fn pass<S: Sink<P::Message>>(
+        &mut self,
+        now: Time,
+        event: Event<P::Message>,
+        sink: &mut S,
+    ) -> Option<PageKey> {
+        let mut filter = Filter {
+            sink,
+            ahead: &mut self.ahead,
+            streams: &mut self.streams,
+            arrived: None,
+            hot: None,
+            in_window: &mut self.in_window,
+        };
+        self.agent.handle(now, event, &mut filter);
+        // A page fetched ahead is not held: nobody's access waits for it.
+        while let Some(page) = filter.arrived.take() {
+            self.agent.handle(now, Event::Retired { page }, &mut filter);
+        }
+        filter.hot
+    }
+
+    fn fault<S: Sink<P::Message>>(
+        &mut self,
+        now: Time,
+        page: PageKey,
+        access: Access,
+        sink: &mut S,
+    ) -> Option<PageKey> {
+        let misses = self.agent.rights(page) < Some(access);
+        let was_ahead = self.ahead.remove(&(page.object, page.index)).is_some();
+        let mut hot = self.pass(now, Event::Fault { page, access }, sink);
+        if was_ahead || (misses && access == Access::Read) {
+            self.fetch_ahead(now, page, was_ahead, sink);
+        }
+        if misses && access == Access::Write && self.is_hot(now, page) {
+            hot = self.pass(now, Event::Hot { page }, sink).or(hot);
+        }
+        hot
+    }
+
+    fn fetch_ahead<S: Sink<P::Message>>(
+        &mut self,
+        now: Time,
+        page: PageKey,
+        was_ahead: bool,
+        sink: &mut S,
+    ) {
+        let length = self.lengths.get(&page.object).copied().unwrap_or(0);
+        if self.tuning.prefetch_pages == 0 || length == 0 {
+            return;
+        }
+        let stream = self.streams.entry(page.object).or_default();
+        let window = stream.access(page.index, was_ahead, self.tuning.prefetch_pages);
+        let last = page.index.saturating_add(window).min(length.saturating_sub(1));
+        for index in page.index.saturating_add(1)..=last {
+            let next = PageKey { index, ..page };
+            let place = (page.object, index);
+            let idle = self.agent.record(next).is_none_or(|record| !record.is_busy());
+            let known = self.agent.rights(next).is_some() || self.ahead.contains_key(&place);
+            if !idle || known || self.ahead.len() >= REMEMBERED {
+                continue;
+            }
+            self.ahead.insert(place, Ahead::Asked);
+            self.pass(now, Event::Fault { page: next, access: Access::Read }, sink);
+        }
+    }
+
+    /// Counts a write miss; true at the threshold.
+    fn is_hot(&mut self, now: Time, page: PageKey) -> bool {
+        let place = (page.object, page.index);
+        let recent = |heat: &Heat| now.0.saturating_sub(heat.last.0) <= self.tuning.hot_ns;
+        if self.heat.len() >= REMEMBERED && !self.heat.contains_key(&place) {
+            self.heat.retain(|_, heat| recent(heat));
+            if self.heat.len() >= REMEMBERED {
+                return false;
+            }
+        }
+        let heat = self.heat.entry(place).or_insert(Heat { misses: 0, last: now });
+        heat.misses = if recent(heat) { heat.misses.saturating_add(1) } else { 1 };
+        heat.last = now;
+        if heat.misses < self.tuning.hot_misses {
+            return false;
+        }
+        heat.misses = 0;
+        true
+    }
+
+    /// The home hears that a page is hot: it takes the page, to move it into the window.
+    fn promote<S: Sink<P::Message>>(&mut self, now: Time, page: PageKey, sink: &mut S) {
+        let used = self.in_window as usize + self.promoting.len();
+        if used >= self.tuning.window_frames as usize || !self.promoting.insert(page) {
+            return;
+        }
+        if self.agent.rights(page) < Some(Access::Write) {
+            self.pass(now, Event::Fault { page, access: Access::Write }, sink);
+        }
+    }
+
+    /// Moves what has come into the window.
+    fn continue_promotion<S: Sink<P::Message>>(&mut self, now: Time, page: PageKey, sink: &mut S) {
+        if !self.promoting.contains(&page) {
+            return;
+        }
+        if self.agent.record(page).is_none() {
+            // Discarded meanwhile.
+            self.promoting.remove(&page);
+            return;
+        }
+        if self.agent.rights(page) == Some(Access::Write) {
+            // One try: if the next owner is already waiting, the page will be hot again soon.
+            self.promoting.remove(&page);
+            self.pass(now, Event::Promote { page }, sink);
+        }
+    }
+}
+
+impl<P: Policy<W>, const W: usize> Machine for Adaptive<P, W> {
+    type Message = P::Message;
+
+    fn handle<S: Sink<P::Message>>(&mut self, now: Time, event: Event<P::Message>, sink: &mut S) {
+        let page = match event {
+            Event::Fault { page, .. } | Event::Message { page, .. } | Event::Expire { page } => {
+                Some(page)
+            }
+            _ => None,
+        };
+        if !self.promoting.is_empty()
+            && let Event::Expire { page } = event
+        {
+            self.continue_promotion(now, page, sink);
+        }
+        let hot = match event {
+            Event::Fault { page, access } => self.fault(now, page, access, sink),
+            event => self.pass(now, event, sink),
+        };
+        if let Some(page) = hot {
+            self.promote(now, page, sink);
+        }
+        if !self.promoting.is_empty()
+            && let Some(page) = page
+        {
+            self.continue_promotion(now, page, sink);
+        }
+    }
+
+    fn rights(&self, page: PageKey) -> Option<Access> {
+        self.agent.rights(page)
+    }
+}

@@ -1,0 +1,119 @@
+//! Explores one fabric, replays a counter-example, or runs the long profile.
+
+use std::io::BufRead;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, ValueEnum};
+use maize_coherence::directory::Directory;
+use maize_coherence::voting::Voting;
+use maize_coherence_model::{Fabric, Profile, Program, Setup, Step, Subject, check, progress};
+use stateright::Model;
+
+/// Model checking of the page coherency machines.
+#[derive(Parser, Debug)]
+struct Arguments {
+    /// Run the long profile: everything that CI checks, and more of it.
+    #[arg(long)]
+    long: bool,
+    /// Which policy.
+    #[arg(long, value_enum, default_value = "directory")]
+    policy: Policy,
+    /// How many nodes.
+    #[arg(long, default_value_t = 2)]
+    nodes: usize,
+    /// How many pages.
+    #[arg(long, default_value_t = 1)]
+    pages: u8,
+    /// Accesses per node: one number, or one per node.
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    accesses: Vec<u8>,
+    /// Nodes that may crash.
+    #[arg(long, value_delimiter = ',')]
+    crash: Vec<u8>,
+    /// How many evictions there may be.
+    #[arg(long, default_value_t = 0)]
+    evictions: u8,
+    /// How many discards there may be.
+    #[arg(long, default_value_t = 0)]
+    discards: u8,
+    /// How many promotions to the window there may be.
+    #[arg(long, default_value_t = 0)]
+    promotions: u8,
+    /// Readings of the clock: 1, 2 or 3.
+    #[arg(long, default_value_t = 2)]
+    clock_readings: u8,
+    /// Holds may end before their access has retired.
+    #[arg(long)]
+    short_holds: bool,
+    /// Go no deeper than this.
+    #[arg(long)]
+    depth: Option<usize>,
+    /// Prove progress as well.
+    #[arg(long)]
+    progress: bool,
+    /// Read steps from standard input, one a line, and print the states between them.
+    #[arg(long)]
+    replay: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Policy {
+    Voting,
+    Directory,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if arguments.long {
+        return Profile::long().run();
+    }
+    let mut accesses = arguments.accesses.clone();
+    if let [one] = accesses[..] {
+        accesses = vec![one; arguments.nodes];
+    }
+    if accesses.len() != arguments.nodes {
+        bail!("{} nodes, but accesses for {}", arguments.nodes, accesses.len());
+    }
+    let setup = Setup {
+        program: Program::Any(accesses),
+        crashes: arguments.crash.clone(),
+        evictions: arguments.evictions,
+        discards: arguments.discards,
+        promotions: arguments.promotions,
+        clock_readings: arguments.clock_readings,
+        short_holds: arguments.short_holds,
+        ..Setup::new(arguments.nodes, arguments.pages, 0)
+    };
+    match arguments.policy {
+        Policy::Voting => explore::<Voting<1>>(&arguments, setup),
+        Policy::Directory => explore::<Directory<1>>(&arguments, setup),
+    }
+}
+
+fn explore<P: Subject>(arguments: &Arguments, setup: Setup) -> Result<()> {
+    let fabric = Fabric::<P>::new(setup);
+    if arguments.replay {
+        return replay(&fabric);
+    }
+    let outcome = check(fabric.clone(), arguments.depth);
+    println!("{}: {outcome}", P::NAME);
+    if let Some(counter_example) = outcome.counter_example {
+        bail!("{counter_example}");
+    }
+    if arguments.progress {
+        println!("{}: {}", P::NAME, progress(&fabric));
+    }
+    Ok(())
+}
+
+fn replay<P: Subject>(fabric: &Fabric<P>) -> Result<()> {
+    let mut world = fabric.init_states().pop().context("a fabric has an initial state")?;
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let Ok(step) = line.parse::<Step>() else { continue };
+        println!("{step:?}");
+        world = fabric.next_state(&world, step).context("the step changes nothing")?;
+        print!("{}", world.describe());
+    }
+    Ok(())
+}

@@ -1,0 +1,590 @@
+//! A fabric in virtual time.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+
+use maize_coherence::{
+    Access, Action, Event, Failure, Home, Machine, NodeId, ObjectId, PageKey, Time, WireSize,
+};
+
+use crate::Tally;
+
+/// What a thread does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Loads from a page, and compares with the oracle.
+    Read(u32),
+    /// Stores a new value to a page.
+    Write(u32),
+    /// Adds one to the value of a page, atomically.
+    Increment(u32),
+    /// Works without memory for some nanoseconds.
+    Compute(u64),
+    /// Waits until every thread with a program is here.
+    Barrier,
+    /// Asks for the frame of a page back.
+    Evict(u32),
+    /// Discards a page everywhere, and waits until every member has applied it.
+    Discard(u32),
+    /// Looks at a page's accessed bit: reports the page idle if no access came since the last look.
+    Scan(u32),
+}
+
+/// How links and machines behave.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The least time that a message takes, in nanoseconds.
+    pub latency_ns: u64,
+    /// Up to so much more, at random.
+    pub jitter_ns: u64,
+    /// Bytes that a link moves per microsecond.
+    pub bytes_per_us: u64,
+    /// Where pages are at home; must be what the machines were told.
+    pub home: Home,
+    /// Determines the run.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            latency_ns: 5_000,
+            jitter_ns: 2_000,
+            bytes_per_us: 2_000,
+            home: Home::At(NodeId(0)),
+            seed: 1,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Happening<M> {
+    Arrives { from: u16, to: u16, page: PageKey, message: M, content: Option<u64> },
+    Timer { node: u16, page: PageKey },
+    Runs { thread: usize },
+    WrittenBack { node: u16, page: PageKey },
+    Applies { node: u16, index: u32, generation: u32 },
+    Learns { node: u16, dead: u16 },
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Frame {
+    content: Option<u64>,
+    mapped: Option<Access>,
+    /// The mapping is of the page's frame in the coherent window.
+    in_window: bool,
+    accessed: bool,
+    writing_back: bool,
+    generation: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Runs,
+    Waits,
+    AtBarrier,
+    Discards { index: u32, generation: u32 },
+    Ended,
+}
+
+#[derive(Debug)]
+struct Thread {
+    node: u16,
+    program: VecDeque<Op>,
+    state: State,
+}
+
+/// A fabric of machines.
+#[derive(Debug)]
+pub struct Sim<M: Machine> {
+    machines: Vec<M>,
+    settings: Settings,
+    now: u64,
+    order: u64,
+    rng: fastrand::Rng,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    happenings: HashMap<u64, Happening<M::Message>>,
+    link_free: HashMap<(u16, u16), u64>,
+    frames: Vec<HashMap<u32, Frame>>,
+    window: HashMap<(u32, u32), u64>,
+    threads: Vec<Thread>,
+    /// The last value stored, by page and life.
+    oracle: HashMap<(u32, u32), u64>,
+    stored: HashMap<(u32, u32), u64>,
+    generation: BTreeMap<u32, u32>,
+    applied: Vec<BTreeMap<u32, u32>>,
+    dead: Vec<bool>,
+    /// What the run cost so far.
+    pub tally: Tally,
+}
+
+/// The object that all pages belong to.
+const OBJECT: ObjectId = ObjectId(1);
+
+impl<M: Machine> Sim<M> {
+    /// A fabric of these machines; node `i` is the `i`-th.
+    pub fn new(machines: Vec<M>, settings: Settings) -> Self {
+        let n = machines.len();
+        Self {
+            machines,
+            settings,
+            now: 0,
+            order: 0,
+            rng: fastrand::Rng::with_seed(settings.seed),
+            queue: BinaryHeap::new(),
+            happenings: HashMap::new(),
+            link_free: HashMap::new(),
+            frames: (0..n).map(|_| HashMap::new()).collect(),
+            window: HashMap::new(),
+            threads: vec![],
+            oracle: HashMap::new(),
+            stored: HashMap::new(),
+            generation: BTreeMap::new(),
+            applied: vec![BTreeMap::new(); n],
+            dead: vec![false; n],
+            tally: Tally::default(),
+        }
+    }
+
+    /// Starts a thread on a node.
+    pub fn spawn(&mut self, node: u16, program: impl IntoIterator<Item = Op>) {
+        let thread = self.threads.len();
+        let program = program.into_iter().collect();
+        self.threads.push(Thread { node, program, state: State::Runs });
+        let at = self.now + self.rng.u64(0..1_000);
+        self.later(at, Happening::Runs { thread });
+    }
+
+    /// Stops a node now; the others learn of it after the time that detection takes.
+    pub fn crash(&mut self, node: u16, detection_ns: u64) {
+        self.dead[usize::from(node)] = true;
+        for thread in self.threads.iter_mut().filter(|t| t.node == node) {
+            thread.state = State::Ended;
+        }
+        for other in 0..self.machines.len() as u16 {
+            if other != node {
+                let at = self.now + detection_ns;
+                // Links are drained before a death is reported.
+                let at = at.max(self.link_free.get(&(node, other)).copied().unwrap_or(0) + 1);
+                self.later(at, Happening::Learns { node: other, dead: node });
+            }
+        }
+    }
+
+    /// The machine of a node.
+    pub fn machine(&self, node: u16) -> &M {
+        &self.machines[usize::from(node)]
+    }
+
+    /// The last value stored to a page.
+    pub fn value(&self, index: u32) -> u64 {
+        let generation = self.generation.get(&index).copied().unwrap_or(0);
+        self.oracle.get(&(index, generation)).copied().unwrap_or(0)
+    }
+
+    /// Runs until nothing happens any more.
+    ///
+    /// # Errors
+    ///
+    /// What was wrong: a load that did not return the last store, two writers at once, a thread
+    /// that waits although nothing moves, or more than `limit` happenings.
+    pub fn run(&mut self, limit: u64) -> Result<(), String> {
+        for _ in 0..limit {
+            if !self.step()? {
+                return self.ended();
+            }
+        }
+        Err(format!("still busy after {limit} happenings"))
+    }
+
+    /// Runs until a moment of virtual time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::run`].
+    pub fn run_until(&mut self, time_ns: u64) -> Result<(), String> {
+        while self.queue.peek().is_some_and(|Reverse((at, _))| *at <= time_ns) {
+            self.step()?;
+        }
+        self.now = self.now.max(time_ns);
+        Ok(())
+    }
+
+    fn ended(&mut self) -> Result<(), String> {
+        self.tally.ended_ns = self.now;
+        match self.threads.iter().find(|t| t.state != State::Ended) {
+            None => Ok(()),
+            Some(t) => Err(format!(
+                "the thread on n{} is {:?} before {:?} and nothing moves",
+                t.node,
+                t.state,
+                t.program.front()
+            )),
+        }
+    }
+
+    fn later(&mut self, at: u64, happening: Happening<M::Message>) {
+        self.order += 1;
+        self.happenings.insert(self.order, happening);
+        self.queue.push(Reverse((at, self.order)));
+    }
+
+    fn step(&mut self) -> Result<bool, String> {
+        let Some(Reverse((at, order))) = self.queue.pop() else { return Ok(false) };
+        let Some(happening) = self.happenings.remove(&order) else { return Ok(true) };
+        self.now = self.now.max(at);
+        match happening {
+            Happening::Arrives { from, to, page, message, content } => {
+                let event = Event::Message { from: NodeId(from), page, message };
+                self.event(to, event, content)?;
+            }
+            Happening::Timer { node, page } => self.event(node, Event::Expire { page }, None)?,
+            Happening::Runs { thread } => self.runs(thread)?,
+            Happening::WrittenBack { node, page } => {
+                if let Some(frame) = self.frames[usize::from(node)].get_mut(&page.index) {
+                    frame.writing_back = false;
+                }
+                self.event(node, Event::WrittenBack { page }, None)?;
+            }
+            Happening::Applies { node, index, generation } => {
+                self.applied[usize::from(node)].insert(index, generation);
+                let event = Event::Discard { object: OBJECT, generation, first: index, count: 1 };
+                self.event(node, event, None)?;
+                self.end_discards();
+            }
+            Happening::Learns { node, dead } => {
+                self.event(node, Event::Died { node: NodeId(dead) }, None)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn key(&self, node: u16, index: u32) -> PageKey {
+        let generation = self.applied[usize::from(node)].get(&index).copied().unwrap_or(0);
+        PageKey { object: OBJECT, generation, index }
+    }
+
+    fn runs(&mut self, at: usize) -> Result<(), String> {
+        let thread = &mut self.threads[at];
+        if thread.state == State::Ended {
+            return Ok(());
+        }
+        thread.state = State::Runs;
+        let node = thread.node;
+        let Some(&op) = thread.program.front() else {
+            thread.state = State::Ended;
+            self.open_barrier();
+            return Ok(());
+        };
+        match op {
+            Op::Read(index) => self.access(at, index, Access::Read)?,
+            Op::Write(index) | Op::Increment(index) => self.access(at, index, Access::Write)?,
+            Op::Compute(ns) => self.next(at, ns),
+            Op::Barrier => {
+                self.threads[at].state = State::AtBarrier;
+                self.open_barrier();
+            }
+            Op::Evict(index) => {
+                self.next(at, 100);
+                if self.frames[usize::from(node)].get(&index).is_some_and(|f| f.content.is_some()) {
+                    self.event(node, Event::Evict { page: self.key(node, index) }, None)?;
+                }
+            }
+            Op::Discard(index) => {
+                let generation = self.generation.entry(index).or_default();
+                *generation += 1;
+                let generation = *generation;
+                self.threads[at].state = State::Discards { index, generation };
+                for node in 0..self.machines.len() as u16 {
+                    let at = self.now + self.rng.u64(1_000..20_000);
+                    self.later(at, Happening::Applies { node, index, generation });
+                }
+            }
+            Op::Scan(index) => {
+                self.next(at, 100);
+                let frame = self.frames[usize::from(node)].entry(index).or_default();
+                if !core::mem::take(&mut frame.accessed) && frame.in_window {
+                    self.event(node, Event::Idle { page: self.key(node, index) }, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, thread: usize, ns: u64) {
+        self.threads[thread].program.pop_front();
+        self.later(self.now + ns, Happening::Runs { thread });
+    }
+
+    fn open_barrier(&mut self) {
+        let open = self.threads.iter().all(|t| matches!(t.state, State::AtBarrier | State::Ended));
+        if !open {
+            return;
+        }
+        for thread in 0..self.threads.len() {
+            if self.threads[thread].state == State::AtBarrier {
+                self.threads[thread].state = State::Runs;
+                let ns = self.rng.u64(10..500);
+                self.next(thread, ns);
+            }
+        }
+    }
+
+    fn end_discards(&mut self) {
+        for thread in 0..self.threads.len() {
+            if let State::Discards { index, generation } = self.threads[thread].state {
+                let all = (0..self.machines.len()).all(|node| {
+                    self.dead[node] || self.applied[node].get(&index) >= Some(&generation)
+                });
+                if all {
+                    self.threads[thread].state = State::Runs;
+                    self.next(thread, 100);
+                }
+            }
+        }
+    }
+
+    fn access(&mut self, at: usize, index: u32, access: Access) -> Result<(), String> {
+        let node = self.threads[at].node;
+        let key = self.key(node, index);
+        let frame = self.frames[usize::from(node)].entry(index).or_default();
+        if frame.mapped >= Some(access) {
+            frame.accessed = true;
+            self.retire(at, index)?;
+            self.event(node, Event::Retired { page: key }, None)?;
+            self.next(at, 20);
+            return Ok(());
+        }
+        self.threads[at].state = State::Waits;
+        if self.machines[usize::from(node)].rights(key) < Some(access) {
+            match access {
+                Access::Read => self.tally.read_misses += 1,
+                Access::Write => self.tally.write_misses += 1,
+            }
+        }
+        self.event(node, Event::Fault { page: key, access }, None)
+    }
+
+    /// Carries the access out, and compares with the oracle.
+    fn retire(&mut self, at: usize, index: u32) -> Result<(), String> {
+        let thread = &self.threads[at];
+        let node = thread.node;
+        let op = thread.program.front().copied();
+        let frame = self.frames[usize::from(node)].entry(index).or_default();
+        let life = (index, frame.generation);
+        let content = if frame.in_window {
+            self.window.entry(life).or_default()
+        } else {
+            frame.content.get_or_insert_default()
+        };
+        let last = self.oracle.entry(life).or_default();
+        let now = self.now;
+        if content != last && op != Some(Op::Write(index)) {
+            return Err(format!(
+                "at {now} ns n{node} sees {content} in page {index}, but {last} was stored last"
+            ));
+        }
+        match op {
+            Some(Op::Write(_)) => {
+                *last += 1_000_000;
+                *content = *last;
+            }
+            Some(Op::Increment(_)) => {
+                *content += 1;
+                *last = *content;
+            }
+            _ => {}
+        }
+        self.tally.accesses += 1;
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        node: u16,
+        event: Event<M::Message>,
+        content: Option<u64>,
+    ) -> Result<(), String> {
+        if self.dead[usize::from(node)] {
+            return Ok(());
+        }
+        let mut actions: Vec<Action<M::Message>> = Vec::new();
+        self.machines[usize::from(node)].handle(Time(self.now), event, &mut actions);
+        for action in actions {
+            self.act(node, action, content)?;
+        }
+        Ok(())
+    }
+
+    fn act(
+        &mut self,
+        node: u16,
+        action: Action<M::Message>,
+        content: Option<u64>,
+    ) -> Result<(), String> {
+        let now = self.now;
+        let at = usize::from(node);
+        match action {
+            Action::Send { to, page, message } => self.send(node, to.0, page, message)?,
+            Action::Fill { page } => {
+                let stored = self.stored.get(&(page.index, page.generation)).copied();
+                let at_home = self.settings.home.of(page) == NodeId(node);
+                let frame = self.frames[at].entry(page.index).or_default();
+                frame.content = Some(stored.filter(|_| at_home).unwrap_or(0));
+                frame.generation = page.generation;
+            }
+            Action::Install { page } => {
+                let frame = self.frames[at].entry(page.index).or_default();
+                if frame.mapped.is_some() || content.is_none() {
+                    return Err(format!("at {now} ns n{node} cannot install page {page:?}"));
+                }
+                frame.content = content;
+                frame.generation = page.generation;
+            }
+            Action::Map { page, access } => {
+                let frame = self.frames[at].entry(page.index).or_default();
+                if frame.content.is_none() {
+                    return Err(format!("at {now} ns n{node} maps {page:?} without a frame"));
+                }
+                frame.mapped = Some(access);
+                frame.in_window = false;
+                self.check_mappings(page)?;
+            }
+            Action::MapWindow { page } => {
+                let frame = self.frames[at].entry(page.index).or_default();
+                frame.mapped = Some(Access::Write);
+                frame.in_window = true;
+                frame.accessed = true;
+                frame.generation = page.generation;
+                self.check_mappings(page)?;
+            }
+            Action::ToWindow { page } => {
+                let frame = self.frames[at].entry(page.index).or_default();
+                let content = frame.content.take().unwrap_or(0);
+                self.window.insert((page.index, page.generation), content);
+            }
+            Action::FromWindow { page } => {
+                let content = self.window.remove(&(page.index, page.generation));
+                let frame = self.frames[at].entry(page.index).or_default();
+                frame.content = content;
+                frame.generation = page.generation;
+            }
+            Action::Unmap { page } => {
+                let frame = self.frames[at].entry(page.index).or_default();
+                frame.mapped = None;
+                frame.in_window = false;
+            }
+            Action::Release { page } => {
+                let frame = self.frames[at].entry(page.index).or_default();
+                if frame.mapped.is_some() {
+                    return Err(format!("at {now} ns n{node} frees {page:?} while it is mapped"));
+                }
+                frame.content = None;
+            }
+            Action::Wake { page, access } => self.wake(node, page, Some(access)),
+            Action::Timer { page, at } => {
+                self.later(at.0.max(now), Happening::Timer { node, page });
+            }
+            Action::WriteBack { page } => {
+                let frame = self.frames[at].entry(page.index).or_default();
+                if let Some(content) = frame.content {
+                    self.stored.insert((page.index, page.generation), content);
+                }
+                let done = now + self.rng.u64(1_000..50_000);
+                self.later(done, Happening::WrittenBack { node, page });
+            }
+            Action::Kept { .. } => self.tally.kept += 1,
+            Action::Hot { .. } => {}
+            Action::Fail { page, failure } => match failure {
+                Failure::Stale => self.wake(node, page, None),
+                Failure::Lost | Failure::HomeDied => self.fail(node, page, failure)?,
+            },
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        from: u16,
+        to: u16,
+        page: PageKey,
+        message: M::Message,
+    ) -> Result<(), String> {
+        let bytes = message.wire_bytes() as u64;
+        *self.tally.messages.entry(message.name()).or_default() += 1;
+        self.tally.bytes += bytes;
+        let content = if message.carries_page() {
+            self.tally.pages += 1;
+            let frame = self.frames[usize::from(from)].entry(page.index).or_default();
+            if frame.content.is_none() {
+                return Err(format!("n{from} sends {message:?} of {page:?} without a frame"));
+            }
+            frame.content
+        } else {
+            None
+        };
+        if self.dead[usize::from(to)] {
+            return Ok(());
+        }
+        let jitter = self.rng.u64(0..=self.settings.jitter_ns);
+        let takes = self.settings.latency_ns + jitter + bytes * 1_000 / self.settings.bytes_per_us;
+        let free = self.link_free.entry((from, to)).or_default();
+        let at = (self.now + takes).max(*free + 1);
+        *free = at;
+        self.later(at, Happening::Arrives { from, to, page, message, content });
+        Ok(())
+    }
+
+    fn wake(&mut self, node: u16, page: PageKey, access: Option<Access>) {
+        for thread in 0..self.threads.len() {
+            let t = &mut self.threads[thread];
+            let needs = match t.program.front() {
+                Some(Op::Read(index)) if *index == page.index => Access::Read,
+                Some(Op::Write(index) | Op::Increment(index)) if *index == page.index => {
+                    Access::Write
+                }
+                _ => continue,
+            };
+            if t.node == node && t.state == State::Waits && access.is_none_or(|a| needs <= a) {
+                t.state = State::Runs;
+                // A stale generation: look again when the discard has been applied.
+                let ns = if access.is_none() { 5_000 } else { 200 };
+                self.later(self.now + ns, Happening::Runs { thread });
+            }
+        }
+    }
+
+    fn fail(&mut self, node: u16, page: PageKey, failure: Failure) -> Result<(), String> {
+        if !self.dead.contains(&true) {
+            return Err(format!("n{node} loses {page:?} ({failure:?}) although nobody died"));
+        }
+        for thread in 0..self.threads.len() {
+            let t = &self.threads[thread];
+            let same = matches!(t.program.front(),
+                Some(Op::Read(i) | Op::Write(i) | Op::Increment(i)) if *i == page.index);
+            if t.node == node && t.state == State::Waits && same {
+                self.tally.failed += 1;
+                self.threads[thread].state = State::Runs;
+                self.next(thread, 100);
+            }
+        }
+        Ok(())
+    }
+
+    /// One writer or many readers, among the mappings of the page's life.
+    fn check_mappings(&self, page: PageKey) -> Result<(), String> {
+        let mapped = |node: usize| {
+            let frame = self.frames[node].get(&page.index)?;
+            let counts = !self.dead[node] && frame.generation == page.generation;
+            frame.mapped.filter(|_| counts).map(|access| (access, frame.in_window))
+        };
+        let all: Vec<_> = (0..self.frames.len()).filter_map(mapped).collect();
+        let private = all.iter().filter(|(_, in_window)| !in_window).count();
+        let writers = all.iter().filter(|(a, in_window)| *a == Access::Write && !in_window).count();
+        let windowed = all.len() - private;
+        if writers > 1 || (writers == 1 && all.len() > 1) || (windowed > 0 && private > 0) {
+            return Err(format!("at {} ns page {page:?} is mapped as {all:?}", self.now));
+        }
+        Ok(())
+    }
+}
