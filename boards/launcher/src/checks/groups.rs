@@ -1,6 +1,6 @@
 //! The registry: which groups there are and what each does.
 
-use super::{Group, Step, dependencies, every_package_is_tested_once, links, sources};
+use super::{Group, Step, dependencies, every_package_is_tested, links, sources};
 
 /// Folders of packages that are built for a bare target only.
 pub const BARE_FOLDERS: [&str; 5] =
@@ -11,7 +11,7 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "fmt",
         about: "rustfmt leaves every file as it is",
-        steps: &[Step::Cargo(&["fmt", "--all", "--check"])],
+        steps: &[Step::Cargo("fmt --all --check")],
     },
     Group {
         name: "layers",
@@ -19,7 +19,7 @@ pub const GROUPS: &[Group] = &[
         steps: &[
             Step::Check(dependencies::check),
             Step::Check(sources::default_members),
-            Step::Check(every_package_is_tested_once),
+            Step::Check(every_package_is_tested),
             Step::Check(sources::target_arch),
             Step::Check(sources::crate_headers),
             Step::Check(sources::absolute_paths),
@@ -34,55 +34,22 @@ pub const GROUPS: &[Group] = &[
         name: "clippy",
         about: "no warning on the host or in either kernel",
         steps: &[
-            Step::Cargo(&["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]),
-            Step::Cargo(&[
-                "clippy",
-                "--quiet",
-                "--package",
-                "maize-q35",
-                "--target",
-                "x86_64-unknown-none",
-                "--",
-                "-D",
-                "warnings",
-            ]),
-            Step::Cargo(&[
-                "clippy",
-                "--quiet",
-                "--package",
-                "maize-empty",
-                "--features",
-                "q35",
-                "--target",
-                "x86_64-unknown-none",
-                "--",
-                "-D",
-                "warnings",
-            ]),
-            Step::Cargo(&[
-                "clippy",
-                "--quiet",
-                "--package",
-                "maize-empty",
-                "--features",
-                "virt",
-                "--target",
-                "aarch64-unknown-none-softfloat",
-                "--",
-                "-D",
-                "warnings",
-            ]),
-            Step::Cargo(&[
-                "clippy",
-                "--quiet",
-                "--package",
-                "maize-virt",
-                "--target",
-                "aarch64-unknown-none-softfloat",
-                "--",
-                "-D",
-                "warnings",
-            ]),
+            Step::Cargo("clippy --quiet --all-targets -- -D warnings"),
+            Step::Cargo(
+                "clippy --quiet --package maize-q35 --target x86_64-unknown-none -- -D warnings",
+            ),
+            Step::Cargo(
+                "clippy --quiet --package maize-empty --features q35 \
+                 --target x86_64-unknown-none -- -D warnings",
+            ),
+            Step::Cargo(
+                "clippy --quiet --package maize-empty --features virt \
+                 --target aarch64-unknown-none-softfloat -- -D warnings",
+            ),
+            Step::Cargo(
+                "clippy --quiet --package maize-virt \
+                 --target aarch64-unknown-none-softfloat -- -D warnings",
+            ),
         ],
     },
     Group {
@@ -108,8 +75,8 @@ pub const GROUPS: &[Group] = &[
         name: "arch",
         about: "the processors' side of the kernels: decoders on the host, checks on the machines",
         steps: &[
-            Step::Tests(&["--quiet", "--package", "maize-arch-aarch64"]),
-            Step::Tests(&["--quiet", "--package", "maize-machine-tests", "--", "--test-threads=1"]),
+            Step::Tests("--quiet --package maize-arch-aarch64"),
+            Step::Tests("--quiet --package maize-machine-tests -- --test-threads=1"),
         ],
     },
     Group {
@@ -134,5 +101,25 @@ pub const GROUPS: &[Group] = &[
         name: "programs",
         about: "the test programs on the host's own Linux",
         steps: &[Step::Packages(&["tests/programs-runner"])],
+    },
+    Group {
+        name: "qemu-x86_64",
+        about: "runs and the test programs on the x86_64 kernel, compared with Linux",
+        steps: &[
+            Step::Tests("--quiet --package maize-runs -- --ignored x86_64 --test-threads=1"),
+            Step::Tests(
+                "--quiet --package maize-programs-runner --test programs -- --ignored x86_64/",
+            ),
+        ],
+    },
+    Group {
+        name: "qemu-aarch64",
+        about: "runs and the test programs on the aarch64 kernel, compared with Linux",
+        steps: &[
+            Step::Tests("--quiet --package maize-runs -- --ignored aarch64 --test-threads=1"),
+            Step::Tests(
+                "--quiet --package maize-programs-runner --test programs -- --ignored aarch64/",
+            ),
+        ],
     },
 ];

@@ -1,0 +1,166 @@
+//! What `./maize run` promises, on the real kernels. Ignored unless asked for, since each test boots
+//! a machine: `cargo test -p maize-runs -- --ignored x86_64 --test-threads=1`.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use maize_hostlink::boot::{Console, Isa, WindowSize};
+use maize_launcher::input::Input;
+use maize_launcher::ramdisk::GuestFile;
+use maize_launcher::root::{Root, fetch_busybox};
+use maize_launcher::run::{Ending, run};
+use maize_launcher::workspace::Workspace;
+use maize_runs::{outcome, program, script, shell};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn output_is_the_programs(isa: Isa) {
+    let outcome = outcome(script(isa, "echo out; echo err >&2; printf '\\000\\377'")).unwrap();
+    assert_eq!(outcome.stdout, b"out\n\0\xff");
+    assert_eq!(text(&outcome.stderr), "err\n");
+    assert_eq!(outcome.ending, Ending::Exited(0));
+}
+
+fn statuses_are_the_programs(isa: Isa) {
+    assert_eq!(shell(isa, "exit 7").unwrap().1, 7);
+    assert_eq!(shell(isa, "kill -9 $$").unwrap().1, 137);
+    assert_eq!(shell(isa, "kill -TERM $$").unwrap().1, 143);
+}
+
+fn arguments_and_environment_arrive(isa: Isa) {
+    let mut config =
+        program(isa, &["sh", "-c", "printf '%s|' \"$@\" $A \"$PWD\"", "x", "a b", "", "ä\n"]);
+    config.environment.push(b"A=c".to_vec());
+    config.directory = "/usr/local".to_owned();
+    assert_eq!(text(&outcome(config).unwrap().stdout), "a b||ä\n|c|/usr/local|");
+}
+
+fn input_comes_byte_for_byte_and_ends(isa: Isa) {
+    let data: Vec<u8> = (0..1_000_003u32).map(|n| (n * 31 % 251) as u8).collect();
+    let mut config = program(isa, &["cat"]);
+    config.input = Input::bytes(data.clone());
+    assert!(outcome(config).unwrap().stdout == data);
+    assert_eq!(shell(isa, "read line; echo \"$? [$line]\"").unwrap().0, "1 []\n");
+}
+
+fn much_output_is_carried(isa: Isa) {
+    const MIB: usize = 32;
+    let started = Instant::now();
+    let outcome = outcome(program(isa, &["dd", "if=/dev/zero", "bs=64k", "count=512"])).unwrap();
+    let seconds = started.elapsed().as_secs_f64();
+    assert_eq!(outcome.stdout.len(), MIB << 20);
+    assert!(outcome.stdout.iter().all(|byte| *byte == 0));
+    println!("{MIB} MiB of output in {seconds:.2} s");
+}
+
+fn files_of_the_host_are_in_the_root(isa: Isa) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("d")).unwrap();
+    std::fs::write(folder.path().join("d/f"), vec![b'x'; 5000]).unwrap();
+    let mut config = script(
+        isa,
+        "wc -c < /data/d/f; ls -l /data/d; echo more >> /data/d/f; tail -c 5 /data/d/f",
+    );
+    config.files = vec![GuestFile { host: folder.path().to_owned(), guest: "/data".to_owned() }];
+    let seen = text(&outcome(config).unwrap().stdout);
+    assert!(seen.starts_with("5000\n") && seen.ends_with("more\n"), "{seen}");
+    assert!(!text(&std::fs::read(folder.path().join("d/f")).unwrap()).contains("more"));
+
+    // A program of the host, in a root that has nothing else: busybox under another name.
+    let mine = folder.path().join("mine");
+    std::fs::write(&mine, fetch_busybox(isa, &Workspace::find().unwrap()).unwrap()).unwrap();
+    std::fs::set_permissions(&mine, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut config = program(isa, &[mine.to_str().unwrap(), "x"]);
+    config.program = mine.to_str().unwrap().to_owned();
+    let empty = tempfile::tempdir().unwrap();
+    config.root = Root::Directory(empty.path().to_owned());
+    let refused = outcome(config).unwrap();
+    assert_eq!(refused.ending, Ending::Exited(127 << 8));
+    assert!(text(&refused.stderr).contains("applet not found"), "{refused:?}");
+}
+
+fn the_machine_is_as_asked(isa: Isa) {
+    assert_eq!(shell(isa, "uname -m").unwrap().0, format!("{isa}\n"));
+    let mut config = script(isa, "sed -n 's/^MemTotal: *//p' /proc/meminfo");
+    config.memory = "128M".parse().unwrap();
+    let seen = text(&outcome(config).unwrap().stdout);
+    let kib: u64 = seen.split(' ').next().unwrap().parse().unwrap();
+    assert!((64 * 1024..=128 * 1024).contains(&kib), "{seen}");
+}
+
+fn a_terminal_is_one(isa: Isa) {
+    let mut config = script(isa, "stty size; test -t 0 && test -t 1 && test -t 2 && echo all");
+    config.console = Console::Terminal(WindowSize { rows: 33, columns: 99 });
+    // The session makes the user's terminal raw: it must have one.
+    let (_user, terminal) = terminal();
+    config.input = Input::descriptor(terminal.into());
+    assert_eq!(text(&outcome(config).unwrap().stdout), "33 99\r\nall\r\n");
+    assert_eq!(shell(isa, "test -t 0 || test -t 1 || test -t 2; echo $?").unwrap().0, "1\n");
+}
+
+fn terminal() -> (std::os::fd::OwnedFd, std::fs::File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&user).unwrap();
+    unlockpt(&user).unwrap();
+    let path = ptsname(&user, Vec::new()).unwrap().into_string().unwrap();
+    (user, std::fs::File::options().read(true).write(true).open(path).unwrap())
+}
+
+fn a_program_that_hangs_ends_with_the_time(isa: Isa) {
+    let config = script(isa, "echo begun; exec sleep 1000").timeout(Duration::from_secs(8));
+    let outcome = run(config, &Workspace::find().unwrap()).unwrap();
+    assert_eq!(outcome.ending, Ending::TimedOut);
+    assert_eq!(text(&outcome.stdout), "begun\n");
+}
+
+fn counters_are_given_when_asked_for(isa: Isa) {
+    let mut config = script(isa, "echo x");
+    config.stats = true;
+    let outcome = outcome(config).unwrap();
+    let writes = outcome.stats.counters.iter().find(|(name, _)| name == "syscall.write");
+    assert!(writes.is_some_and(|(_, count)| *count > 0), "{:?}", outcome.stats.counters);
+    assert!(outcome.ready.is_some());
+}
+
+fn a_program_killed_by_a_fault_is_reported(isa: Isa) {
+    // Busybox as an ELF file whose entry is not mapped.
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken");
+    let mut elf = fetch_busybox(isa, &Workspace::find().unwrap()).unwrap();
+    elf[24..32].copy_from_slice(&0x10_0000u64.to_le_bytes());
+    std::fs::write(&broken, elf).unwrap();
+    std::fs::set_permissions(&broken, PermissionsExt::from_mode(0o755)).unwrap();
+    let config = program(isa, &[broken.to_str().unwrap()]);
+    assert_eq!(outcome(config).unwrap().ending.status(), 128 + 11);
+}
+
+/// The same tests on each instruction set.
+macro_rules! on_each_isa {
+    ($($name:ident)*) => {
+        mod x86_64 {
+            $(#[test] #[ignore = "boots a machine"] fn $name() { super::$name(maize_hostlink::boot::Isa::X86_64); })*
+        }
+        mod aarch64 {
+            $(#[test] #[ignore = "boots a machine"] fn $name() { super::$name(maize_hostlink::boot::Isa::Aarch64); })*
+        }
+    };
+}
+
+on_each_isa! {
+    output_is_the_programs
+    statuses_are_the_programs
+    arguments_and_environment_arrive
+    input_comes_byte_for_byte_and_ends
+    much_output_is_carried
+    files_of_the_host_are_in_the_root
+    the_machine_is_as_asked
+    a_terminal_is_one
+    a_program_that_hangs_ends_with_the_time
+    counters_are_given_when_asked_for
+    a_program_killed_by_a_fault_is_reported
+}
