@@ -44,7 +44,8 @@ pub trait Port {
     /// Whether the peer's doorbell is due, for frames or for room. Asks once.
     fn notify(&mut self) -> bool;
 
-    /// Asks for a doorbell with the next frame; whether the caller may sleep.
+    /// Asks for a doorbell with the next frame; whether the caller may sleep. It may not while it
+    /// owes a doorbell itself ([`Port::notify`]).
     fn arm(&mut self) -> bool;
 
     /// Asks for a doorbell once a frame of `slots` slots would be taken; whether the caller may

@@ -153,17 +153,16 @@ impl<W: Window> Consumer<W> {
     }
 
     /// Asks for a doorbell with the next frame. Returns whether the caller may sleep: `false`
-    /// means that a frame, or news about the peer, is there already. In that
+    /// means that a frame, or news about the peer, is there already, or that the producer's own
+    /// doorbell is due ([`Consumer::notify`]). In that
     /// case the wish is withdrawn; otherwise it stands until a frame has come.
     #[must_use = "a frame may have come before the wish was visible"]
     pub fn arm(&mut self) -> bool {
-        if self.announced != self.head {
-            self.announce();
-        }
         self.parts.want_frame.store(0, self.head);
         // Pairs with the fence in `Producer::notify`.
         self.parts.want_frame.fence();
-        let sleep = self.parts.ring.load_acquire(self.geometry.word_of(self.head)) == EMPTY
+        let sleep = !self.owes_doorbell
+            && self.parts.ring.load_acquire(self.geometry.word_of(self.head)) == EMPTY
             && self.peer_is_attached();
         if !sleep {
             self.parts.want_frame.store(0, NEVER);

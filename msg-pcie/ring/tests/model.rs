@@ -23,6 +23,7 @@ enum Step {
     Notify,
     AwaitRoom { slots: usize, limit: usize },
     Receive,
+    NotifyProducer,
     Arm,
     Restart,
 }
@@ -36,6 +37,7 @@ fn step(slots: usize) -> impl Strategy<Value = Step> {
         4 => Just(Step::Notify),
         1 => send.prop_map(|(slots, limit)| Step::AwaitRoom { slots, limit }),
         6 => Just(Step::Receive),
+        3 => Just(Step::NotifyProducer),
         2 => Just(Step::Arm),
         1 => Just(Step::Restart),
     ]
@@ -52,6 +54,7 @@ struct Model<'a> {
     consumer_sleeps: bool,
     unnotified: usize,
     producer_sleeps: bool,
+    producer_asked: bool,
     doorbells: usize,
 }
 
@@ -76,6 +79,7 @@ impl Model<'_> {
                 Ok(sleeps) => {
                     assert!(sleeps || self.producer.claim(slots, limit).is_ok());
                     self.producer_sleeps = sleeps;
+                    self.producer_asked |= sleeps;
                 }
                 Err(Refused::Size) => {
                     assert!(
@@ -90,12 +94,18 @@ impl Model<'_> {
             }
             Step::Arm => {
                 let sleeps = self.consumer.arm();
-                assert_eq!(sleeps, self.queue.is_empty());
+                assert!(!sleeps || self.queue.is_empty());
+                let owed = self.notify_producer();
+                // Nobody sleeps who owes a doorbell, and nobody else is kept awake.
+                assert_eq!(sleeps, self.queue.is_empty() && !owed);
                 self.consumer_sleeps = sleeps;
                 // What was sent before the wish lies before its index.
                 if sleeps {
                     self.unnotified = 0;
                 }
+            }
+            Step::NotifyProducer => {
+                self.notify_producer();
             }
             Step::Restart => self.restart(),
         }
@@ -141,11 +151,16 @@ impl Model<'_> {
         assert_eq!(words, expected);
         self.consumer.pop();
         self.in_flight -= front.slots;
-        if self.consumer.notify() {
-            assert!(self.producer_sleeps);
-            self.producer_sleeps = false;
-        }
         true
+    }
+
+    fn notify_producer(&mut self) -> bool {
+        let due = self.consumer.notify();
+        // It may have found room by itself meanwhile; but it did ask.
+        assert!(!due || self.producer_asked);
+        self.producer_asked &= !due;
+        self.producer_sleeps &= !due;
+        due
     }
 
     /// Both ends leave in the middle and meet again in a new session.
@@ -175,12 +190,14 @@ proptest! {
         let (producer, consumer) = ring.ends();
         let mut model = Model {
             ring, producer, consumer, session: session(), queue: VecDeque::new(), in_flight: 0,
-            next: 0, consumer_sleeps: false, unnotified: 0, producer_sleeps: false, doorbells: 0,
+            next: 0, consumer_sleeps: false, unnotified: 0, producer_sleeps: false,
+            producer_asked: false, doorbells: 0,
         };
         for step in &steps {
             model.apply(step);
         }
         while model.receive() {}
+        model.notify_producer();
         // Emptied, the ring owes nobody anything.
         prop_assert!(!model.producer_sleeps);
         prop_assert_eq!(model.in_flight, 0);

@@ -28,8 +28,8 @@ struct Node {
     power: Power,
     /// Sleeps until then, or until its doorbell rings; `None` if it polls.
     asleep: Option<Nanos>,
-    /// When its doorbell will ring.
-    rung: Option<Nanos>,
+    /// When doorbells that are on their way will ring. Those that have rung are one.
+    rung: Vec<Nanos>,
 }
 
 /// A fabric of simulated instances.
@@ -48,7 +48,7 @@ impl Sim {
             Sim { net: Net::new(net), config, nodes: Vec::with_capacity(instances), doorbells: 0 };
         for me in instances_of(instances) {
             let fabric = sim.start(me, Epoch::FIRST, instances);
-            sim.nodes.push(Node { fabric, power: Power::On, asleep: None, rung: None });
+            sim.nodes.push(Node { fabric, power: Power::On, asleep: None, rung: Vec::new() });
         }
         sim
     }
@@ -113,7 +113,7 @@ impl Sim {
         let epoch = self.nodes.get(instance.index())?.fabric.epoch().next()?;
         let fabric = self.start(instance, epoch, self.nodes.len());
         let node = self.nodes.get_mut(instance.index())?;
-        *node = Node { fabric, power: Power::On, asleep: None, rung: None };
+        *node = Node { fabric, power: Power::On, asleep: None, rung: Vec::new() };
         Some(epoch)
     }
 
@@ -150,8 +150,9 @@ impl Sim {
         if !matches!(node.power, Power::On) {
             return;
         }
-        if node.rung.is_some_and(|at| at <= now) {
-            (node.rung, node.asleep) = (None, None);
+        if node.rung.iter().any(|at| *at <= now) {
+            node.rung.retain(|at| *at > now);
+            node.asleep = None;
             node.fabric.heard_doorbell(now);
         }
         if node.asleep.is_some_and(|until| until > now) {
@@ -177,7 +178,7 @@ impl Sim {
             self.doorbells += 1;
             let at = self.net.inner().ring(instance, peer);
             if let Some(peer) = self.nodes.get_mut(peer.index()) {
-                peer.rung = Some(peer.rung.map_or(at, |earlier| earlier.min(at)));
+                peer.rung.push(at);
             }
         }
     }
@@ -190,7 +191,7 @@ impl Sim {
             if !matches!(node.power, Power::On) {
                 continue;
             }
-            next = next.min(node.rung.unwrap_or(Nanos::NEVER));
+            next = node.rung.iter().copied().fold(next, Nanos::min);
             next = next.min(match node.asleep {
                 Some(until) => until,
                 // It polls: when it sees something new, or a moment later.

@@ -117,6 +117,19 @@ proptest! {
     }
 }
 
+/// Doorbells alone make everybody join: no heartbeat is waited for, whatever the delays.
+#[test]
+fn joining_takes_no_heartbeat() {
+    for seed in 0..200 {
+        let mut sim = Sim::new(3, NetConfig::new(seed), CONFIG());
+        let mut up = 0;
+        sim.run_until(ms(1), &mut |_, _, _, (_, event)| {
+            up += u32::from(event == Event::News(News::Up));
+        });
+        assert_eq!(up, 6, "seed {seed}");
+    }
+}
+
 #[test]
 fn nobody_is_blamed_for_a_pause_of_all() {
     let mut sim = Sim::new(3, NetConfig::new(3), CONFIG());
