@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use maize_hostlink::boot::Isa;
 use maize_launcher::image::image_of;
@@ -19,6 +20,9 @@ fn image() -> PathBuf {
 }
 
 fn start(machine: &str, cpu: &str, more: &[&str]) -> Ran {
+    /// One machine at a time.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock();
     let mut arguments = virt(machine, cpu, &image());
     arguments.extend(more.iter().map(|&argument| argument.to_owned()));
     run("qemu-system-aarch64", arguments).expect("QEMU")
