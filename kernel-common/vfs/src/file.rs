@@ -45,12 +45,15 @@ pub(crate) struct PipeEnd {
     pub(crate) had_writer: bool,
 }
 
+/// A name in a directory.
+pub(crate) type NamedPlace = (InodeId, Box<[u8]>);
+
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) handle: Handle,
     pub(crate) node: Node,
     /// The name it was opened by, for files that do not know their own.
-    pub(crate) place: Option<(InodeId, Box<[u8]>)>,
+    pub(crate) place: Option<NamedPlace>,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
     /// What `F_GETFL` shows beside the access mode.

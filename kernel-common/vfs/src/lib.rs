@@ -44,6 +44,8 @@ mod queue;
 mod read_dir;
 mod readiness;
 mod root;
+#[cfg(test)]
+mod root_tests;
 mod stream;
 mod terminal;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use maize_abi::file::{PATH_MAX, device_parts, rename, s};
 use crate::Vfs;
 use crate::caller::{At, Caller, Surroundings, store_errno};
 use crate::directory::Directory;
+use crate::file::NamedPlace;
 use crate::id::{FileId, InodeId};
 use crate::inode::{Content, Kind, Want};
 use crate::node::Node;
@@ -445,7 +446,7 @@ impl Vfs {
         source: InodeId,
         exchanged: Option<InodeId>,
     ) {
-        let is_at = |place: &Option<(InodeId, alloc::boxed::Box<[u8]>)>, spot: (InodeId, &[u8])| {
+        let is_at = |place: &Option<NamedPlace>, spot: (InodeId, &[u8])| {
             place.as_ref().is_some_and(|(dir, name)| *dir == spot.0 && **name == *spot.1)
         };
         for file in self.files.values_mut() {

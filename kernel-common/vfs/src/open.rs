@@ -1,14 +1,12 @@
 //! Opening files.
 
-use alloc::boxed::Box;
-
 use maize_abi::Errno;
 use maize_abi::file::{access, o, s};
 
 use crate::Vfs;
 use crate::caller::{At, Caller, Surroundings, store_errno};
 use crate::device::{DeviceKind, device_kind};
-use crate::file::{File, Handle, PipeEnd};
+use crate::file::{File, Handle, NamedPlace, PipeEnd};
 use crate::id::{FileId, InodeId, PipeId};
 use crate::inode::{Content, Inode, Kind, Want};
 use crate::node::Node;
@@ -114,7 +112,7 @@ impl Vfs {
         self.add_file(File {
             handle: Handle::Place,
             node,
-            place: self.place_of(&found),
+            place: self.place_of(&found)?,
             readable: false,
             writable: false,
             status: o::O_PATH | how.shown,
@@ -234,11 +232,7 @@ impl Vfs {
             }
         }
         let file = self.open_node(env, caller, node, how)?;
-        let place = match found.file {
-            Some(other) => self.file(other)?.place.clone(),
-            None => self.place_of(found),
-        };
-        self.file_mut(file)?.place = place;
+        self.file_mut(file)?.place = self.place_of(found)?;
         if how.has(o::O_TRUNC)
             && let Err(errno) = self.truncate_open(env, file)
         {
@@ -258,12 +252,16 @@ impl Vfs {
         Ok(())
     }
 
-    /// The name a file was found by, for files that do not know their own.
-    fn place_of(&self, found: &Found) -> Option<(InodeId, Box<[u8]>)> {
-        match (found.parent.dir, &found.parent.last) {
+    /// The name a file was found by, for files that do not know their own. A link that led
+    /// straight to an open file passes on that file's.
+    fn place_of(&self, found: &Found) -> Result<Option<NamedPlace>, Errno> {
+        if let Some(file) = found.file {
+            return Ok(self.file(file)?.place.clone());
+        }
+        Ok(match (found.parent.dir, &found.parent.last) {
             (Node::Inode(dir), Last::Name(name)) => Some((dir, name.as_slice().into())),
             _ => None,
-        }
+        })
     }
 
     /// Whether the caller may make `name` in `dir`.

@@ -38,6 +38,10 @@ impl MemoryStore {
         self.objects.len()
     }
 
+    pub(crate) fn image(&self) -> &[u8] {
+        &self.image
+    }
+
     fn get(&mut self, object: ObjectId) -> Result<&mut (Vec<u8>, u32), StoreError> {
         self.objects.get_mut(&object).ok_or(StoreError::NoObject)
     }

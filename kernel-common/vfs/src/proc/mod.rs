@@ -40,6 +40,3 @@ pub(crate) fn text(
         _ => Err(Errno::EINVAL),
     }
 }
-
-#[cfg(test)]
-mod tests;
