@@ -367,8 +367,7 @@ impl Link {
             let id = (class, front.kind, front.sequence);
             let body = front.next_body();
             let bytes = body.contents.len();
-            let page = front.page.as_ref().map(|page| &page.0);
-            let Ok(frame) = self.addressing.frame(session, id, body, page) else { return };
+            let Ok(frame) = self.addressing.frame(session, id, body, front.page()) else { return };
             let slots = frame.slots();
             match port.push(&frame, slot_limit(limit, port.capacity())) {
                 Ok(()) => {

@@ -1,6 +1,6 @@
 //! What waits to be sent: one bounded queue a class, and whose turn it is.
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use alloc::{collections::VecDeque, vec::Vec};
 
 use maize_wire::{
     Body, Class, FRAGMENT_WORDS, Fragment, HEADER_WORDS, Kind, MAX_BODY_BYTES, MAX_FRAME_SLOTS,
@@ -30,11 +30,17 @@ pub(crate) struct Pending {
     pub(crate) kind: Kind,
     pub(crate) sequence: u32,
     pub(crate) contents: Vec<u8>,
-    pub(crate) page: Option<Box<Page>>,
+    /// The page, if it has one; a vector only because its memory can be asked for politely.
+    page: Vec<Page>,
     pub(crate) sent: usize,
 }
 
 impl Pending {
+    /// The page that goes with it.
+    pub(crate) fn page(&self) -> Option<&[u64; PAGE_WORDS]> {
+        self.page.first().map(|page| &page.0)
+    }
+
     /// What the next frame carries: the whole message if it fits one, or the next fragment.
     pub(crate) fn next_body(&self) -> Body<'_> {
         if self.contents.len() <= MAX_BODY_BYTES {
@@ -50,12 +56,12 @@ impl Pending {
     /// Slots of the next frame, or one or two more.
     pub(crate) fn next_slots(&self) -> usize {
         let body = self.next_body().contents.len() + (HEADER_WORDS + FRAGMENT_WORDS + 1) * 8;
-        let page = self.page.as_ref().map_or(0, |_| PAGE_BYTES / SLOT_BYTES);
+        let page = self.page().map_or(0, |_| PAGE_BYTES / SLOT_BYTES);
         (body.div_ceil(SLOT_BYTES) + page).min(MAX_FRAME_SLOTS)
     }
 
     fn bytes(&self) -> usize {
-        self.contents.len() + self.page.as_ref().map_or(0, |_| PAGE_WORDS * 8)
+        self.contents.len() + self.page().map_or(0, |_| PAGE_BYTES)
     }
 }
 
@@ -111,7 +117,7 @@ impl Outbox {
         page: Option<&[u64; PAGE_WORDS]>,
     ) -> Result<(), Overflow> {
         let queue = &mut self.queues[class.index()];
-        let bytes = contents.len() + page.map_or(0, |_| PAGE_WORDS * 8);
+        let bytes = contents.len() + page.map_or(0, |_| PAGE_BYTES);
         let room = queue.waiting.is_empty()
             || queue.waiting.len() < self.config.messages
                 && queue.bytes + bytes <= self.config.bytes;
@@ -119,15 +125,24 @@ impl Outbox {
             queue.turned_away = true;
             return Err(Overflow::Full);
         }
-        let mut copy = Vec::new();
-        let reserved = copy.try_reserve_exact(contents.len());
-        if reserved.is_err() || queue.waiting.try_reserve(1).is_err() {
+        let (mut copy, mut page_copy) = (Vec::new(), Vec::new());
+        let reserved = copy
+            .try_reserve_exact(contents.len())
+            .and_then(|()| page_copy.try_reserve_exact(usize::from(page.is_some())))
+            .and_then(|()| queue.waiting.try_reserve(1));
+        if reserved.is_err() {
             return Err(Overflow::NoMemory);
         }
         copy.extend_from_slice(contents);
-        let page = page.map(|page| Box::new(Page(*page)));
+        page_copy.extend(page.map(|page| Page(*page)));
         queue.bytes += bytes;
-        queue.waiting.push_back(Pending { kind, sequence, contents: copy, page, sent: 0 });
+        queue.waiting.push_back(Pending {
+            kind,
+            sequence,
+            contents: copy,
+            page: page_copy,
+            sent: 0,
+        });
         self.waiting += 1;
         Ok(())
     }
