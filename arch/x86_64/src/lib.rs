@@ -44,7 +44,7 @@ pub mod timebase;
 mod trap;
 
 #[cfg(target_os = "none")]
-pub use boot::{BootInfo, frame_pointer, image, stack};
+pub use boot::{BootInfo, Image, frame_pointer, image, stack};
 #[cfg(target_os = "none")]
 pub use local_apic::LocalApic;
 #[cfg(target_os = "none")]

@@ -26,4 +26,4 @@ pub use acpi::{EcamRange, PmTimer};
 pub use error::FirmwareError;
 pub use memory_map::{MAX_FREE, MAX_RANGES, MemoryKind, MemoryMap, MemoryRange};
 pub use physical::{PhysRange, PhysicalMemory};
-pub use start_info::{MAX_MODULES, Module, StartInfo};
+pub use start_info::{CommandLine, MAX_COMMAND_LINE, MAX_MODULES, Module, StartInfo};

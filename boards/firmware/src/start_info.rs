@@ -14,6 +14,12 @@ const MEMORY_RANGE_LEN: u64 = 24;
 /// Most modules that are looked at.
 pub const MAX_MODULES: usize = 4;
 
+/// Most bytes of a command line.
+pub const MAX_COMMAND_LINE: usize = 256;
+
+/// What the boot loader was asked to pass on, without the closing zero.
+pub type CommandLine = Vec<u8, MAX_COMMAND_LINE>;
+
 /// A file that was loaded beside the kernel.
 pub type Module = PhysRange;
 
@@ -26,6 +32,8 @@ pub struct StartInfo {
     pub modules: Vec<Module, MAX_MODULES>,
     /// What lies where.
     pub memory: MemoryMap,
+    /// The command line; empty if there is none.
+    pub command_line: CommandLine,
 }
 
 impl StartInfo {
@@ -46,8 +54,25 @@ impl StartInfo {
             rsdp: Some(info.u64(32)).filter(|address| *address != 0),
             modules: modules(memory, info.u64(16), info.u32(12))?,
             memory: memory_map(memory, info.u64(40), info.u32(48))?,
+            command_line: command_line(memory, info.u64(24))?,
         })
     }
+}
+
+fn command_line(memory: &impl PhysicalMemory, start: u64) -> Result<CommandLine, FirmwareError> {
+    const WHAT: &str = "command line";
+    let mut line = CommandLine::new();
+    if start == 0 {
+        return Ok(line);
+    }
+    for at in start.. {
+        let [byte] = bytes(memory, at, WHAT)?;
+        if byte == 0 {
+            break;
+        }
+        line.push(byte).map_err(|_| FirmwareError::TooMany("bytes of command line"))?;
+    }
+    Ok(line)
 }
 
 /// Address of entry `index` of a table.

@@ -7,7 +7,9 @@ use heapless::Vec;
 use maize_arch_x86_64::paging::{self, MapError, direct, map_device};
 use maize_arch_x86_64::timebase::{Calibration, Reference};
 use maize_arch_x86_64::{BootInfo, LocalApic, image};
-use maize_firmware::{AcpiTables, FirmwareError, MAX_FREE, MemoryMap, PhysRange, StartInfo};
+use maize_firmware::{
+    AcpiTables, CommandLine, FirmwareError, MAX_FREE, MemoryMap, PhysRange, StartInfo,
+};
 use maize_hal::{Frame, FrameRange};
 
 use crate::firmware::LowMemory;
@@ -20,20 +22,22 @@ const PAGE: u64 = 4096;
 
 /// The machine, described and mapped.
 #[derive(Debug)]
-pub(crate) struct Board {
+pub struct Board {
     /// What the ACPI tables say.
-    pub(crate) tables: AcpiTables,
+    pub tables: AcpiTables,
     /// RAM that nothing uses, in the direct map.
-    pub(crate) free: Vec<FrameRange, MAX_FREE>,
+    pub free: Vec<FrameRange, MAX_FREE>,
     /// Bytes of RAM in all.
-    pub(crate) ram: u64,
+    pub ram: u64,
     /// The initial RAM disk.
-    pub(crate) initrd: &'static [u8],
+    pub initrd: &'static [u8],
+    /// What the boot loader was asked to pass on.
+    pub command_line: CommandLine,
 }
 
 /// Why the machine cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BringUpError {
+pub enum BringUpError {
     /// Firmware's word makes no sense.
     Firmware(FirmwareError),
     /// Memory or a device could not be mapped.
@@ -54,6 +58,8 @@ impl From<MapError> for BringUpError {
     }
 }
 
+impl core::error::Error for BringUpError {}
+
 impl fmt::Display for BringUpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -68,7 +74,10 @@ impl fmt::Display for BringUpError {
 ///
 /// # Safety
 /// `boot` is what the entry code passed, its tables are in use, and this is called once.
-pub(crate) unsafe fn bring_up(boot: &BootInfo) -> Result<Board, BringUpError> {
+///
+/// # Errors
+/// [`BringUpError`]; the boot tables are then still in use.
+pub unsafe fn bring_up(boot: &BootInfo) -> Result<Board, BringUpError> {
     // SAFETY: the boot tables are in use until `map_memory`, after the last use of this.
     let memory = unsafe { LowMemory::new(None) };
     let info = StartInfo::read(&memory, boot.start_info)?;
@@ -87,7 +96,13 @@ pub(crate) unsafe fn bring_up(boot: &BootInfo) -> Result<Board, BringUpError> {
         },
         None => &[],
     };
-    Ok(Board { tables, free, ram: info.memory.usable_bytes(), initrd })
+    Ok(Board {
+        tables,
+        free,
+        ram: info.memory.usable_bytes(),
+        initrd,
+        command_line: info.command_line,
+    })
 }
 
 /// Builds the kernel's tables and returns what is free then.
@@ -139,7 +154,8 @@ unsafe fn map_memory(
 }
 
 /// Starts the local APIC, and a watch over the clocks beside the best reference there is.
-pub(crate) fn start_clocks(tables: &AcpiTables) -> Option<(LocalApic, Calibration)> {
+#[must_use]
+pub fn start_clocks(tables: &AcpiTables) -> Option<(LocalApic, Calibration)> {
     // SAFETY: the ACPI tables say where the registers are, and only this value uses them.
     let mut apic = unsafe { LocalApic::new(|| map_device(tables.local_apic, 4096).ok()) }?;
     let hpet = tables.hpet.and_then(|hpet| {

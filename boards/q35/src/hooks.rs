@@ -1,14 +1,24 @@
 //! What the shared code needs from this board.
 
+use log::LevelFilter;
 use maize_arch_x86_64::exception::name;
 use maize_arch_x86_64::paging::map_device;
-use maize_arch_x86_64::{FaultFrame, frame_pointer, on_kernel_fault, stack};
+use maize_arch_x86_64::{
+    FaultFrame, frame_pointer, on_kernel_fault, ports, set_up_processor, stack,
+};
+use maize_platform::console::log_to_console;
 use maize_platform::{Hooks, KernelFault};
 
 use crate::{console, power};
 
-/// Makes panics, kernel faults, the log and drivers reach this board.
-pub(crate) fn install() {
+/// Opens the console and makes the log, panics, faults of the kernel and drivers reach this board;
+/// takes the processor and the old interrupt controllers from firmware.
+///
+/// # Safety
+/// Called once, first of all, with interrupts off.
+#[allow(unsafe_code, reason = "takes the processor over")]
+pub unsafe fn open() {
+    console::open();
     maize_platform::install(Hooks {
         console: console::write,
         map_device: |physical, len| map_device(physical, len).ok(),
@@ -17,6 +27,10 @@ pub(crate) fn install() {
         end: power::end,
     });
     on_kernel_fault(report);
+    // SAFETY: the caller's.
+    unsafe { set_up_processor() }
+    log_to_console(LevelFilter::Info);
+    ports::mask_legacy_interrupts();
 }
 
 fn report(frame: &FaultFrame) -> ! {

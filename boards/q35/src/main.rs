@@ -5,16 +5,6 @@
 extern crate alloc;
 
 #[cfg(target_os = "none")]
-mod bring_up;
-#[cfg(target_os = "none")]
-mod console;
-#[cfg(target_os = "none")]
-mod firmware;
-#[cfg(target_os = "none")]
-mod hooks;
-#[cfg(target_os = "none")]
-mod power;
-#[cfg(target_os = "none")]
 mod start;
 
 /// On the host there is no machine to run.

@@ -4,20 +4,16 @@
 use alloc::vec::Vec;
 use core::fmt::Display;
 
-use log::{LevelFilter, info};
+use log::info;
 use maize_arch_x86_64::layout::DIRECT_MAP;
 use maize_arch_x86_64::paging::map_device;
 use maize_arch_x86_64::timebase::counter;
-use maize_arch_x86_64::{BootInfo, Messages, Parts, X86, ports, set_up_processor};
+use maize_arch_x86_64::{BootInfo, Messages, Parts, X86};
 use maize_firmware::EcamRange;
 use maize_hal::{Interrupts, Nanos};
 use maize_pci::{Apertures, Ecam, Msi, MsiError, MsiMessage};
-use maize_platform::{
-    HostLink, Machine, boot_record, console as log_console, memory, run_instance, virtio,
-};
-
-use crate::bring_up::{bring_up, start_clocks};
-use crate::{console, hooks};
+use maize_platform::{HostLink, Machine, boot_record, memory, run_instance, virtio};
+use maize_q35::{bring_up, open, start_clocks};
 
 /// Firmware of this board assigns all BARs.
 const NO_APERTURES: Apertures = Apertures { low: None, high: None };
@@ -25,12 +21,8 @@ const NO_APERTURES: Apertures = Apertures { low: None, high: None };
 /// Entered from `boot.s` at the image's linked address, on the kernel's stack.
 #[unsafe(no_mangle)]
 extern "C" fn maize_main(start_info: u64, image: u64, entered_at: u64) -> ! {
-    console::open();
-    hooks::install();
     // SAFETY: first of all, once.
-    unsafe { set_up_processor() }
-    log_console::log_to_console(LevelFilter::Info);
-    ports::mask_legacy_interrupts();
+    unsafe { open() }
     run(&BootInfo { start_info, image, entered_at })
 }
 

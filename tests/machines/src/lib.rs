@@ -67,3 +67,17 @@ pub fn virt(machine: &str, cpu: &str, image: &Path) -> Vec<String> {
     }
     all
 }
+
+/// Arguments of every x86_64 machine; `cpu` as QEMU names it.
+#[must_use]
+pub fn q35(cpu: &str, kernel: &Path) -> Vec<String> {
+    let kernel = kernel.to_string_lossy().into_owned();
+    let fixed = "-nodefaults -no-user-config -no-reboot -display none -serial stdio -m 256M -M q35 \
+                 -accel tcg,thread=multi -smp 1,maxcpus=2 \
+                 -device isa-debug-exit,iobase=0xf4,iosize=0x04";
+    let mut all: Vec<String> = fixed.split_whitespace().map(str::to_owned).collect();
+    for (option, value) in [("-cpu", cpu), ("-kernel", &kernel)] {
+        all.extend([option.to_owned(), value.to_owned()]);
+    }
+    all
+}

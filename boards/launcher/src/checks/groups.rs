@@ -76,6 +76,7 @@ pub const GROUPS: &[Group] = &[
         about: "the processors' side of the kernels: decoders on the host, checks on the machines",
         steps: &[
             Step::Tests("--quiet --package maize-arch-aarch64"),
+            Step::Tests("--quiet --package maize-arch-x86_64"),
             Step::Packages(&["tests/machines"]),
         ],
     },
