@@ -86,8 +86,10 @@ impl Machine {
         }
         args.option("-kernel", &self.kernel).option("-initrd", &self.initrd);
         args.option("-chardev", format!("socket,id=link,fd={}", self.link));
-        args.option("-device", "virtio-serial-pci,max_ports=1,disable-legacy=on");
-        args.option("-device", "virtconsole,chardev=link");
+        // A serial port and not port 0, the console: from a console QEMU drops what the launcher has
+        // no room for.
+        args.option("-device", "virtio-serial-pci,max_ports=2,disable-legacy=on");
+        args.option("-device", "virtserialport,nr=1,chardev=link");
         args.option("-chardev", format!("socket,id=console,fd={}", self.console));
         args.option("-serial", "chardev:console");
         match self.isa {
@@ -177,8 +179,8 @@ mod tests {
             "qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -M q35 \
              -cpu max -accel tcg,thread=multi -smp 1,maxcpus=2 -m 512M -kernel k/kernel \
              -initrd i/initrd -chardev socket,id=link,fd=7 \
-             -device virtio-serial-pci,max_ports=1,disable-legacy=on \
-             -device virtconsole,chardev=link -chardev socket,id=console,fd=9 \
+             -device virtio-serial-pci,max_ports=2,disable-legacy=on \
+             -device virtserialport,nr=1,chardev=link -chardev socket,id=console,fd=9 \
              -serial chardev:console -device isa-debug-exit,iobase=0xf4,iosize=0x04  \
              # fd 7: host link, fd 9: console"
         );

@@ -31,6 +31,8 @@ pub enum VirtioError {
     VectorRefused,
     /// Its registers cannot be mapped.
     NoMapping,
+    /// It is a console without a serial port.
+    NoSerialPort,
     /// No memory is left for its queues and buffers.
     NoMemory,
     /// The driver gave up.
@@ -47,6 +49,7 @@ impl fmt::Display for VirtioError {
             Self::Pci(error) => error.fmt(f),
             Self::VectorRefused => f.write_str("the device refused an interrupt vector"),
             Self::NoMapping => f.write_str("no room to map the device's registers"),
+            Self::NoSerialPort => f.write_str("the console device has no serial port"),
             Self::NoMemory => f.write_str("no DMA memory left for queues and buffers"),
             Self::Driver(error) => error.fmt(f),
         }
@@ -92,7 +95,7 @@ fn find(root: &PciRoot<Ecam>, ecam: &Ecam, wanted: DeviceType) -> Option<DeviceF
     devices.find(|(_, info)| virtio_device_type(info) == Some(wanted)).map(|(at, _)| at)
 }
 
-/// Sets up the first virtio console: the host link.
+/// Sets up the serial port of the first virtio console: the host link.
 ///
 /// BARs that firmware left alone are placed in `apertures`. Data and room raise
 /// `maize_hal::Interrupts::HOST` by a message of `msi`.

@@ -1,7 +1,7 @@
 //! The contract between a kernel and the launcher.
 //!
 //! A machine has one *host link*: a reliable, ordered byte stream in each direction (a virtio
-//! console whose other end the launcher holds). It carries [frames](frame): the standard streams of
+//! serial port whose other end the launcher holds). It carries [frames](frame): the standard streams of
 //! the program, byte for byte, and [control messages](control). Before that, the launcher hands the
 //! kernel a [boot record](boot) as the last member of the initial RAM disk, [`boot::BOOT_RECORD_PATH`].
 //!

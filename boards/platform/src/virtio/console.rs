@@ -1,4 +1,7 @@
-//! A virtio console as a byte stream that never waits.
+//! A port of a virtio console device as a byte stream that never waits.
+//!
+//! It is port 1, a serial port, and not the console that port 0 is: from a console QEMU drops what
+//! its reader has no room for, while a serial port keeps the buffer until there is room.
 //!
 //! `virtio-drivers` has a console driver, but its `send` spins until the device has taken the bytes,
 //! which is as long as the launcher does not read; so its queues are used directly.
@@ -17,8 +20,21 @@ use super::{MsixTransport, VirtioError};
 use crate::ByteStream;
 use crate::dma::{self, VirtioHal};
 
-const RECEIVE: u16 = 0;
-const TRANSMIT: u16 = 1;
+/// The port of the host link.
+const PORT: u32 = 1;
+
+/// Its queues. Before them come those of port 0, which is not used, and the two control queues.
+const RECEIVE: u16 = 4;
+const TRANSMIT: u16 = 5;
+
+/// The queue by which the driver tells the device about ports.
+const CONTROL: u16 = 3;
+const CONTROL_BUFFERS: usize = 4;
+
+/// Kinds of control messages.
+const DEVICE_READY: u16 = 0;
+const PORT_READY: u16 = 3;
+const PORT_OPEN: u16 = 6;
 
 /// Buffers of one page in each direction.
 const RECEIVE_BUFFERS: usize = 16;
@@ -26,9 +42,10 @@ const TRANSMIT_BUFFERS: usize = 64;
 
 bitflags! {
     /// Features that are asked for. Event indices are left out: `virtio-drivers` compares them
-    /// without regard to their wrapping. Multiport is left out: there is one port.
+    /// without regard to their wrapping.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     struct Features: u64 {
+        const MULTIPORT = 1 << 1;
         const VERSION_1 = 1 << 32;
     }
 }
@@ -90,6 +107,7 @@ pub struct VirtioConsole {
     transport: MsixTransport,
     receive: Direction<RECEIVE_BUFFERS>,
     transmit: Direction<TRANSMIT_BUFFERS>,
+    control: Direction<CONTROL_BUFFERS>,
     /// Received bytes not yet taken: buffer, next byte, end.
     current: Option<(Buffer, usize, usize)>,
 }
@@ -106,10 +124,15 @@ impl VirtioConsole {
     /// # Errors
     /// [`VirtioError`] if it offers not what is needed or memory is short.
     pub(super) fn new(mut transport: MsixTransport) -> Result<VirtioConsole, VirtioError> {
-        if transport.begin_init(Features::all()) != Features::all() {
+        let features = transport.begin_init(Features::all());
+        if !features.contains(Features::VERSION_1) {
             // A legacy device: the transport cannot drive it.
             return Err(VirtioPciError::MissingCommonConfig.into());
         }
+        if !features.contains(Features::MULTIPORT) {
+            return Err(VirtioError::NoSerialPort);
+        }
+        let control = Direction::new(&mut transport, CONTROL)?;
         let receive = Direction::new(&mut transport, RECEIVE)?;
         let mut transmit = Direction::new(&mut transport, TRANSMIT)?;
         if !transport.interrupts() {
@@ -117,9 +140,28 @@ impl VirtioConsole {
         }
         transmit.queue.set_dev_notify(false);
         transport.finish_init();
-        let mut console = VirtioConsole { transport, receive, transmit, current: None };
+        let mut console = VirtioConsole { transport, receive, transmit, control, current: None };
         console.lend_receive_buffers()?;
+        // What the device answers is known: the launcher gives it this port, open at its side.
+        console.tell(0, DEVICE_READY)?;
+        console.tell(PORT, PORT_READY)?;
+        console.tell(PORT, PORT_OPEN)?;
         Ok(console)
+    }
+
+    /// Sends a control message with value 1. There are buffers for all that are ever sent.
+    fn tell(&mut self, port: u32, event: u16) -> Result<(), VirtioError> {
+        let mut buffer = self.control.idle.pop().ok_or(VirtioError::NoMemory)?;
+        let message = (u64::from(port) | u64::from(event) << 32 | 1 << 48).to_le_bytes();
+        // SAFETY: the buffer is idle until `add` lends it, and then moves to `lent` for good.
+        let token = unsafe {
+            let page = buffer.bytes();
+            page[..message.len()].copy_from_slice(&message);
+            self.control.queue.add(&[&page[..message.len()]], &mut [])
+        }?;
+        self.control.note_lent(token, buffer);
+        self.transport.notify(CONTROL);
+        Ok(())
     }
 
     fn lend_receive_buffers(&mut self) -> Result<(), VirtioError> {
