@@ -11,6 +11,7 @@ use crate::id::{CounterId, FileId, InodeId};
 use crate::inode::{Content, Inode, Kind};
 use crate::mount;
 use crate::node::Node;
+use crate::pipe::Pipe;
 
 impl Vfs {
     /// An inode that no path leads to, and that is gone with its last use.
@@ -64,7 +65,7 @@ impl Vfs {
     /// `EBADF` for what is no pipe.
     pub fn pipe_capacity(&self, file: FileId) -> Result<usize, Errno> {
         match self.file(file)?.handle {
-            Handle::Pipe(end) => self.pipes.get(&end.pipe).map(|p| p.capacity()).ok_or(Errno::EIO),
+            Handle::Pipe(end) => self.pipes.get(&end.pipe).map(Pipe::capacity).ok_or(Errno::EIO),
             _ => Err(Errno::EBADF),
         }
     }

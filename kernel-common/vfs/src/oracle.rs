@@ -252,6 +252,7 @@ impl Host {
     }
 }
 
+#[allow(clippy::unnecessary_cast, reason = "the fields' types differ between hosts")]
 fn attributes(stat: &host::Stat) -> Told {
     told(stat.st_mode, stat.st_nlink as u64, stat.st_size as u64)
 }

@@ -9,6 +9,7 @@ use maize_abi::file::s;
 
 use super::ProcSource;
 use crate::caller::Caller;
+use crate::descriptor::FdTable;
 use crate::path::Link;
 
 /// A place in `/proc`.
@@ -357,7 +358,7 @@ pub(crate) fn entries(dir: ProcNode, from: u64, source: &dyn ProcSource) -> Vec<
             }));
         }
         Place::TaskFile(scope, directory @ (TaskFile::Fd | TaskFile::Fdinfo)) => {
-            let descriptors = source.descriptors(scope.pid).into_iter().flat_map(|d| d.iter());
+            let descriptors = source.descriptors(scope.pid).into_iter().flat_map(FdTable::iter);
             all.extend(descriptors.map(|(fd, _)| {
                 let place = match directory {
                     TaskFile::Fd => Place::Descriptor(scope, fd),

@@ -12,6 +12,7 @@ use super::node::{Scope, TaskFile};
 use super::system::ticks;
 use super::{Area, ProcSource, Task};
 use crate::Vfs;
+use crate::descriptor::FdTable;
 use crate::mount;
 
 /// The console's device number, as `tty_nr` shows it.
@@ -123,7 +124,7 @@ fn status(scope: Scope, task: &Task, source: &dyn ProcSource) -> Vec<u8> {
         }
     }
     let umask = source.view(scope.pid).map_or(0, |view| view.umask);
-    let descriptors = source.descriptors(scope.pid).map_or(0, |table| table.len());
+    let descriptors = source.descriptors(scope.pid).map_or(0, FdTable::len);
     let ids = |ids: [u32; 4]| format!("{}\t{}\t{}\t{}", ids[0], ids[1], ids[2], ids[3]);
     let groups: String = task.groups.iter().map(|group| format!("{group} ")).collect();
     let mut text = format!(
