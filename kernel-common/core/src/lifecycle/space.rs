@@ -50,9 +50,12 @@ impl<A: Arch> State<A> {
     /// Where things go in a new program's space.
     pub(super) fn new_layout(&self, stack_limit: u64) -> Layout {
         const GAP_MIN: u64 = 128 << 20;
+        /// How much lower Linux's randomisation may start a stack: programs expect such room above
+        /// their mappings.
+        const STACK_RANDOM: u64 = 16 << 30;
         let end = self.user_end();
         // As Linux: room for the stack to grow to its limit, within bounds, and a margin.
-        let gap = stack_limit.clamp(GAP_MIN, end / 6 * 5) & !0xfff;
+        let gap = STACK_RANDOM + (stack_limit.clamp(GAP_MIN, end / 6 * 5) & !0xfff);
         Layout { lowest: 0x1_0000, end, mmap_top: end - gap - (1 << 20) }
     }
 

@@ -52,16 +52,10 @@ async fn space<A: Arch>(call: Call<'_, A>) -> Result<SpaceId, Errno> {
     Ok(space)
 }
 
-/// The rights that `PROT_*` bits name.
-fn access(prot: u32) -> Result<Access, Errno> {
-    const PROT_GROWSDOWN: u32 = 0x0100_0000;
-    const PROT_GROWSUP: u32 = 0x0200_0000;
-    if prot & (PROT_GROWSDOWN | PROT_GROWSUP) != 0 {
-        return Err(Errno::EINVAL);
-    }
-    // PROT_READ, PROT_WRITE and PROT_EXEC have the bits of `Access`; others are ignored, as on
-    // Linux.
-    Ok(Access::from_bits_truncate(prot as u8))
+/// The rights that `PROT_*` bits name: `PROT_READ`, `PROT_WRITE` and `PROT_EXEC` have the bits of
+/// [`Access`]. Others are ignored, as by Linux's `mmap`.
+fn access(prot: u32) -> Access {
+    Access::from_bits_truncate(prot as u8)
 }
 
 const MAP_SHARED: u32 = 1;
@@ -89,7 +83,7 @@ const MAP_KNOWN: u32 = MAP_TYPE
 
 async fn mmap<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [address, len, _, _, _, offset] = call.args;
-    let access = access(call.uint(2))?;
+    let access = access(call.uint(2));
     let flags = call.uint(3);
     let sharing = match flags & MAP_TYPE {
         MAP_PRIVATE => Sharing::Private,
@@ -144,7 +138,12 @@ async fn munmap<A: Arch>(call: Call<'_, A>) -> CallResult {
 
 async fn mprotect<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [start, len, ..] = call.args;
-    let access = access(call.uint(2))?;
+    const PROT_SEM: u32 = 8;
+    let prot = call.uint(2);
+    if prot & !(u32::from(Access::all().bits()) | PROT_SEM) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let access = access(prot);
     let space = space(call).await?;
     // What lies before an error has changed, and its page tables must follow.
     let result = call.k.with(|s| s.memory.protect(&mut s.arch, space, start, len, access));
