@@ -13,6 +13,7 @@ use maize_mm::{
 
 use super::{Call, CallResult};
 use crate::lifecycle::finish_steps;
+use crate::state::State;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -132,7 +133,7 @@ async fn munmap<A: Arch>(call: Call<'_, A>) -> CallResult {
     let space = space(call).await?;
     call.k.with(|s| s.memory.unmap(&mut s.arch, space, start, len))?;
     finish_steps(call.k, call.current, space).await?;
-    call.k.with(|s| s.wake_background());
+    call.k.with(State::wake_background);
     Ok(0)
 }
 
@@ -175,7 +176,7 @@ async fn mremap<A: Arch>(call: Call<'_, A>) -> CallResult {
         .k
         .with(|s| s.memory.remap(&mut s.arch, space, (start, old_len), new_len, relocation, old))?;
     finish_steps(call.k, call.current, space).await?;
-    call.k.with(|s| s.wake_background());
+    call.k.with(State::wake_background);
     Ok(moved)
 }
 
@@ -212,7 +213,7 @@ async fn madvise<A: Arch>(call: Call<'_, A>) -> CallResult {
     let space = space(call).await?;
     let result = call.k.with(|s| s.memory.advise(&mut s.arch, space, start, len, advice));
     finish_steps(call.k, call.current, space).await?;
-    call.k.with(|s| s.wake_background());
+    call.k.with(State::wake_background);
     result?;
     Ok(0)
 }
