@@ -85,7 +85,7 @@ where
         );
         let mut kernel = match kernel {
             Ok(kernel) => kernel,
-            Err(error) => panic!("{error}"),
+            Err(error) => unreachable!("{error}"),
         };
         let program = ProgramSpec {
             path: b"/program".to_vec(),
