@@ -11,6 +11,7 @@ mod profile;
 mod progress;
 mod setup;
 mod subject;
+mod table;
 mod world;
 
 pub use fabric::{Fabric, Forbidden, Outcome, check, check_symmetric};
@@ -18,4 +19,5 @@ pub use profile::Profile;
 pub use progress::{Progress, progress};
 pub use setup::{Op, Program, Setup};
 pub use subject::Subject;
+pub use table::{Table, markdown, transitions};
 pub use world::{Packet, Step, Thread, World};

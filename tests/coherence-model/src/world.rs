@@ -161,6 +161,19 @@ impl<P: Subject> World<P> {
         }
     }
 
+    /// The state of a node's copy.
+    #[must_use]
+    pub fn state_name(&self, node: u8, page: u8) -> &'static str {
+        let record = self.agents[usize::from(node)].record(self.key(node, page));
+        record.map_or_else(|| P::default().state_name(), P::state_name)
+    }
+
+    /// The next message of a link.
+    #[must_use]
+    pub fn oldest(&self, from: u8, to: u8) -> Option<&Packet<P::Message>> {
+        self.links[usize::from(from) * self.nodes() + usize::from(to)].front()
+    }
+
     /// What a step left behind, for reading a counter-example.
     #[must_use]
     pub fn describe(&self) -> String {

@@ -247,7 +247,9 @@ impl<M: Machine> Sim<M> {
                 self.event(node, Event::WrittenBack { page }, None)?;
             }
             Happening::Applies { node, index, generation } => {
-                self.applied[usize::from(node)].insert(index, generation);
+                // Two discards of a page may reach a member in either order.
+                let applied = self.applied[usize::from(node)].entry(index).or_default();
+                *applied = generation.max(*applied);
                 let event = Event::Discard { object: OBJECT, generation, first: index, count: 1 };
                 self.event(node, event, None)?;
                 self.end_discards();

@@ -64,8 +64,8 @@ pub(crate) enum Ahead {
 pub struct Adaptive<P, const W: usize = 1> {
     agent: Agent<P, W>,
     tuning: Tuning,
-    /// Pages of each object, as the caller said; nothing is fetched beyond.
-    lengths: BTreeMap<ObjectId, u32>,
+    /// Pages of each object and their generation, as the caller said; nothing is fetched beyond.
+    lengths: BTreeMap<ObjectId, (u32, u32)>,
     streams: BTreeMap<ObjectId, Stream>,
     ahead: BTreeMap<(ObjectId, u32), Ahead>,
     heat: BTreeMap<(ObjectId, u32), Heat>,
@@ -89,9 +89,10 @@ impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
         }
     }
 
-    /// Tells how many pages an object has; without this nothing of it is fetched ahead.
-    pub fn set_length(&mut self, object: ObjectId, pages: u32) {
-        self.lengths.insert(object, pages);
+    /// Tells how many pages an object has that are all of one generation; without this nothing of it
+    /// is fetched ahead, as the generation of a neighbour would be a guess. A discard takes it back.
+    pub fn set_length(&mut self, object: ObjectId, pages: u32, generation: u32) {
+        self.lengths.insert(object, (pages, generation));
     }
 
     /// The agent below.
@@ -160,8 +161,8 @@ impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
         was_ahead: bool,
         sink: &mut S,
     ) {
-        let length = self.lengths.get(&page.object).copied().unwrap_or(0);
-        if self.tuning.prefetch_pages == 0 || length == 0 {
+        let Some(&(length, generation)) = self.lengths.get(&page.object) else { return };
+        if self.tuning.prefetch_pages == 0 || generation != page.generation {
             return;
         }
         let stream = self.streams.entry(page.object).or_default();
@@ -243,6 +244,9 @@ impl<P: Policy<W>, const W: usize> Machine for Adaptive<P, W> {
             && let Event::Expire { page } = event
         {
             self.continue_promotion(now, page, sink);
+        }
+        if let Event::Discard { object, .. } = event {
+            self.lengths.remove(&object);
         }
         let hot = match event {
             Event::Fault { page, access } => self.fault(now, page, access, sink),

@@ -1,0 +1,43 @@
+//! The transition tables in `SPEC.md` are what the machines do. `UPDATE_SPEC=1` rewrites them.
+
+use std::fs;
+use std::path::Path;
+
+use maize_coherence::directory::Directory;
+use maize_coherence::voting::Voting;
+use maize_coherence_model::{Program, Setup, Subject, Table, markdown, transitions};
+
+fn setups() -> Vec<Setup> {
+    let three =
+        Setup { program: Program::Any(vec![1, 1, 1]), clock_readings: 1, ..Setup::new(3, 1, 0) };
+    let two = Setup { clock_readings: 1, ..Setup::new(2, 1, 2) };
+    vec![
+        three.clone(),
+        Setup { evictions: 1, discards: 1, ..two.clone() },
+        Setup { promotions: 1, ..two.clone() },
+        Setup { crashes: vec![0, 1], ..two },
+    ]
+}
+
+fn check<P: Subject>() {
+    let table: Table = transitions::<P>(&setups());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kernel-common/coherence/SPEC.md");
+    let spec = fs::read_to_string(&path).unwrap();
+    let (start, end) =
+        (format!("<!-- table {} -->\n", P::NAME), format!("<!-- end {} -->", P::NAME));
+    let from = spec.find(&start).unwrap() + start.len();
+    let to = spec.find(&end).unwrap();
+    let now = markdown(&table);
+    if std::env::var_os("UPDATE_SPEC").is_some() {
+        fs::write(&path, format!("{}{now}{}", &spec[..from], &spec[to..])).unwrap();
+    } else {
+        assert!(spec[from..to] == now, "SPEC.md is out of date: run with UPDATE_SPEC=1\n{now}");
+    }
+}
+
+#[test]
+fn the_tables_are_up_to_date() {
+    // One after the other: both may rewrite the file.
+    check::<Voting<1>>();
+    check::<Directory<1>>();
+}

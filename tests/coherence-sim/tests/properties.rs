@@ -1,0 +1,126 @@
+//! Random programs on random fabrics equal the oracle; a failing seed replays exactly.
+
+use maize_coherence::adaptive::{Adaptive, Tuning};
+use maize_coherence::directory::Directory;
+use maize_coherence::voting::Voting;
+use maize_coherence::{Home, Machine, NodeId, ObjectId, Policy};
+use maize_coherence_sim::patterns::{PolicyName, agents};
+use maize_coherence_sim::{Op, Settings, Sim, Tally};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+struct Case {
+    nodes: usize,
+    pages: u32,
+    accesses: usize,
+    discards: bool,
+    evictions: bool,
+    seed: u64,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    (2usize..=8, 1u32..=64, 1usize..=60, any::<bool>(), any::<bool>(), any::<u64>()).prop_map(
+        |(nodes, pages, accesses, discards, evictions, seed)| Case {
+            nodes,
+            pages,
+            accesses,
+            discards,
+            evictions,
+            seed,
+        },
+    )
+}
+
+fn programs(case: &Case) -> (Vec<Vec<Op>>, Vec<u64>) {
+    let mut rng = fastrand::Rng::with_seed(case.seed);
+    let mut increments = vec![0; case.pages as usize];
+    let programs = (0..case.nodes)
+        .map(|_| {
+            (0..case.accesses)
+                .map(|_| {
+                    let page = rng.u32(0..case.pages);
+                    match rng.u32(0..100) {
+                        0..40 => Op::Read(page),
+                        40..80 => {
+                            increments[page as usize] += 1;
+                            Op::Increment(page)
+                        }
+                        80..90 => Op::Compute(rng.u64(1..50_000)),
+                        90..97 if case.evictions => Op::Evict(page),
+                        97.. if case.discards => Op::Discard(page),
+                        _ => Op::Read(page),
+                    }
+                })
+                .collect()
+        })
+        .collect();
+    (programs, increments)
+}
+
+fn holds<M: Machine>(machines: Vec<M>, home: Home, case: &Case) -> Result<Tally, TestCaseError> {
+    let (programs, increments) = programs(case);
+    let mut sim = Sim::new(machines, Settings { home, seed: case.seed, ..Settings::default() });
+    for (node, program) in programs.into_iter().enumerate() {
+        sim.spawn(node as u16, program);
+    }
+    sim.run(5_000_000).map_err(TestCaseError::fail)?;
+    if !case.discards {
+        for (page, &expected) in increments.iter().enumerate() {
+            prop_assert_eq!(sim.value(page as u32), expected, "page {}", page);
+        }
+    }
+    Ok(sim.tally)
+}
+
+fn adaptive<P: Policy<1>>(case: &Case, home: Home) -> Vec<Adaptive<P>> {
+    let tuning = Tuning { window_frames: 8, ..Tuning::default() };
+    agents::<P, 1>(case.nodes, home)
+        .into_iter()
+        .map(|agent| {
+            let mut layer = Adaptive::new(agent, tuning);
+            layer.set_length(ObjectId(1), case.pages, 0);
+            layer
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn voting_equals_the_oracle(case in cases()) {
+        let home = PolicyName::Voting.home(case.nodes);
+        holds(agents::<Voting<1>, 1>(case.nodes, home), home, &case)?;
+    }
+
+    #[test]
+    fn directory_equals_the_oracle(case in cases()) {
+        let home = PolicyName::Directory.home(case.nodes);
+        holds(agents::<Directory<1>, 1>(case.nodes, home), home, &case)?;
+    }
+
+    #[test]
+    fn hashed_directory_equals_the_oracle(case in cases()) {
+        let home = PolicyName::DirectoryHashed.home(case.nodes);
+        holds(agents::<Directory<1>, 1>(case.nodes, home), home, &case)?;
+    }
+
+    #[test]
+    fn adaptive_directory_equals_the_oracle(case in cases()) {
+        let home = Home::At(NodeId(0));
+        holds(adaptive::<Directory<1>>(&case, home), home, &case)?;
+    }
+
+    #[test]
+    fn adaptive_voting_equals_the_oracle(case in cases()) {
+        let home = Home::At(NodeId(0));
+        holds(adaptive::<Voting<1>>(&case, home), home, &case)?;
+    }
+
+    #[test]
+    fn a_seed_replays_exactly(case in cases()) {
+        let home = PolicyName::Directory.home(case.nodes);
+        let run = || holds(agents::<Directory<1>, 1>(case.nodes, home), home, &case);
+        prop_assert_eq!(run()?, run()?);
+    }
+}
