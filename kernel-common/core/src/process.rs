@@ -110,6 +110,8 @@ pub(crate) struct Process {
     pub(crate) files: crate::files::FilesId,
     pub(crate) exe: Vec<u8>,
     pub(crate) cmdline: Vec<u8>,
+    /// The environment that the program was started with, each entry ended by a zero byte.
+    pub(crate) environment: Vec<u8>,
     /// Where the arguments lie in memory: first byte, byte behind the last.
     pub(crate) arguments: (u64, u64),
 

@@ -142,8 +142,8 @@ impl<A: Arch> ProcSource for Env<'_, A> {
         self.process(pid).map(|process| process.cmdline.clone()).unwrap_or_default()
     }
 
-    fn environment(&self, _: u32) -> Vec<u8> {
-        Vec::new()
+    fn environment(&self, pid: u32) -> Vec<u8> {
+        self.process(pid).map(|process| process.environment.clone()).unwrap_or_default()
     }
 
     fn auxiliary_vector(&self, _: u32) -> Vec<u8> {

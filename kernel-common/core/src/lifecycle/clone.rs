@@ -247,6 +247,7 @@ impl<A: Arch> State<A> {
             files,
             exe: of.exe.clone(),
             cmdline: of.cmdline.clone(),
+            environment: of.environment.clone(),
             arguments: of.arguments,
             actions,
             pending: PendingSignals::default(),

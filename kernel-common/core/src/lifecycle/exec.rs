@@ -443,6 +443,8 @@ impl<A: Arch> State<A> {
         process.arguments = stack.arguments;
         process.cmdline = request.argv.join(&0);
         process.cmdline.push(0);
+        process.environment =
+            request.envp.iter().flat_map(|entry| entry.iter().copied().chain([0])).collect();
         for action in &mut process.actions {
             if action.handler != SigAction::SIG_IGN {
                 *action = SigAction::default();

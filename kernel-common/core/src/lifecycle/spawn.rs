@@ -128,6 +128,7 @@ impl<A: Arch> State<A> {
             files,
             exe: Vec::new(),
             cmdline: Vec::new(),
+            environment: Vec::new(),
             arguments: (0, 0),
             actions: [SigAction::default(); 64],
             pending: PendingSignals::default(),

@@ -17,6 +17,11 @@ pub(super) const STEP: usize = 64 * 1024;
 /// Bytes of a page.
 const PAGE: u64 = maize_abi::PAGE_SIZE as u64;
 
+fn check_range<A: Arch>(call: Call<'_, A>, address: u64, len: u64) -> Result<(), Errno> {
+    let end = address.checked_add(len).ok_or(Errno::EFAULT)?;
+    if end > call.k.with(|s| s.user_end()) { Err(Errno::EFAULT) } else { Ok(()) }
+}
+
 /// Pieces of user memory, used up from the front.
 #[derive(Clone, Debug)]
 pub(super) struct Segments {
@@ -29,9 +34,17 @@ pub(super) struct Segments {
 
 impl Segments {
     /// One piece.
-    pub(super) fn one(address: u64, len: u64) -> Segments {
+    ///
+    /// # Errors
+    /// `EFAULT` if it reaches out of user space, however little of it would be used.
+    pub(super) fn one<A: Arch>(
+        call: Call<'_, A>,
+        address: u64,
+        len: u64,
+    ) -> Result<Segments, Errno> {
+        check_range(call, address, len)?;
         let len = len.min(MAX_RW_COUNT);
-        Segments { pieces: vec![(address, len)], at: (0, 0), left: len }
+        Ok(Segments { pieces: vec![(address, len)], at: (0, 0), left: len })
     }
 
     /// The pieces of a `struct iovec` array.
@@ -55,6 +68,7 @@ impl Segments {
             if i64::try_from(len).is_err() {
                 return Err(Errno::EINVAL);
             }
+            check_range(call, address, len)?;
             let len = len.min(MAX_RW_COUNT - left);
             left += len;
             pieces.push((address, len));

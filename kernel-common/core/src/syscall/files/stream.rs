@@ -15,24 +15,25 @@ fn place(offset: u64) -> Result<Place, Errno> {
 
 pub(super) async fn read<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, address, len, ..] = call.args;
-    read_all(call, call.file(0)?, Place::Position, Segments::one(address, len)).await
+    let file = call.file(0)?;
+    read_all(call, file, Place::Position, Segments::one(call, address, len)?).await
 }
 
 pub(super) async fn write<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, address, len, ..] = call.args;
-    write_all(call, call.file(0)?, Place::Position, Segments::one(address, len)).await
+    write_all(call, call.file(0)?, Place::Position, Segments::one(call, address, len)?).await
 }
 
 pub(super) async fn pread<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, address, len, offset, ..] = call.args;
     let place = place(offset)?;
-    read_all(call, call.file(0)?, place, Segments::one(address, len)).await
+    read_all(call, call.file(0)?, place, Segments::one(call, address, len)?).await
 }
 
 pub(super) async fn pwrite<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, address, len, offset, ..] = call.args;
     let place = place(offset)?;
-    write_all(call, call.file(0)?, place, Segments::one(address, len)).await
+    write_all(call, call.file(0)?, place, Segments::one(call, address, len)?).await
 }
 
 pub(super) async fn readv<A: Arch>(call: Call<'_, A>) -> CallResult {
