@@ -7,7 +7,7 @@ use core::error::Error;
 use core::fmt;
 
 use maize_pci::bus::{DeviceFunction, PciRoot};
-use maize_pci::{Apertures, BarError, Ecam, Msi, MsiError, MsixError, assign_bars, enable_device};
+use maize_pci::{Apertures, BarError, Ecam, Msi, MsiError, MsixError, assign_bars};
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::transport::pci::{VirtioPciError, virtio_device_type};
 
@@ -111,7 +111,6 @@ pub fn open_console(
     let at =
         find(&root, &ecam, DeviceType::Console).ok_or(VirtioError::Missing(DeviceType::Console))?;
     assign_bars(&mut root, at, apertures)?;
-    enable_device(&mut root, at);
     let message = msi.allocate(maize_hal::Interrupts::HOST)?;
     VirtioConsole::new(MsixTransport::new(ecam, at, message)?)
 }

@@ -4,7 +4,7 @@
 use core::ptr::NonNull;
 
 use maize_pci::bus::{ConfigurationAccess, DeviceFunction, PCI_CAP_ID_VNDR, PciRoot};
-use maize_pci::{Ecam, MsiMessage, MsixCapability, MsixTable, bar_region};
+use maize_pci::{Ecam, MsiMessage, MsixCapability, MsixTable, bar_region, enable_device};
 use safe_mmio::fields::{ReadPure, ReadPureWrite};
 use safe_mmio::{UniqueMmioPointer, field};
 use virtio_drivers::transport::pci::{PciTransport, VIRTIO_PCI_CAP_COMMON_CFG, VirtioPciError};
@@ -72,7 +72,7 @@ fn common_config(
 }
 
 impl MsixTransport {
-    /// The device at `at`, whose BARs are assigned and enabled, interrupting by `message`.
+    /// The device at `at`, whose BARs are assigned, interrupting by `message`. Enables it.
     ///
     /// # Errors
     /// [`VirtioError`] if it cannot be used so.
@@ -84,11 +84,14 @@ impl MsixTransport {
         let mut root = PciRoot::new(ecam);
         let inner = PciTransport::new::<VirtioHal, _>(&mut root, at)?;
         let common = map(common_config(&mut root, &ecam, at)?, size_of::<Vectors>())?;
+        let capability = MsixCapability::find(&mut root, &ecam, at)?;
+        // Only now: where BARs are looked at while the device answers there, it is taken off the
+        // bus and put back each time, for which the emulator rebuilds its memory map.
+        enable_device(&mut root, at);
         // SAFETY: `common_config` found the registers inside the device's BAR and `map` mapped
         // them. `inner` reaches the same registers through its own mapping, but only in calls that
         // this type makes, and every call sets `queue_select` before it uses it.
         let vectors = unsafe { UniqueMmioPointer::new(common.cast()) };
-        let capability = MsixCapability::find(&mut root, &ecam, at)?;
         let base = map(capability.table.address, capability.table.size as usize)?;
         // SAFETY: the table's region was just mapped, for good, and nothing else maps it.
         let mut table = unsafe { MsixTable::new(base, &capability) };
