@@ -23,6 +23,11 @@ impl<A: Arch> Env<'_, A> {
         self.processes.get(&Pid(pid))
     }
 
+    /// A process that still has memory: a zombie's arguments are gone with it.
+    fn running(&self, pid: u32) -> Option<&Process> {
+        self.process(pid).filter(|process| !matches!(process.life, Life::Zombie(_)))
+    }
+
     fn state(&self, process: &Process, tid: u32) -> char {
         match (process.life, self.threads.get(&Tid(tid))) {
             (Life::Zombie(_), _) | (_, None) => 'Z',
@@ -139,11 +144,11 @@ impl<A: Arch> ProcSource for Env<'_, A> {
     }
 
     fn arguments(&self, pid: u32) -> Vec<u8> {
-        self.process(pid).map(|process| process.cmdline.clone()).unwrap_or_default()
+        self.running(pid).map(|process| process.cmdline.clone()).unwrap_or_default()
     }
 
     fn environment(&self, pid: u32) -> Vec<u8> {
-        self.process(pid).map(|process| process.environment.clone()).unwrap_or_default()
+        self.running(pid).map(|process| process.environment.clone()).unwrap_or_default()
     }
 
     fn auxiliary_vector(&self, _: u32) -> Vec<u8> {
