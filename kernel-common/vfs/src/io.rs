@@ -6,6 +6,7 @@ use maize_mm::ObjectId;
 
 use crate::Vfs;
 use crate::caller::{Caller, Surroundings, store_errno};
+use crate::device::Device;
 use crate::file::{File, Handle};
 use crate::id::{CounterId, FileId, InodeId, PipeId};
 use crate::node::Node;
@@ -322,6 +323,9 @@ impl Vfs {
         if let Handle::Place = file.handle {
             return Err(Errno::EBADF);
         }
+        if whence > seek::SEEK_HOLE {
+            return Err(Errno::EINVAL);
+        }
         // A terminal answers as on Linux, a memory device stays at its start.
         if !file.is_seekable() {
             return Err(Errno::ESPIPE);
@@ -380,6 +384,21 @@ impl Vfs {
             return Err(Errno::EPERM);
         }
         node.object(env.store())
+    }
+
+    /// Whether the file is a device whose mappings are fresh anonymous memory: `/dev/zero`.
+    ///
+    /// # Errors
+    /// `EBADF`; `EACCES` as for [`Self::object_to_map`].
+    pub fn maps_as_anonymous(&self, id: FileId, written: bool) -> Result<bool, Errno> {
+        let file = self.file(id)?;
+        match file.handle {
+            Handle::Device(Device::Zero) if !file.readable || written && !file.writable => {
+                Err(Errno::EACCES)
+            }
+            Handle::Device(Device::Zero) => Ok(true),
+            _ => Ok(false),
+        }
     }
 
     /// The memory object of a regular file, whatever it was opened for.

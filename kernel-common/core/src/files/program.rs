@@ -108,24 +108,29 @@ impl<A: Arch> State<A> {
         end_program(vfs, &mut env, before);
     }
 
-    /// The file of a descriptor, to be mapped with `access`.
+    /// The file of a descriptor, to be mapped with `access`; `None` if a mapping of it is anonymous
+    /// memory.
     pub(crate) fn file_to_map(
         &mut self,
         current: Current,
         fd: i32,
         access: Access,
         shared: bool,
-    ) -> Result<Mappable, Errno> {
+    ) -> Result<Option<Mappable>, Errno> {
         let file = self.file_of(current, fd)?;
         self.with_files(current, |vfs, env, _| {
             let written = shared && access.contains(Access::WRITE);
+            if vfs.maps_as_anonymous(file, written)? {
+                return Ok(None);
+            }
             let object = vfs.object_to_map(env, file, written)?;
             let mut may = Access::all();
             let writable = vfs.status(file)? & file::o::O_ACCMODE == file::o::O_RDWR;
             if shared && !writable {
                 may.remove(Access::WRITE);
             }
-            Ok(Mappable { object, may, label: label(&vfs.path_of(file), vfs.identity(file)?) })
+            let label = label(&vfs.path_of(file), vfs.identity(file)?);
+            Ok(Some(Mappable { object, may, label }))
         })
     }
 }

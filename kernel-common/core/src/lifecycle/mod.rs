@@ -12,4 +12,4 @@ pub(crate) use exec::{execve, execveat};
 pub(crate) use exit::{exit_thread, exited};
 pub(crate) use space::finish_steps;
 pub use spawn::{ProgramSpec, SpawnError};
-pub(crate) use wait::{Selector, WaitOptions, Waited, wait};
+pub(crate) use wait::{ChildKind, Selector, WaitOptions, Waited, wait};

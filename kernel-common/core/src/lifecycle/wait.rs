@@ -1,6 +1,7 @@
 //! Waiting for children: what `wait4` and `waitid` share.
 
 use maize_abi::Errno;
+use maize_abi::signal::Signal;
 use maize_hal::{Arch, Nanos};
 
 use crate::handle::Handle;
@@ -18,9 +19,21 @@ pub(crate) enum Selector {
     Group(Pid),
 }
 
+/// Children by what they tell their parent at their end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChildKind {
+    /// Those that send SIGCHLD.
+    Forked,
+    /// `__WCLONE`: those that send another signal, or none.
+    Cloned,
+    /// `__WALL`.
+    All,
+}
+
 /// Which changes, and whether to wait for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WaitOptions {
+    pub(crate) kind: ChildKind,
     pub(crate) exited: bool,
     pub(crate) stopped: bool,
     pub(crate) continued: bool,
@@ -81,7 +94,13 @@ impl<A: Arch> State<A> {
                 Selector::Process(wanted) => *pid == wanted,
                 Selector::Group(group) => child.group == group,
             };
-            if !selected {
+            let forked = child.exit_signal == Signal::SIGCHLD.number();
+            let of_kind = match options.kind {
+                ChildKind::Forked => forked,
+                ChildKind::Cloned => !forked,
+                ChildKind::All => true,
+            };
+            if !selected || !of_kind {
                 continue;
             }
             any = true;

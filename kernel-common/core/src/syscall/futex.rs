@@ -169,8 +169,8 @@ async fn requeue<A: Arch>(
             }
             let woken = s.futex_wake(from_key, wake, MATCH_ANY);
             let moved = s.futexes.requeue(from_key, to_key, move_at_most);
-            // FUTEX_REQUEUE returns the woken, FUTEX_CMP_REQUEUE both.
-            Ok(Some(if expected.is_some() { woken + moved } else { woken }))
+            // Both of the commands count both, whatever the manual page says of FUTEX_REQUEUE.
+            Ok(Some(woken + moved))
         })?;
         if let Some(count) = done {
             return Ok(u64::from(count));

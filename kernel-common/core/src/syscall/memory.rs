@@ -116,8 +116,9 @@ async fn mmap<A: Arch>(call: Call<'_, A>) -> CallResult {
     }
     let shared = sharing == Sharing::Shared;
     let mapped = call.k.with(|s| {
-        if flags & MAP_ANONYMOUS == 0 {
-            let file = s.file_to_map(call.current, call.int(4), access, shared)?;
+        if flags & MAP_ANONYMOUS == 0
+            && let Some(file) = s.file_to_map(call.current, call.int(4), access, shared)?
+        {
             request.backing = Backing::Object { object: file.object, offset };
             request.may = file.may;
             request.label = Some(Arc::new(file.label));

@@ -174,15 +174,17 @@ pub(super) async fn clock_nanosleep<A: Arch>(call: Call<'_, A>) -> CallResult {
     const TIMER_ABSTIME: i32 = 1;
     let [_, _, request, remaining, ..] = call.args;
     let clock = call.int(0);
-    let time = call.k.read_timespec(call.current, request).await?;
-    if !matches!(clock, CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI) {
-        // Linux sleeps on the CPU-time clocks too; nothing is known to use that.
-        return Err(if clock == CLOCK_THREAD_CPUTIME_ID {
-            Errno::EINVAL
-        } else {
-            Errno::EOPNOTSUPP
-        });
+    match clock {
+        CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI => {}
+        // Linux sleeps on processes' CPU time too; nothing is known to use that.
+        i32::MIN..0
+        | CLOCK_PROCESS_CPUTIME_ID
+        | CLOCK_MONOTONIC_RAW
+        | CLOCK_REALTIME_COARSE
+        | CLOCK_MONOTONIC_COARSE => return Err(Errno::EOPNOTSUPP),
+        _ => return Err(Errno::EINVAL),
     }
+    let time = call.k.read_timespec(call.current, request).await?;
     let (now, clock_now) = call.k.with(|s| (s.now(), s.clock(clock, call.current)));
     if call.int(1) & TIMER_ABSTIME == 0 {
         return sleep_until(call, now + time, remaining).await;

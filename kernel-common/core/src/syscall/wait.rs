@@ -7,15 +7,26 @@ use maize_hal::Arch;
 use super::limits::rusage_bytes;
 use super::{Call, CallResult};
 use crate::ids::Pid;
-use crate::lifecycle::{Selector, WaitOptions, Waited, wait};
+use crate::lifecycle::{ChildKind, Selector, WaitOptions, Waited, wait};
 
 const WNOHANG: u32 = 1;
 const WUNTRACED: u32 = 2;
 const WEXITED: u32 = 4;
 const WCONTINUED: u32 = 8;
 const WNOWAIT: u32 = 0x0100_0000;
-/// `__WNOTHREAD`, `__WALL`, `__WCLONE`: of no effect where every child is waited for by all.
-const WLINUX: u32 = 0xe000_0000;
+/// Of no effect where every thread waits for the children of all.
+const WNOTHREAD: u32 = 0x2000_0000;
+const WALL: u32 = 0x4000_0000;
+const WCLONE: u32 = 0x8000_0000;
+const WLINUX: u32 = WNOTHREAD | WALL | WCLONE;
+
+fn kind(options: u32) -> ChildKind {
+    match (options & WALL, options & WCLONE) {
+        (0, 0) => ChildKind::Forked,
+        (0, _) => ChildKind::Cloned,
+        _ => ChildKind::All,
+    }
+}
 
 pub(super) async fn wait4<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, status_at, _, rusage_at, ..] = call.args;
@@ -35,6 +46,7 @@ pub(super) async fn wait4<A: Arch>(call: Call<'_, A>) -> CallResult {
         stopped: options & WUNTRACED != 0,
         continued: options & WCONTINUED != 0,
         dont_block: options & WNOHANG != 0,
+        kind: kind(options),
         keep: false,
     };
     let Some(waited) = wait(call.k, call.current, selector, options).await? else { return Ok(0) };
@@ -70,6 +82,7 @@ pub(super) async fn waitid<A: Arch>(call: Call<'_, A>) -> CallResult {
         stopped: options & WUNTRACED != 0,
         continued: options & WCONTINUED != 0,
         dont_block: options & WNOHANG != 0,
+        kind: kind(options),
         keep: options & WNOWAIT != 0,
     };
     let waited = wait(call.k, call.current, selector, options).await?;
