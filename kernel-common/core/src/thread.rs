@@ -87,6 +87,9 @@ pub(crate) struct Thread<A: Arch> {
     /// Signals that `rt_sigtimedwait` waits for.
     pub(crate) awaited: SignalSet,
 
+    /// What the thread gets when its process's parent ends, or 0.
+    pub(crate) parent_death_signal: u8,
+
     pub(crate) clear_child_tid: u64,
     /// Where the thread writes its id when it starts, or 0.
     pub(crate) set_child_tid: u64,
@@ -123,6 +126,7 @@ impl<A: Arch> Thread<A> {
             pending: PendingSignals::default(),
             altstack: AltStack::NONE,
             awaited: SignalSet::EMPTY,
+            parent_death_signal: 0,
             clear_child_tid: 0,
             set_child_tid: 0,
             robust_list: 0,

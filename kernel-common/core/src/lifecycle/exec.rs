@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use maize_abi::pte::Access;
-use maize_abi::signal::{AltStack, SigAction};
+use maize_abi::signal::{AltStack, SigAction, Signal};
 use maize_abi::{Errno, Isa, PAGE_SIZE, UserRegs};
 use maize_hal::Arch;
 use maize_mm::{AreaFlags, Backing, Label, MapRequest, ObjectId, Placement, Sharing, SpaceId};
@@ -439,6 +439,7 @@ impl<A: Arch> State<A> {
         let old = process.space.replace(space);
         process.trampoline = trampoline;
         process.execed = true;
+        process.exit_signal = Signal::SIGCHLD.number();
         process.exe = request.file.path.clone();
         process.arguments = stack.arguments;
         process.cmdline = request.argv.join(&0);

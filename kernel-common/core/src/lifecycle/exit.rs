@@ -6,7 +6,7 @@ use maize_abi::signal::{SigAction, SigInfo, Signal, sa, si_code};
 use maize_hal::{Arch, Nanos, Report};
 
 use crate::handle::Handle;
-use crate::ids::Pid;
+use crate::ids::{Pid, Tid};
 use crate::process::Life;
 use crate::robust;
 use crate::state::State;
@@ -115,6 +115,14 @@ impl<A: Arch> State<A> {
         process.parent = Pid::INIT;
         process.exit_signal = Signal::SIGCHLD.number();
         let zombie = matches!(process.life, Life::Zombie(_));
+        let threads: Vec<Tid> = process.threads.iter().copied().collect();
+        for tid in threads {
+            let signal = self.threads.get(&tid).map_or(0, |thread| thread.parent_death_signal);
+            if let Some(signal) = Signal::new(u64::from(signal)) {
+                // To the whole process, as on Linux; that it has gone already is no matter.
+                let _ = self.send_to_process(child, SigInfo::from_kernel(signal));
+            }
+        }
         if let Some(init) = self.processes.get_mut(&Pid::INIT) {
             init.children.insert(child);
         }

@@ -118,6 +118,7 @@ pub(super) fn getgroups<A: Arch>(call: Call<'_, A>) -> CallResult {
 }
 
 const PR_SET_PDEATHSIG: i32 = 1;
+const PR_GET_PDEATHSIG: i32 = 2;
 const PR_GET_DUMPABLE: i32 = 3;
 const PR_SET_DUMPABLE: i32 = 4;
 const PR_SET_NAME: i32 = 15;
@@ -148,12 +149,24 @@ pub(super) async fn prctl<A: Arch>(call: Call<'_, A>) -> CallResult {
             call.k.write_user(current, call.args[1], &name).await?;
             Ok(0)
         }
-        PR_SET_PDEATHSIG => match call.args[1] {
-            0 => Ok(0),
-            n if Signal::new(n).is_none() => Err(Errno::EINVAL),
-            // Taking it and never sending it would be a lie.
-            _ => Err(Errno::EOPNOTSUPP),
-        },
+        PR_SET_PDEATHSIG => {
+            let signal = call.args[1];
+            if signal != 0 && Signal::new(signal).is_none() {
+                return Err(Errno::EINVAL);
+            }
+            call.k.with(|s| {
+                if let Some(thread) = s.threads.get_mut(&current.tid) {
+                    thread.parent_death_signal = signal as u8;
+                }
+            });
+            Ok(0)
+        }
+        PR_GET_PDEATHSIG => {
+            let signal = call.k.with(|s| Some(s.threads.get(&current.tid)?.parent_death_signal));
+            let signal = i32::from(signal.unwrap_or(0));
+            call.k.write_user(current, call.args[1], &signal.to_le_bytes()).await?;
+            Ok(0)
+        }
         PR_GET_DUMPABLE | PR_CAPBSET_READ => Ok(1),
         PR_SET_DUMPABLE if call.args[1] <= 1 => Ok(0),
         PR_SET_NO_NEW_PRIVS if call.args[1] == 1 => Ok(0),
