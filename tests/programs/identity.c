@@ -126,6 +126,41 @@ static void parent_death_signal(void)
     CHECK_EQUAL(value, SIGUSR1);
     CHECK(prctl(PR_SET_PDEATHSIG, 0) == 0);
     CHECK_FAILS(prctl(0x7fff, 0), EINVAL);
+    CHECK_FAILS(prctl(PR_SET_PDEATHSIG, 65), EINVAL);
+    /* A grandchild that is told when its parent goes, and its own child that is not. */
+    int report[2], ready[2];
+    char text[8];
+    CHECK(pipe(report) == 0 && pipe(ready) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        pid_t orphan = fork();
+        CHECK(orphan >= 0);
+        if (orphan == 0) {
+            sigset_t set;
+            siginfo_t info;
+            sigemptyset(&set);
+            sigaddset(&set, SIGUSR1);
+            CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+            CHECK(prctl(PR_SET_PDEATHSIG, SIGUSR1) == 0);
+            IN_CHILD({
+                CHECK(prctl(PR_GET_PDEATHSIG, &value) == 0);
+                CHECK_EQUAL(value, 0);
+            });
+            CHECK(write(ready[1], "r", 1) == 1);
+            CHECK_EQUAL(sigwaitinfo(&set, &info), SIGUSR1);
+            CHECK(write(report[1], "told", 4) == 4);
+            _exit(0);
+        }
+        CHECK(read(ready[0], text, 1) == 1);
+        _exit(0);
+    }
+    REAP_EXITED(child, 0);
+    CHECK_EQUAL(read(report[0], text, sizeof text), 4);
+    for (int i = 0; i < 2; i++) {
+        close(report[i]);
+        close(ready[i]);
+    }
 }
 
 static void system_size(void)
