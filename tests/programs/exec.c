@@ -244,6 +244,9 @@ static void check_script(int argc, char **argv)
     CHECK(strcmp(argv[0], "./exec-copy") == 0 && strcmp(argv[1], "script word") == 0);
     CHECK(strcmp(argv[2], "./script") == 0);
     CHECK(strcmp(argv[3], "one") == 0 && strcmp(argv[4], "two") == 0);
+    char target[4096] = "";
+    CHECK(readlink("/proc/self/exe", target, sizeof target - 1) > 0);
+    CHECK(target[0] == '/' && strcmp(strrchr(target, '/'), "/exec-copy") == 0);
 }
 
 static void failures_are_named(void)

@@ -49,6 +49,8 @@ pub(crate) struct Loaded {
     stack: Stack,
     trampoline: u64,
     request: ExecRequest,
+    /// The interpreter of a script, which loading opened: open until the process has its own hold.
+    interpreter: Option<ProgramFile>,
 }
 
 pub(crate) async fn execve<A: Arch>(call: Call<'_, A>) -> Result<(), Errno> {
@@ -146,7 +148,7 @@ pub(crate) async fn exec<A: Arch>(
 ) -> Result<(), Errno> {
     let loaded = load(k, current, request).await?;
     if !end_other_threads(k, current).await {
-        k.with(|s| s.release_space_id(loaded.space));
+        k.with(|s| s.discard(loaded));
         return Err(Errno::EINTR);
     }
     k.with(|s| s.install(current, loaded));
@@ -161,14 +163,18 @@ pub(crate) async fn load<A: Arch>(
 ) -> Result<Loaded, Errno> {
     let original = request.file.clone();
     let mut request = request;
-    let mut program = None;
+    let mut program = Err(Errno::ELOOP);
     for _ in 0..MAX_INTERPRETERS {
-        match k.with(|s| s.inspect(current, &request))? {
-            Inspected::Program(found) => {
-                program = Some(found);
+        match k.with(|s| s.inspect(current, &request)) {
+            Ok(Inspected::Program(found)) => {
+                program = Ok(found);
                 break;
             }
-            Inspected::Script(next) => {
+            Err(errno) => {
+                program = Err(errno);
+                break;
+            }
+            Ok(Inspected::Script(next)) => {
                 let before = core::mem::replace(&mut request, next);
                 if before.file != original {
                     k.with(|s| s.close_program(before.file));
@@ -176,14 +182,20 @@ pub(crate) async fn load<A: Arch>(
             }
         }
     }
+    let interpreter = (request.file != original).then(|| request.file.clone());
     let result = match program {
-        Some(program) => build(k, current, &program, request.clone()).await,
-        None => Err(Errno::ELOOP),
+        Ok(program) => build(k, current, &program, request).await,
+        Err(errno) => Err(errno),
     };
-    if request.file != original {
-        k.with(|s| s.close_program(request.file));
+    match result {
+        Ok(loaded) => Ok(Loaded { interpreter, ..loaded }),
+        Err(errno) => {
+            if let Some(file) = interpreter {
+                k.with(|s| s.close_program(file));
+            }
+            Err(errno)
+        }
     }
-    result
 }
 
 async fn build<A: Arch>(
@@ -215,6 +227,7 @@ async fn build<A: Arch>(
         stack: layout.stack,
         trampoline: layout.trampoline,
         request,
+        interpreter: None,
     })
 }
 
@@ -429,10 +442,18 @@ impl<A: Arch> State<A> {
         stack::build(self.stack_top(), &contents).ok_or(Errno::E2BIG)
     }
 
+    /// Gives back what was loaded for nothing.
+    fn discard(&mut self, loaded: Loaded) {
+        self.release_space_id(loaded.space);
+        if let Some(file) = loaded.interpreter {
+            self.close_program(file);
+        }
+    }
+
     /// Makes the loaded program the process's own. From here on there is no way back.
     pub(crate) fn install(&mut self, current: Current, loaded: Loaded) {
         let tid = self.become_leader(current);
-        let Loaded { space, entry, stack, trampoline, request } = loaded;
+        let Loaded { space, entry, stack, trampoline, request, interpreter } = loaded;
         let initial = self.arch.fpu_initial();
         self.run_queue.forget_fpu(tid);
         let Some(process) = self.processes.get_mut(&current.pid) else { return };
@@ -464,6 +485,9 @@ impl<A: Arch> State<A> {
         }
         self.close_on_exec(current.pid);
         self.run_program(current.pid, &request.file);
+        if let Some(file) = interpreter {
+            self.close_program(file);
+        }
         self.release_vfork_parent(current.pid);
         if let Some(old) = old {
             self.release_space_id(old);
