@@ -280,6 +280,12 @@ head -n 1 list
 awk '$2 == "ps"' list | wc -l
 sleep 987 &
 sleeper=$!
+# Until it has become another program and waits: before, it is a copy of this shell.
+for i in $(seq 1000); do
+    tr '\0' ' ' < /proc/$sleeper/cmdline | grep -q '^sleep' \
+        && grep -q '^State:.S' /proc/$sleeper/status && break
+    sleep 0.01
+done
 ps -o pid,ppid,args | sed "s/\\<$sleeper\\>/PID/; s/\\<$$\\>/SHELL/" \
     | awk '$3 == "sleep" && $4 == "987" { print $1, $2, $3, $4 }'
 ps | awk '/sleep 987/ && !/awk/ { n++ } END { print n }'
