@@ -47,7 +47,7 @@ impl Memory {
             grow_stack(space, &mut self.objects, va)?;
         }
         let area = space.areas.find(va).ok_or(FaultError::NoMapping)?.clone();
-        if !area.effective().contains(access) {
+        if access.is_empty() || !area.effective().contains(access) {
             return Err(FaultError::Denied);
         }
         self.prepare(hw, id, va)?;

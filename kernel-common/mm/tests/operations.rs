@@ -401,6 +401,19 @@ fn a_space_has_at_most_so_many_areas() {
     assert_eq!(m.memory.areas(s).unwrap().count(), 0);
 }
 
+#[test]
+fn a_fault_that_asks_for_nothing_leaves_nothing() {
+    both(|mut m| {
+        let s = m.space();
+        m.map_at(s, AT, 1, Access::empty());
+        let fault = m.memory.fault(&mut m.hw, s, AT, Access::empty());
+        assert_eq!(fault, Err(FaultError::Denied));
+        m.memory.destroy_space(s);
+        m.settle();
+        assert_eq!(m.used(), 0);
+    });
+}
+
 fn hostile() -> impl Strategy<Value = u64> {
     prop_oneof![
         any::<u64>(),

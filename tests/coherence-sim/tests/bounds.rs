@@ -6,7 +6,10 @@ use maize_coherence_sim::patterns::{Pattern, PolicyName, run, run_pattern};
 use maize_coherence_sim::{Op, Tally};
 
 fn voting(case: Case, size: Size, iterations: u32) -> Tally {
-    run_case(PolicyName::Voting, case, size, iterations, 1).unwrap()
+    match run_case(PolicyName::Voting, case, size, iterations, 1) {
+        Ok(tally) => tally,
+        Err(error) => unreachable!("{error}"),
+    }
 }
 
 #[test]
