@@ -54,7 +54,7 @@ struct Model<'a> {
     consumer_sleeps: bool,
     unnotified: usize,
     producer_sleeps: bool,
-    producer_asked: bool,
+    producer_asks: u32,
     doorbells: usize,
 }
 
@@ -79,7 +79,7 @@ impl Model<'_> {
                 Ok(sleeps) => {
                     assert!(sleeps || self.producer.claim(slots, limit).is_ok());
                     self.producer_sleeps = sleeps;
-                    self.producer_asked |= sleeps;
+                    self.producer_asks += u32::from(sleeps);
                 }
                 Err(Refused::Size) => {
                     assert!(
@@ -156,9 +156,10 @@ impl Model<'_> {
 
     fn notify_producer(&mut self) -> bool {
         let due = self.consumer.notify();
-        // It may have found room by itself meanwhile; but it did ask.
-        assert!(!due || self.producer_asked);
-        self.producer_asked &= !due;
+        // It may have found room by itself meanwhile; but it did ask. A second wish may be there
+        // before the doorbell for the first has rung, and has one of its own.
+        assert!(!due || self.producer_asks > 0);
+        self.producer_asks -= u32::from(due);
         self.producer_sleeps &= !due;
         due
     }
@@ -191,7 +192,7 @@ proptest! {
         let mut model = Model {
             ring, producer, consumer, session: session(), queue: VecDeque::new(), in_flight: 0,
             next: 0, consumer_sleeps: false, unnotified: 0, producer_sleeps: false,
-            producer_asked: false, doorbells: 0,
+            producer_asks: 0, doorbells: 0,
         };
         for step in &steps {
             model.apply(step);
