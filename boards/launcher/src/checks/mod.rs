@@ -244,6 +244,10 @@ fn read_from(log: &File, offset: u64) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// Seeds property tests. A run of all checks tries the same inputs each time, so that it fails for
+/// what was changed and not by chance; `cargo test` by hand explores new ones.
+const SEED: &str = "PROPTEST_RNG_SEED";
+
 fn cargo<'a>(
     arguments: impl Iterator<Item = &'a str>,
     workspace: &Workspace,
@@ -251,9 +255,11 @@ fn cargo<'a>(
 ) -> std::io::Result<bool> {
     let arguments: Vec<&str> = arguments.collect();
     writeln!(log, "$ cargo {}", arguments.join(" "))?;
+    let seed = std::env::var_os(SEED).unwrap_or_else(|| "1".into());
     let status = workspace
         .cargo()
         .args(&arguments)
+        .env(SEED, seed)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log.try_clone()?)
