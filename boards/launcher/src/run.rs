@@ -261,6 +261,10 @@ fn prepare(config: &RunConfig, workspace: &Workspace, folder: &Path) -> Result<P
             wall_clock_ns: wall_clock_ns(),
             entropy: entropy().map_err(host("/dev/urandom"))?,
             stats: config.stats,
+            fabric: 0,
+            poll_ns: 0,
+            trace: false,
+            exercise: Vec::new(),
         };
         let initrd = folder.join(format!("initrd-{index}"));
         std::fs::write(&initrd, files.ram_disk(&record)?)

@@ -397,6 +397,14 @@ impl Session {
                 self.stats.counters.extend(stats.counters);
                 self.stats.histograms.extend(stats.histograms);
             }
+            KernelMessage::Up { .. }
+            | KernelMessage::PeerUp { .. }
+            | KernelMessage::PeerDown { .. }
+            | KernelMessage::Exercise { .. } => {
+                // Only one instance runs so far, and it has no links.
+                let name = member.name.clone();
+                self.fail(format!("machine {name}: told of a fabric that it is not in"));
+            }
             KernelMessage::Report { level, text } => {
                 let name = member.name.clone();
                 for line in text.lines() {

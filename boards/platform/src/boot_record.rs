@@ -99,6 +99,10 @@ mod tests {
             wall_clock_ns: 7,
             entropy: [3; 32],
             stats: false,
+            fabric: 0,
+            poll_ns: 0,
+            trace: false,
+            exercise: Vec::new(),
         }
     }
 

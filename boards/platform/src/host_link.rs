@@ -71,6 +71,8 @@ pub struct HostLink<S> {
     instance: u16,
     decoder: Decoder,
     events: VecDeque<HostEvent>,
+    /// What is for the fabric and not for the core, with the instance that it is addressed to.
+    orders: VecDeque<(u16, LauncherMessage)>,
     /// Encoded, not yet taken by the stream, from `sent` on.
     output: Vec<u8>,
     sent: usize,
@@ -92,6 +94,7 @@ impl<S: ByteStream> HostLink<S> {
             instance,
             decoder: Decoder::new(),
             events: VecDeque::new(),
+            orders: VecDeque::new(),
             output: Vec::new(),
             sent: 0,
             credit: INPUT_WINDOW,
@@ -115,6 +118,12 @@ impl<S: ByteStream> HostLink<S> {
     #[must_use]
     pub fn failure(&self) -> Option<LinkError> {
         self.failed
+    }
+
+    /// The next message of the launcher that concerns the fabric, with the instance that it is for.
+    /// [`HostIo::poll`] is what reads the stream.
+    pub fn take_order(&mut self) -> Option<(u16, LauncherMessage)> {
+        self.orders.pop_front()
     }
 
     fn tell(&mut self, message: &KernelMessage) {
@@ -173,8 +182,10 @@ impl<S: ByteStream> HostLink<S> {
                 Channel::Control => {
                     let message =
                         LauncherMessage::decode(frame.payload).map_err(LinkError::Control)?;
-                    if let Some(event) = event(message, &mut self.closed) {
-                        self.events.push_back(event);
+                    match event(message, &mut self.closed) {
+                        Some(Heard::Event(event)) => self.events.push_back(event),
+                        Some(Heard::Order) => self.orders.push_back((frame.instance, message)),
+                        None => {}
                     }
                 }
                 Channel::Stdout | Channel::Stderr => {
@@ -186,8 +197,16 @@ impl<S: ByteStream> HostLink<S> {
     }
 }
 
-fn event(message: LauncherMessage, closed: &mut [bool; 2]) -> Option<HostEvent> {
-    Some(match message {
+/// Whom a message of the launcher concerns.
+enum Heard {
+    /// The core.
+    Event(HostEvent),
+    /// The fabric.
+    Order,
+}
+
+fn event(message: LauncherMessage, closed: &mut [bool; 2]) -> Option<Heard> {
+    Some(Heard::Event(match message {
         LauncherMessage::WindowSize(size) => {
             HostEvent::WindowSize { rows: size.rows, cols: size.columns }
         }
@@ -208,7 +227,10 @@ fn event(message: LauncherMessage, closed: &mut [bool; 2]) -> Option<HostEvent> 
         }
         LauncherMessage::StatsRequest => HostEvent::StatsRequest,
         LauncherMessage::Shutdown => HostEvent::Shutdown,
-    })
+        LauncherMessage::PeerStopped { .. }
+        | LauncherMessage::StopInstance { .. }
+        | LauncherMessage::StartInstance { .. } => return Some(Heard::Order),
+    }))
 }
 
 const fn index(stream: OutputStream) -> usize {

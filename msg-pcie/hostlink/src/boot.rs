@@ -25,7 +25,8 @@ pub struct BootRecord {
     pub action: Action,
     /// What the three standard streams are.
     pub console: Console,
-    /// The instance that reads this record.
+    /// The instance that reads this record: the first of its machine. The machine's others are those
+    /// of `instances` with the same `machine`; the first gives each a copy with its own number.
     pub instance: u16,
     /// Every instance of the fabric, this one too, ordered by number.
     pub instances: Vec<Instance>,
@@ -35,6 +36,17 @@ pub struct BootRecord {
     pub entropy: [u8; 32],
     /// Whether [`KernelMessage::Stats`](crate::KernelMessage::Stats) are sent before `Exited`.
     pub stats: bool,
+    /// The number in the header of the window between machines, by which an instance knows that
+    /// window for its fabric's. 0: there is no such window.
+    pub fabric: u64,
+    /// For how long an instance polls after the last activity on its links before it sleeps, in
+    /// nanoseconds. 0 where there are more virtual cores than host cores.
+    pub poll_ns: u64,
+    /// Whether events are to be traced into the window.
+    pub trace: bool,
+    /// What a kernel that only exercises the fabric is asked to do, in its own encoding. Empty for
+    /// every other kernel.
+    pub exercise: Vec<u8>,
 }
 
 /// What an instance does once it is up.

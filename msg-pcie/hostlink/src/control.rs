@@ -44,6 +44,37 @@ pub enum KernelMessage {
         /// One or more lines, without the last newline.
         text: String,
     },
+    /// An instance has entered the fabric: its windows are mapped and have passed their self-test.
+    Up {
+        /// Its number.
+        instance: u16,
+        /// Its incarnation.
+        epoch: u32,
+    },
+    /// The sender's link to a peer is up.
+    PeerUp {
+        /// The peer's number.
+        peer: u16,
+        /// The peer's incarnation.
+        epoch: u32,
+    },
+    /// The sender's link to a peer is down.
+    PeerDown {
+        /// The peer's number.
+        peer: u16,
+        /// The incarnation that is given up.
+        epoch: u32,
+        /// Why, for a person.
+        cause: String,
+        /// Whether the sender waits for [`LauncherMessage::PeerStopped`] before it reuses what that
+        /// incarnation could write.
+        awaits_stop: bool,
+    },
+    /// What an exercise kernel has measured, in its own encoding.
+    Exercise {
+        /// At most a frame's payload.
+        bytes: Vec<u8>,
+    },
 }
 
 /// What the launcher tells a kernel.
@@ -59,6 +90,24 @@ pub enum LauncherMessage {
     StatsRequest,
     /// End the machine in an orderly way, whatever runs.
     Shutdown,
+    /// This incarnation of a peer writes nothing any more: its machine is stopped until everybody
+    /// who asked has been told, or has ended.
+    PeerStopped {
+        /// The peer's number.
+        peer: u16,
+        /// The incarnation that the answer is for.
+        epoch: u32,
+    },
+    /// Stop a sibling. Only to the first instance of a machine.
+    StopInstance {
+        /// The sibling's number.
+        instance: u16,
+    },
+    /// Start a sibling that was stopped or has ended. Only to the first instance of a machine.
+    StartInstance {
+        /// The sibling's number.
+        instance: u16,
+    },
 }
 
 /// One of the two output streams.

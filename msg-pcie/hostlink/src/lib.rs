@@ -15,6 +15,12 @@
 //! 4. Output frames, reports, statistics.
 //! 5. [`KernelMessage::Exited`] last; the machine then ends itself, or is ended by the launcher.
 //!
+//! A machine with several instances has one link, its first instance's. What the others send comes
+//! over it unchanged, each frame with the number of its sender; what is for them is addressed to them.
+//! In a fabric of several instances each says [`KernelMessage::Up`] once it is in, tells of its peers
+//! with [`KernelMessage::PeerUp`] and [`KernelMessage::PeerDown`], and is told with
+//! [`LauncherMessage::PeerStopped`] when a silent peer can write nothing any more.
+//!
 //! Nothing received is trusted: whatever the bytes, the decoders give a frame, a message or a named
 //! error, never panic, and hold at most [`frame::MAX_PAYLOAD`] bytes plus a header.
 #![no_std]
@@ -32,4 +38,4 @@ pub use frame::{Channel, Decoder, Frame, FrameError};
 
 /// The version of frames, control messages and boot record together. Kernel and launcher are built
 /// from one tree, so there is no negotiation: another version is an error.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;

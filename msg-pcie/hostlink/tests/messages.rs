@@ -23,6 +23,10 @@ fn record() -> BootRecord {
         wall_clock_ns: 1_700_000_000_000_000_000,
         entropy: [9; 32],
         stats: true,
+        fabric: 0x0123_4567_89ab_cdef,
+        poll_ns: 50_000,
+        trace: true,
+        exercise: vec![1, 2, 3],
     }
 }
 
@@ -50,6 +54,10 @@ fn kernel_messages_come_back() {
             histograms: vec![histogram()],
         }),
         KernelMessage::Report { level: Level::Warning, text: "no such call".into() },
+        KernelMessage::Up { instance: 15, epoch: 1 },
+        KernelMessage::PeerUp { peer: 2, epoch: u32::MAX },
+        KernelMessage::PeerDown { peer: 2, epoch: 9, cause: "silent".into(), awaits_stop: true },
+        KernelMessage::Exercise { bytes: vec![0, 255] },
     ];
     let mut stream = Vec::new();
     for message in &messages {
@@ -66,12 +74,15 @@ fn kernel_messages_come_back() {
 #[test]
 fn launcher_messages_come_back_and_their_bytes_are_fixed() {
     let size = WindowSize { rows: 24, columns: 200 };
-    let cases: [(LauncherMessage, &[u8]); 5] = [
+    let cases: [(LauncherMessage, &[u8]); 8] = [
         (LauncherMessage::WindowSize(size), &[0, 24, 0xc8, 0x01]),
         (LauncherMessage::Signal(2), &[1, 2]),
         (LauncherMessage::OutputClosed(Output::Stderr), &[2, 1]),
         (LauncherMessage::StatsRequest, &[3]),
         (LauncherMessage::Shutdown, &[4]),
+        (LauncherMessage::PeerStopped { peer: 3, epoch: 300 }, &[5, 3, 0xac, 0x02]),
+        (LauncherMessage::StopInstance { instance: 15 }, &[6, 15]),
+        (LauncherMessage::StartInstance { instance: 1 }, &[7, 1]),
     ];
     for (message, bytes) in cases {
         let mut stream = Vec::new();
@@ -108,6 +119,7 @@ fn bad_boot_records_have_names() {
     assert_eq!(decode(&|b| b.truncate(11)), Err(BootRecordError::Short));
     assert_eq!(decode(&|b| b.truncate(30)), Err(BootRecordError::Malformed));
     assert_eq!(decode(&|b| b[0] = b'm'), Err(BootRecordError::BadMagic));
+    assert_eq!(decode(&|b| b[8] = 1), Err(BootRecordError::Version(1)), "the first version");
     assert_eq!(decode(&|b| b[8] = 77), Err(BootRecordError::Version(77)));
     assert_eq!(decode(&|b| b.resize(MAX_LEN + 1, 0)), Err(BootRecordError::TooLong(MAX_LEN + 1)));
     let stranger = BootRecord { instance: 2, ..record() }.encode().unwrap();
@@ -135,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn mutated_records_never_panic(at in 0usize..120, with in any::<u8>()) {
+    fn mutated_records_never_panic(at in 0usize..160, with in any::<u8>()) {
         let mut bytes = record().encode().unwrap();
         if let Some(byte) = bytes.get_mut(at) {
             *byte = with;

@@ -150,6 +150,20 @@ fn control_messages_become_events() {
 }
 
 #[test]
+fn what_concerns_the_fabric_is_kept_apart() {
+    let mut link = link();
+    let order = LauncherMessage::PeerStopped { peer: 2, epoch: 7 };
+    let mut bytes = Vec::new();
+    order.encode(3, &mut bytes).unwrap();
+    link.stream.to_kernel.extend(bytes);
+    command(&mut link, LauncherMessage::StatsRequest);
+    assert_eq!(link.take_order(), None, "nothing was read yet");
+    assert_eq!(link.poll(), Some(HostEvent::StatsRequest));
+    assert_eq!(link.take_order(), Some((3, order)));
+    assert_eq!(link.take_order(), None);
+}
+
+#[test]
 fn the_launcher_cannot_send_output() {
     let mut link = link();
     say(&mut link, Channel::Stderr, b"x");
