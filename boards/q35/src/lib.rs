@@ -2,8 +2,11 @@
 //!
 //! [`open`] makes the console, panics and faults of the kernel speak; [`bring_up`] turns what the
 //! entry code passes into a [`Board`]: firmware's word read, RAM mapped. [`start_clocks`] starts
-//! the local APIC. The kernel's `main` joins them with `maize-platform`.
+//! the local APIC. [`start`] joins them with `maize-platform`, for each of the kernels.
 #![cfg_attr(target_os = "none", no_std)]
+
+#[cfg(target_os = "none")]
+extern crate alloc;
 
 #[cfg(target_os = "none")]
 mod bring_up;
@@ -15,8 +18,12 @@ mod firmware;
 mod hooks;
 #[cfg(target_os = "none")]
 mod power;
+#[cfg(target_os = "none")]
+mod start;
 
 #[cfg(target_os = "none")]
 pub use bring_up::{Board, BringUpError, bring_up, start_clocks};
 #[cfg(target_os = "none")]
 pub use hooks::open;
+#[cfg(target_os = "none")]
+pub use start::start;

@@ -1,5 +1,5 @@
 //! From the entry code to the instance.
-#![allow(unsafe_code, reason = "entered from assembly; gives memory away")]
+#![allow(unsafe_code, reason = "gives memory away")]
 
 use alloc::vec::Vec;
 use core::fmt::Display;
@@ -12,19 +12,13 @@ use maize_arch_x86_64::{BootInfo, Messages, Parts, X86};
 use maize_firmware::EcamRange;
 use maize_hal::{Interrupts, Nanos};
 use maize_pci::{Apertures, Ecam, Msi, MsiError, MsiMessage};
-use maize_platform::{HostLink, Machine, boot_record, memory, run_instance, virtio};
-use maize_q35::{bring_up, open, start_clocks};
+use maize_platform::virtio::VirtioConsole;
+use maize_platform::{HostLink, Machine, boot_record, memory, virtio};
+
+use crate::{bring_up, open, start_clocks};
 
 /// Firmware of this board assigns all BARs.
 const NO_APERTURES: Apertures = Apertures { low: None, high: None };
-
-/// Entered from `boot.s` at the image's linked address, on the kernel's stack.
-#[unsafe(no_mangle)]
-extern "C" fn maize_main(start_info: u64, image: u64, entered_at: u64) -> ! {
-    // SAFETY: first of all, once.
-    unsafe { open() }
-    run(&BootInfo { start_info, image, entered_at })
-}
 
 /// What cannot be done without ends the instance, by name.
 fn needed<T, E: Display>(result: Result<T, E>) -> T {
@@ -42,8 +36,14 @@ fn fail(error: &dyn Display) -> ! {
 /// Boot steps and the counts at their ends.
 type Phases = Vec<(&'static str, u64)>;
 
-fn run(boot: &BootInfo) -> ! {
-    // SAFETY: the entry code's own values, once.
+/// Brings the machine up, and leaves it to `life`.
+///
+/// # Safety
+/// Called first of all, once, with what the entry code passed.
+pub unsafe fn start(boot: &BootInfo, life: fn(Machine<X86, VirtioConsole>) -> !) -> ! {
+    // SAFETY: the caller's.
+    unsafe { open() }
+    // SAFETY: the caller's.
     let board = needed(unsafe { bring_up(boot) });
     let mapped = counter();
     // SAFETY: bring-up has mapped what it calls free, and nothing else uses it.
@@ -80,7 +80,7 @@ fn run(boot: &BootInfo) -> ! {
     let seed = record.entropy;
     // SAFETY: the kernel's tables are in place, and the frames in `free` are the core's alone.
     let arch = unsafe { X86::new(Parts { local_apic: apic, rates, boot_time, messages, seed }) };
-    run_instance(Machine { arch, free, ram: board.ram, initrd: board.initrd, record, link })
+    life(Machine { arch, free, ram: board.ram, initrd: board.initrd, record, link })
 }
 
 /// Maps the configuration space of the first bus: the launcher puts every device there.

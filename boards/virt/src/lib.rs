@@ -2,7 +2,8 @@
 //!
 //! [`bring_up`] turns what the entry code passes into a [`Board`]: the device tree read, RAM and
 //! devices mapped, the console open, the interrupt controller ready. [`memory`] divides the RAM,
-//! [`pci`] opens the bus, [`hooks`] connects `maize-platform`.
+//! [`pci`] opens the bus, [`hooks`] connects `maize-platform`. [`start`] joins them, for each of the
+//! kernels.
 //!
 //! # The image
 //! The ELF file's physical addresses are offsets from the image's first byte, which is an arm64
@@ -22,6 +23,10 @@ mod mapping;
 pub mod memory;
 #[cfg(target_os = "none")]
 pub mod pci;
+#[cfg(target_os = "none")]
+mod start;
 
 #[cfg(target_os = "none")]
 pub use bring_up::{Board, BringUpError, bring_up};
+#[cfg(target_os = "none")]
+pub use start::start;

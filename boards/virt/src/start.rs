@@ -1,5 +1,5 @@
 //! From the entry code to the instance.
-#![allow(unsafe_code, reason = "entered from assembly; gives memory away")]
+#![allow(unsafe_code, reason = "gives memory away")]
 
 use core::fmt::Display;
 
@@ -7,17 +7,11 @@ use log::{LevelFilter, info};
 use maize_arch_aarch64::entry::BootInfo;
 use maize_arch_aarch64::{Machine, Parts, boot_clock, counter};
 use maize_hal::Nanos;
-use maize_platform::{HostLink, boot_record, console, run_instance, virtio};
-use maize_virt::pci::{GicMessages, apertures, first_bus};
-use maize_virt::{bring_up, hooks, memory};
+use maize_platform::virtio::VirtioConsole;
+use maize_platform::{HostLink, boot_record, console, virtio};
 
-/// Entered from `boot.s` at the image's linked address, on the kernel's stack.
-#[unsafe(no_mangle)]
-extern "C" fn maize_main(device_tree: u64, image: u64, entered_at: u64, level: u64) -> ! {
-    hooks::install();
-    console::log_to_console(LevelFilter::Info);
-    run(BootInfo { device_tree, image, entered_at, level })
-}
+use crate::pci::{GicMessages, apertures, first_bus};
+use crate::{bring_up, hooks, memory};
 
 /// What cannot be done without ends the instance, by name.
 fn needed<T, E: Display>(result: Result<T, E>) -> T {
@@ -32,8 +26,17 @@ fn fail(error: &dyn Display) -> ! {
     panic!("{error}")
 }
 
-fn run(boot: BootInfo) -> ! {
-    // SAFETY: the boot code's own values, once.
+/// Brings the machine up, and leaves it to `life`.
+///
+/// # Safety
+/// Called first of all, once, with what the entry code passed.
+pub unsafe fn start(
+    boot: BootInfo,
+    life: fn(maize_platform::Machine<Machine, VirtioConsole>) -> !,
+) -> ! {
+    hooks::install();
+    console::log_to_console(LevelFilter::Info);
+    // SAFETY: the caller's.
     let board = needed(unsafe { bring_up(boot) });
     let clock = needed(boot_clock(&boot));
     let mapped = clock.nanos(counter());
@@ -66,7 +69,7 @@ fn run(boot: BootInfo) -> ! {
     let mut link = HostLink::new(needed(device), record.instance);
     link.phase("memory", mapped);
     link.phase("link", clock.nanos(counter()));
-    run_instance(maize_platform::Machine {
+    life(maize_platform::Machine {
         arch: machine,
         free: free.iter().copied().collect(),
         ram: board.description.memory.iter().map(|r| r.len).sum(),
