@@ -105,11 +105,6 @@ impl<I: Isa> HostArch<I> {
     }
 }
 
-/// The number of `call` on `I`, or one that no call has.
-fn number<I: Isa>(call: Sysno) -> u64 {
-    I::SYSCALLS.iter().position(|c| *c == Some(call)).map_or(u64::MAX, |n| n as u64)
-}
-
 /// Why an instruction did not complete.
 enum Stop {
     Fault(PageFault),
@@ -150,7 +145,7 @@ where
         }));
         if bytes.starts_with(I::SIGRETURN_CODE) {
             // The kernel's own page of real machine code, the only one a script ever runs.
-            *regs.slot(Reg::Nr) = number::<I>(Sysno::RtSigreturn);
+            *regs.slot(Reg::Nr) = I::number_of(Sysno::RtSigreturn).unwrap_or(u64::MAX);
             regs.set_pc(pc + I::SIGRETURN_CODE.len() as u64);
             return Err(Stop::Trap(Trap::Syscall));
         }

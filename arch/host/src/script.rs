@@ -345,9 +345,9 @@ impl Script {
             code[*at].imm = CODE + INSTRUCTION_LEN * target.unwrap_or_default() as u64;
         }
         for (at, call) in &self.calls {
-            let number = I::SYSCALLS.iter().position(|c| c == &Some(*call));
+            let number = I::number_of(*call);
             assert!(number.is_some(), "{} has no {}", I::NAME, call.name());
-            code[*at].imm = number.unwrap_or_default() as u64;
+            code[*at].imm = number.unwrap_or_default();
         }
         let code: Vec<u8> = code.into_iter().flat_map(Instruction::encode).collect();
         elf::<I>(&code, &self.data)

@@ -14,6 +14,7 @@ use maize_devicetree::{
     DeviceTreeError, Gic, MAX_FREE_RANGES, MachineDescription, PsciConduit, Range, SIZE_HEADER_LEN,
     total_size,
 };
+use maize_hal::{Frame, FrameRange};
 use safe_mmio::UniqueMmioPointer;
 
 use crate::{console, mapping};
@@ -25,8 +26,8 @@ pub struct Board {
     pub boot: BootInfo,
     /// What the device tree says; the tree stays where it was.
     pub description: MachineDescription<'static>,
-    /// RAM that nothing occupies, in whole pages, ascending, in the direct map.
-    pub free: Vec<Range, MAX_FREE_RANGES>,
+    /// RAM that nothing occupies, ascending, in the direct map.
+    pub free: Vec<FrameRange, MAX_FREE_RANGES>,
     /// The initial RAM disk, empty if there is none.
     pub initrd: &'static [u8],
     /// The interrupt controller.
@@ -121,6 +122,11 @@ pub unsafe fn bring_up(boot: BootInfo) -> Result<Board, BringUpError> {
     }
     let gic = interrupt_controller(&mut space, &description.gic)?;
     mapping::set(space);
+    let frames = |r: &Range| FrameRange {
+        start: Frame::containing(r.start),
+        end: Frame::containing(r.end()),
+    };
+    let free = free.iter().map(frames).collect();
     Ok(Board { boot, description, free, initrd, gic })
 }
 

@@ -1,9 +1,8 @@
 //! The kernel for QEMU's `virt` machine: bring-up.
 //!
 //! [`bring_up`] turns what the entry code passes into a [`Board`]: the device tree read, RAM and
-//! devices mapped, the console open, the interrupt controller ready. [`memory`] divides the RAM,
-//! [`pci`] opens the bus, [`hooks`] connects `maize-platform`. [`start`] joins them, for each of the
-//! kernels.
+//! devices mapped, the console open, the interrupt controller ready. [`pci`] opens the bus, [`hooks`]
+//! connects `maize-platform`. [`start`] joins them, for each of the kernels.
 //!
 //! # The image
 //! The ELF file's physical addresses are offsets from the image's first byte, which is an arm64
@@ -19,8 +18,6 @@ mod console;
 pub mod hooks;
 #[cfg(target_os = "none")]
 mod mapping;
-#[cfg(target_os = "none")]
-pub mod memory;
 #[cfg(target_os = "none")]
 pub mod pci;
 #[cfg(target_os = "none")]

@@ -5,13 +5,14 @@ use core::fmt::Display;
 
 use log::{LevelFilter, info};
 use maize_arch_aarch64::entry::BootInfo;
+use maize_arch_aarch64::layout::DIRECT_BASE;
 use maize_arch_aarch64::{Machine, Parts, boot_clock, counter};
 use maize_hal::Nanos;
 use maize_platform::virtio::VirtioConsole;
-use maize_platform::{HostLink, boot_record, console, virtio};
+use maize_platform::{HostLink, boot_record, console, memory, virtio};
 
 use crate::pci::{GicMessages, apertures, first_bus};
-use crate::{bring_up, hooks, memory};
+use crate::{bring_up, hooks};
 
 /// What cannot be done without ends the instance, by name.
 fn needed<T, E: Display>(result: Result<T, E>) -> T {
@@ -49,7 +50,7 @@ pub unsafe fn start(
         mapped.0 / 1000
     );
     // SAFETY: bring-up has mapped what it calls free, and nothing else uses it.
-    let free = needed(unsafe { memory::divide(&board.free) });
+    let free = needed(unsafe { memory::divide(&board.free, DIRECT_BASE) });
     let record = needed(boot_record::find(board.initrd));
     let parts = Parts {
         boot,
@@ -71,7 +72,7 @@ pub unsafe fn start(
     link.phase("link", clock.nanos(counter()));
     life(maize_platform::Machine {
         arch: machine,
-        free: free.iter().copied().collect(),
+        free,
         ram: board.description.memory.iter().map(|r| r.len).sum(),
         initrd: board.initrd,
         record,

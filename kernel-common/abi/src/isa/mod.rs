@@ -26,6 +26,12 @@ pub trait Isa: Copy + Debug + 'static {
     /// Its system calls by number.
     const SYSCALLS: &'static SyscallTable;
 
+    /// The number of `call`, if this instruction set has it.
+    #[must_use]
+    fn number_of(call: crate::Sysno) -> Option<u64> {
+        Self::SYSCALLS.iter().position(|c| *c == Some(call)).map(|n| n as u64)
+    }
+
     /// First virtual address above user space.
     const USER_END: u64;
 

@@ -171,7 +171,7 @@ impl<A: Arch> State<A> {
             return;
         }
         let number = if call.how == Errno::ERESTART_RESTARTBLOCK {
-            restart_number::<A>()
+            <A::Isa as Isa>::number_of(Sysno::RestartSyscall).unwrap_or(u64::MAX)
         } else {
             call.number
         };
@@ -201,11 +201,4 @@ impl<A: Arch> State<A> {
         }
         self.force_signal(current.tid, SigInfo::from_kernel(Signal::SIGSEGV));
     }
-}
-
-/// The number of `restart_syscall` on `A`'s instruction set.
-fn restart_number<A: Arch>() -> u64 {
-    let table = <A::Isa as Isa>::SYSCALLS;
-    let found = table.iter().position(|call| *call == Some(Sysno::RestartSyscall));
-    found.map_or(u64::MAX, |n| n as u64)
 }

@@ -7,10 +7,11 @@ use maize_abi::isa::aarch64::Regs;
 use maize_abi::pte::Access;
 use maize_abi::signal::Signal;
 use maize_arch_aarch64::entry::BootInfo;
+use maize_arch_aarch64::layout::DIRECT_BASE;
 use maize_arch_aarch64::{Machine, Parts, boot_clock, frame_pointer};
 use maize_hal::{Arch, Exception, Frame, Interrupts, Nanos, PageFault, PhysMemory, Tlb, Trap};
-use maize_platform::{End, console, end};
-use maize_virt::{bring_up, hooks, memory};
+use maize_platform::{End, console, end, memory};
+use maize_virt::{bring_up, hooks};
 
 use crate::programs;
 use crate::user_space::{Supply, UserSpace};
@@ -33,7 +34,7 @@ extern "C" fn maize_main(device_tree: u64, image: u64, entered_at: u64, level: u
         fault_in_the_kernel();
     }
     // SAFETY: bring-up has mapped what it calls free, and nothing else uses it.
-    let free = unsafe { memory::divide(&board.free) }.expect("memory");
+    let free = unsafe { memory::divide(&board.free, DIRECT_BASE) }.expect("memory");
     let clock = boot_clock(&boot).expect("clock");
     let parts = Parts {
         boot,
