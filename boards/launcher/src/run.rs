@@ -264,6 +264,7 @@ fn prepare(config: &RunConfig, workspace: &Workspace, folder: &Path) -> Result<P
             fabric: 0,
             poll_ns: 0,
             trace: false,
+            debugged: config.gdb.is_some(),
             exercise: Vec::new(),
         };
         let initrd = folder.join(format!("initrd-{index}"));

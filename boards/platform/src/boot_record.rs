@@ -102,6 +102,7 @@ mod tests {
             fabric: 0,
             poll_ns: 0,
             trace: false,
+            debugged: false,
             exercise: Vec::new(),
         }
     }

@@ -44,6 +44,8 @@ pub struct BootRecord {
     pub poll_ns: u64,
     /// Whether events are to be traced into the window.
     pub trace: bool,
+    /// Whether a debugger may stop machines: then nobody's silence is counted.
+    pub debugged: bool,
     /// What a kernel that only exercises the fabric is asked to do, in its own encoding. Empty for
     /// every other kernel.
     pub exercise: Vec<u8>,

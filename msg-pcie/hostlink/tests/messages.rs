@@ -26,6 +26,7 @@ fn record() -> BootRecord {
         fabric: 0x0123_4567_89ab_cdef,
         poll_ns: 50_000,
         trace: true,
+        debugged: true,
         exercise: vec![1, 2, 3],
     }
 }
