@@ -114,6 +114,17 @@ impl Space {
         Ok(())
     }
 
+    /// Maps memory that is not RAM of this machine (a window that others share) as RAM is mapped,
+    /// at its place in the direct map. Address and length are multiples of 4 KiB. The same memory
+    /// may be mapped again.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn map_memory(&mut self, pa: u64, len: u64) -> Result<NonNull<u8>, MapError> {
+        self.map(DIRECT_BASE, pa, len, Kind::Ram)?;
+        NonNull::new(direct(pa)).ok_or(MapError::Unaligned)
+    }
+
     /// Makes RAM readable in the direct map.
     ///
     /// # Errors

@@ -148,7 +148,13 @@ impl KernelSpace {
         map(parts.guard + 4096, parts.end, WRITE)
     }
 
-    fn map_device(&mut self, physical: u64, len: u64) -> Result<NonNull<u8>, MapError> {
+    /// Maps what is not this machine's RAM, where there is room for it.
+    fn map_outside(
+        &mut self,
+        physical: u64,
+        len: u64,
+        flags: Flags,
+    ) -> Result<NonNull<u8>, MapError> {
         let start = physical & !0xfff;
         let end = physical.checked_add(len).ok_or(MapError::NoRoom)?;
         let end = end.checked_next_multiple_of(4096).ok_or(MapError::NoRoom)?;
@@ -161,7 +167,7 @@ impl KernelSpace {
         }
         let after = virt.checked_add(len).filter(|after| *after <= DEVICES_END);
         self.next_device = after.ok_or(MapError::NoRoom)?;
-        self.map(virt, start, len, DEVICE)?;
+        self.map(virt, start, len, flags)?;
         let pointer = (virt + (physical - start)) as *mut u8;
         NonNull::new(pointer).ok_or(MapError::NoRoom)
     }
@@ -200,7 +206,7 @@ pub unsafe fn init(
         space.map(DIRECT_MAP + range.start, range.start, range.end - range.start, flags)?;
     }
     // The first device page makes the root entry that all spaces will share.
-    space.map_device(0, 4096)?;
+    space.map_outside(0, 4096, DEVICE)?;
     let frame = PhysFrame::containing_address(PhysAddr::new_truncate(root));
     // SAFETY: the new tables map the image at the same addresses, the stack in it included, and
     // the tables themselves are in the direct map.
@@ -216,7 +222,17 @@ pub unsafe fn init(
 /// [`MapError`] if there is no room or [`init`] has not been called.
 pub fn map_device(physical: u64, len: usize) -> Result<NonNull<u8>, MapError> {
     let mut kernel = KERNEL.lock();
-    kernel.as_mut().ok_or(MapError::NoTables)?.map_device(physical, len as u64)
+    kernel.as_mut().ok_or(MapError::NoTables)?.map_outside(physical, len as u64, DEVICE)
+}
+
+/// Maps `len` bytes of memory that is not RAM of this machine (a window that others share),
+/// write-back cacheable and for good.
+///
+/// # Errors
+/// As [`map_device`].
+pub fn map_memory(physical: u64, len: usize) -> Result<NonNull<u8>, MapError> {
+    let mut kernel = KERNEL.lock();
+    kernel.as_mut().ok_or(MapError::NoTables)?.map_outside(physical, len as u64, WRITE)
 }
 
 /// The physical address of the kernel's own root table, whose lower half is empty.

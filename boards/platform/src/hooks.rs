@@ -23,6 +23,9 @@ pub struct Hooks {
     /// Maps `len` bytes of device registers at a physical address, for good. `None` if there is no
     /// room. A second call for the same range gives the same mapping or another.
     pub map_device: fn(u64, usize) -> Option<NonNull<u8>>,
+    /// Maps `len` bytes of memory that is not this machine's RAM, write-back cacheable, for good.
+    /// `None` if there is no room.
+    pub map_memory: fn(u64, usize) -> Option<NonNull<u8>>,
     /// The addresses of the kernel's stack.
     pub stack: fn() -> Range<usize>,
     /// The address of a frame record of a function called from here.

@@ -2,7 +2,7 @@
 
 use log::LevelFilter;
 use maize_arch_x86_64::exception::name;
-use maize_arch_x86_64::paging::map_device;
+use maize_arch_x86_64::paging::{map_device, map_memory};
 use maize_arch_x86_64::{
     FaultFrame, frame_pointer, on_kernel_fault, ports, set_up_processor, stack,
 };
@@ -22,6 +22,7 @@ pub unsafe fn open() {
     maize_platform::install(Hooks {
         console: console::write,
         map_device: |physical, len| map_device(physical, len).ok(),
+        map_memory: |physical, len| map_memory(physical, len).ok(),
         stack,
         frame_pointer,
         end: power::end,

@@ -11,6 +11,7 @@ pub fn install() {
     maize_platform::install(Hooks {
         console: console::write,
         map_device: mapping::device,
+        map_memory: mapping::memory,
         stack: entry::stacks,
         frame_pointer,
         end,

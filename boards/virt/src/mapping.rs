@@ -23,3 +23,10 @@ pub(crate) fn lock() -> Option<MutexGuard<'static, Space>> {
 pub(crate) fn device(address: u64, len: usize) -> Option<NonNull<u8>> {
     lock()?.map_device(address, len as u64).ok()
 }
+
+/// Maps `len` bytes of memory at physical address `address` that is not RAM of this machine,
+/// write-back cacheable and for good.
+#[must_use]
+pub(crate) fn memory(address: u64, len: usize) -> Option<NonNull<u8>> {
+    lock()?.map_memory(address, len as u64).ok()
+}

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use maize_hal::Nanos;
-use maize_window::{Doorbell, Presence, PresenceCell, State, Window};
+use maize_window::{Doorbell, Presence, State};
 use maize_wire::{Epoch, InstanceId, PAGE_WORDS};
 
 use crate::{Event, Input, Life, Link, LinkConfig, LinkStats, Outgoing, Port, SendError};
@@ -12,12 +12,6 @@ use crate::{Event, Input, Life, Link, LinkConfig, LinkStats, Outgoing, Port, Sen
 pub trait Announce {
     /// Says it to everybody.
     fn announce(&mut self, presence: Presence);
-}
-
-impl<W: Window> Announce for PresenceCell<W> {
-    fn announce(&mut self, presence: Presence) {
-        self.publish(presence);
-    }
 }
 
 /// Settings of a fabric.

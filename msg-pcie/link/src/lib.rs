@@ -35,7 +35,7 @@ mod port;
 mod stats;
 mod window_port;
 
-pub use enter::{EnterError, WindowFabric, enter};
+pub use enter::{EnterError, Entrance, WindowFabric, enter, enter_windows};
 pub use fabric::{Announce, Fabric, FabricConfig, Idle};
 pub use inbox::Message;
 pub use life::{Act, Cause, Corruption, Input, Life, LifeConfig, Lifeline, News, Outcome};

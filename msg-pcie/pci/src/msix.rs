@@ -122,14 +122,32 @@ impl MsixTable {
     /// as the program runs and reached through nothing else.
     #[must_use]
     pub unsafe fn new(base: NonNull<u8>, capability: &MsixCapability) -> MsixTable {
-        let entries = NonNull::slice_from_raw_parts(base.cast(), usize::from(capability.entries));
-        // SAFETY: the caller vouches for the mapping; the region holds exactly `entries` entries.
-        let entries = unsafe { UniqueMmioPointer::new(entries) };
-        let mut table = MsixTable { entries };
+        // SAFETY: the caller's; the region holds exactly `entries` entries.
+        let mut table = unsafe { MsixTable::attach(base, capability.entries) };
         for index in 0..capability.entries {
             let _ = table.set_masked(index, true);
         }
         table
+    }
+
+    /// A table of that many entries, mapped at `base`, that is left as it is: one of several
+    /// instances that share a device may come to it when others use their entries already.
+    ///
+    /// # Safety
+    /// `base` points to [`Self::len_of`] bytes of a device's table, mapped as device memory for as
+    /// long as the program runs. Entries that are used through this value are used through nothing
+    /// else.
+    #[must_use]
+    pub unsafe fn attach(base: NonNull<u8>, entries: u16) -> MsixTable {
+        let entries = NonNull::slice_from_raw_parts(base.cast(), usize::from(entries));
+        // SAFETY: the caller vouches for the mapping, which holds as many entries.
+        MsixTable { entries: unsafe { UniqueMmioPointer::new(entries) } }
+    }
+
+    /// Bytes of a table of that many entries.
+    #[must_use]
+    pub const fn len_of(entries: u16) -> u64 {
+        entries as u64 * ENTRY_LEN
     }
 
     /// Makes entry `index` send `message`, and unmasks it.

@@ -74,6 +74,13 @@ impl<W: Window> ClockProbe<W> {
         (self.asking, self.left, self.best) = (Asking::No, samples, None);
     }
 
+    /// Whether this side has asked and not been answered, or has an answer to give: polled again
+    /// at once, it gets on.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.left > 0 || self.seen.is_some()
+    }
+
     /// The offset, once all round trips are done.
     #[must_use]
     pub fn offset(&self) -> Option<ClockOffset> {

@@ -20,6 +20,13 @@ use crate::{Span, Window};
 #[derive(Clone, Copy)]
 pub struct Mapping<'a>(&'a [AtomicU64]);
 
+impl fmt::Debug for Mapping<'_> {
+    /// Where it is, not what is in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mapping({:p}, {} words)", self.0, self.0.len())
+    }
+}
+
 impl<'a> Mapping<'a> {
     /// The window of `bytes` bytes that is mapped at `base`.
     ///
