@@ -85,6 +85,11 @@ pub const GROUPS: &[Group] = &[
         steps: &[Step::Packages(&["msg-pcie/", "tests/msg-*"])],
     },
     Group {
+        name: "metadata",
+        about: "transformation metadata and the neutral thread state, sound and damaged",
+        steps: &[Step::Packages(&["migrate-xisa/"])],
+    },
+    Group {
         name: "coherence",
         about: "the page protocols, exhaustively on small fabrics",
         steps: &[Step::Packages(&["kernel-common/coherence", "tests/coherence-*"])],
