@@ -4,12 +4,16 @@
 use core::arch::{asm, global_asm};
 use core::ops::Range;
 
+use crate::copy;
+
 global_asm!(include_str!("boot.s"), options(att_syntax));
 
 unsafe extern "C" {
     static __image_start: u8;
     static __rodata_start: u8;
     static __data_start: u8;
+    static __data_end: u8;
+    static __pristine_data: u8;
     static __stack_guard: u8;
     static __stack_end: u8;
     static __image_end: u8;
@@ -18,7 +22,7 @@ unsafe extern "C" {
 /// What the entry code passes to `maize_main`, in this order.
 #[derive(Clone, Copy, Debug)]
 pub struct BootInfo {
-    /// Physical address of the PVH start information.
+    /// Physical address of the PVH start information, or of a sibling's boot block.
     pub start_info: u64,
     /// Physical address of the image's first byte, a multiple of 2 MiB.
     pub image: u64,
@@ -54,6 +58,44 @@ pub fn image() -> Image {
         data: address(&raw const __data_start),
         guard: address(&raw const __stack_guard),
         end: address(&raw const __image_end),
+    }
+}
+
+/// Keeps the data of the image as the boot loader left it, so that [`load_image`] can give it to
+/// siblings.
+///
+/// # Safety
+/// Called first of all, before anything writes to a static.
+pub unsafe fn keep_image() {
+    let (from, len) = pristine_data();
+    // SAFETY: the linker script has room for the data behind `__pristine_data`, in memory that is
+    // nobody else's; nothing else runs, and the statics copied from are not written meanwhile.
+    unsafe { copy::copy((&raw const __pristine_data).cast_mut(), from, len) }
+}
+
+/// Start and length of the data that the image begins with.
+fn pristine_data() -> (*const u8, usize) {
+    let (start, end) = (&raw const __data_start, &raw const __data_end);
+    (start, address(end) as usize - address(start) as usize)
+}
+
+/// Writes an image to `to`, as a boot loader would: text and constants, which never change, the
+/// data that [`keep_image`] kept, and zeroes. Its entry is its first byte.
+///
+/// # Safety
+/// `to` is the mapping of a multiple of 2 MiB of RAM, writable and as long as the image, where
+/// nothing runs and which nothing refers to.
+pub unsafe fn load_image(to: *mut u8) {
+    let parts = image();
+    let constant = (parts.data - parts.text) as usize;
+    let (_, data) = pristine_data();
+    let whole = (parts.end - parts.text) as usize;
+    // SAFETY: the parts follow each other in the image, which is mapped and readable, and `to` is
+    // as long.
+    unsafe {
+        copy::copy(to, &raw const __image_start, constant);
+        copy::copy(to.add(constant), &raw const __pristine_data, data);
+        copy::zero(to.add(constant + data), whole - constant - data);
     }
 }
 

@@ -42,6 +42,12 @@ impl Clock {
         Nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
+    /// The count at which it is zero.
+    #[must_use]
+    pub const fn origin(&self) -> u64 {
+        self.origin
+    }
+
     /// Counts per second.
     #[must_use]
     pub const fn rate(&self) -> u64 {

@@ -39,14 +39,16 @@ pub mod ports;
 #[cfg(target_os = "none")]
 mod segments;
 #[cfg(target_os = "none")]
+pub mod startup;
+#[cfg(target_os = "none")]
 pub mod timebase;
 #[cfg(target_os = "none")]
 mod trap;
 
 #[cfg(target_os = "none")]
-pub use boot::{BootInfo, Image, frame_pointer, image, stack};
+pub use boot::{BootInfo, Image, frame_pointer, image, keep_image, load_image, stack};
 #[cfg(target_os = "none")]
-pub use local_apic::LocalApic;
+pub use local_apic::{Commands, LocalApic};
 #[cfg(target_os = "none")]
 pub use machine::{MessageInterrupt, Messages, Parts, X86, set_up_processor};
 #[cfg(target_os = "none")]

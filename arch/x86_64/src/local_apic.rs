@@ -33,6 +33,8 @@ const X2_MODE: u64 = 1 << 10;
 /// Where messages to local APICs go; the low byte of the id is in bits 12 to 19.
 pub(crate) const MESSAGE_ADDRESS: u64 = 0xfee0_0000;
 
+/// Raised by a sibling that rings.
+pub(crate) const DOORBELL_VECTOR: u8 = 0xd0;
 /// Raised by the timer.
 pub(crate) const TIMER_VECTOR: u8 = 0xe0;
 /// Raised by an interrupt that was withdrawn; not to be acknowledged.
@@ -130,31 +132,59 @@ impl LocalApic {
         self.read(TIMER_CURRENT)
     }
 
-    /// Raises `vector` at the processor whose local APIC has the id `to`.
-    pub fn send(&mut self, to: u32, vector: u8) {
-        self.command(to, vector.into());
+    /// A way to interrupt other processors, beside this value.
+    #[must_use]
+    pub const fn commands(&self) -> Commands {
+        Commands(self.access)
+    }
+}
+
+/// The command register of this processor's local APIC: interrupts to other processors.
+///
+/// It is apart from the other registers, and the kernel, which runs one thing at a time with
+/// interrupts off, writes its two halves without anything between them.
+#[derive(Clone, Copy, Debug)]
+pub struct Commands(Access);
+
+impl Commands {
+    /// Makes the processor whose local APIC has the id `to` look into its window.
+    pub fn ring(&self, to: u32) {
+        self.send(to, DOORBELL_VECTOR.into());
     }
 
     /// Resets the processor `to`: it waits for [`Self::send_startup`].
-    pub fn send_init(&mut self, to: u32) {
+    pub fn send_init(&self, to: u32) {
         const INIT_ASSERT: u32 = 0x4500;
-        self.command(to, INIT_ASSERT);
+        self.send(to, INIT_ASSERT);
     }
 
     /// Lets the reset processor `to` run from physical address `page` * 4096, in real mode.
-    pub fn send_startup(&mut self, to: u32, page: u8) {
+    pub fn send_startup(&self, to: u32, page: u8) {
         const STARTUP: u32 = 0x4600;
-        self.command(to, STARTUP | u32::from(page));
+        self.send(to, STARTUP | u32::from(page));
     }
 
-    fn command(&mut self, to: u32, low: u32) {
-        match self.access {
-            Access::Memory(_) => {
-                self.write(COMMAND_HIGH, to << 24);
-                self.write(COMMAND, low);
+    fn send(&self, to: u32, low: u32) {
+        /// Set while the last command is on its way.
+        const PENDING: u32 = 1 << 12;
+        /// Looks at it before the next is sent all the same.
+        const PATIENCE: usize = 10_000;
+        match self.0 {
+            Access::Memory(base) => {
+                // SAFETY: the registers lie in the page that `LocalApic::new`'s caller mapped for
+                // good; what they send has a handler, or resets another processor.
+                unsafe {
+                    let register = |number: u32| base.add(number as usize * 16).cast::<u32>();
+                    let _ =
+                        (0..PATIENCE).find(|_| register(COMMAND).read_volatile() & PENDING == 0);
+                    register(COMMAND_HIGH).write_volatile(to << 24);
+                    register(COMMAND).write_volatile(low);
+                }
             }
-            // SAFETY: one write sends the command; it acts on the other processor only.
+            // SAFETY: one write sends the command; it acts on the other processor only. The fence
+            // comes first, since this register, unlike others, does not wait for stores.
             Access::Machine => unsafe {
+                core::arch::x86_64::_mm_mfence();
                 Msr::new(0x800 + COMMAND).write(u64::from(to) << 32 | u64::from(low));
             },
         }

@@ -25,13 +25,15 @@ use crate::cpu::{self, Features};
 use crate::exception::{ExceptionInfo, decode, reserved_bit};
 use crate::fpu::Fpu;
 use crate::layout::{USER_END, is_canonical};
-use crate::local_apic::{LocalApic, MESSAGE_ADDRESS, SPURIOUS_VECTOR, TIMER_VECTOR};
+use crate::local_apic::{
+    DOORBELL_VECTOR, LocalApic, MESSAGE_ADDRESS, SPURIOUS_VECTOR, TIMER_VECTOR,
+};
 use crate::paging::{direct, kernel_root};
 use crate::timebase::{Rates, counter};
 use crate::trap::{self, SYSCALL, enter_user};
 use crate::{copy, segments};
 
-/// Vectors. Messages of devices and siblings have those from `FIRST_MESSAGE` on.
+/// Vectors. Messages of devices have those from `FIRST_MESSAGE` on.
 const FIRST_MESSAGE: u8 = 0x40;
 const MESSAGES: usize = 64;
 
@@ -169,6 +171,8 @@ impl X86 {
                 // Of an earlier deadline, or of one farther away than the timer reaches.
                 self.program_timer();
             }
+        } else if vector == DOORBELL_VECTOR {
+            self.pending |= Interrupts::DOORBELL;
         } else {
             self.pending |= self.messages.meaning(vector);
         }

@@ -1,5 +1,6 @@
 //! The host link: frames on a byte stream, as the core's `HostIo`.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec;
@@ -26,6 +27,38 @@ pub trait ByteStream {
 
     /// Whether all that was sent has left the machine. If not, an interrupt tells when to ask again.
     fn flushed(&mut self) -> bool;
+}
+
+impl<S: ByteStream + ?Sized> ByteStream for Box<S> {
+    fn send(&mut self, bytes: &[u8]) -> usize {
+        (**self).send(bytes)
+    }
+
+    fn receive(&mut self, out: &mut [u8]) -> usize {
+        (**self).receive(out)
+    }
+
+    fn flushed(&mut self) -> bool {
+        (**self).flushed()
+    }
+}
+
+/// A stream that leads nowhere: what is sent is lost, and nothing comes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unconnected;
+
+impl ByteStream for Unconnected {
+    fn send(&mut self, bytes: &[u8]) -> usize {
+        bytes.len()
+    }
+
+    fn receive(&mut self, _: &mut [u8]) -> usize {
+        0
+    }
+
+    fn flushed(&mut self) -> bool {
+        true
+    }
 }
 
 /// Why the launcher's bytes make no sense. Nothing more is read after it.
@@ -89,7 +122,17 @@ impl<S: ByteStream> HostLink<S> {
     /// Opens the link of `instance`: says hello and lets input come.
     #[must_use]
     pub fn new(stream: S, instance: u16) -> HostLink<S> {
-        let mut link = HostLink {
+        let mut link = HostLink::relayed(stream, instance);
+        link.tell(&KernelMessage::Hello { version: maize_hostlink::VERSION });
+        link.tell(&KernelMessage::StdinCredit { bytes: INPUT_WINDOW });
+        link.pump();
+        link
+    }
+
+    /// The link of an instance that reaches the launcher through another's, which has said hello.
+    #[must_use]
+    pub fn relayed(stream: S, instance: u16) -> HostLink<S> {
+        HostLink {
             stream,
             instance,
             decoder: Decoder::new(),
@@ -102,11 +145,7 @@ impl<S: ByteStream> HostLink<S> {
             closed: [false; 2],
             failed: None,
             phases: Vec::new(),
-        };
-        link.tell(&KernelMessage::Hello { version: maize_hostlink::VERSION });
-        link.tell(&KernelMessage::StdinCredit { bytes: INPUT_WINDOW });
-        link.pump();
-        link
+        }
     }
 
     /// Notes that boot step `name` ended `at`; the launcher hears of all with `Report::Ready`.

@@ -8,6 +8,7 @@ use maize_hal::{Arch, FrameRange};
 use maize_hostlink::BootRecord;
 use maize_hostlink::boot::{Action, BOOT_RECORD_PATH, Console};
 
+use crate::siblings::{LocalWindow, Siblings};
 use crate::{ByteStream, End, HostLink};
 
 /// A machine, ready to run an instance.
@@ -25,11 +26,16 @@ pub struct Machine<A, S> {
     pub record: BootRecord,
     /// The host link.
     pub link: HostLink<S>,
+    /// The window of this machine's instances; `None` where the instance is alone in its machine.
+    pub local: Option<LocalWindow>,
+    /// The machine's other instances, if this is its first.
+    pub siblings: Option<Siblings>,
 }
 
 /// Runs an instance to its end.
 pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) -> ! {
-    let Machine { arch, free, ram, initrd, record, link } = machine;
+    let Machine { arch, free, ram, initrd, record, link, local: _local, siblings: _siblings } =
+        machine;
     log::info!("instance {}: {} MiB of memory", record.instance, ram >> 20);
     let config = Config {
         cpu: u32::from(record.instance),
@@ -46,24 +52,22 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
             crate::end(End::Failed)
         }
     };
-    let Action::Run(program) = record.action else {
-        log::error!("there is no other instance to serve");
-        crate::end(End::Failed)
-    };
-    let terminal = match record.console {
-        Console::Streams => None,
-        Console::Terminal(size) => Some((size.rows, size.columns)),
-    };
-    let spec = ProgramSpec {
-        path: program.path,
-        argv: program.argv,
-        envp: program.env,
-        cwd: program.cwd,
-        terminal,
-    };
-    if let Err(error) = kernel.spawn(spec) {
-        log::error!("{error}");
-        crate::end(End::Failed)
+    if let Action::Run(program) = record.action {
+        let terminal = match record.console {
+            Console::Streams => None,
+            Console::Terminal(size) => Some((size.rows, size.columns)),
+        };
+        let spec = ProgramSpec {
+            path: program.path,
+            argv: program.argv,
+            envp: program.env,
+            cwd: program.cwd,
+            terminal,
+        };
+        if let Err(error) = kernel.spawn(spec) {
+            log::error!("{error}");
+            crate::end(End::Failed)
+        }
     }
     let status = kernel.run();
     log::info!("the program has ended with status {status:#x}");

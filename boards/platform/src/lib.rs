@@ -8,12 +8,15 @@
 //! - [`console`]: the log and the panic report on the board's serial line;
 //! - [`virtio`]: finding the host link's device on PCI, its queues and its MSI-X interrupts;
 //! - [`HostLink`]: the frames of `maize-hostlink` on a byte stream, as `maize_hal::HostIo`;
+//! - [`siblings`]: several instances in one machine;
 //! - [`boot_record`]: what the launcher asks for, from the initial RAM disk.
 //!
 //! On the host only what needs no machine is in use: the link, the record and their tests.
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod backtrace;
 pub mod boot_record;
@@ -25,9 +28,10 @@ mod host_link;
 mod instance;
 pub mod memory;
 mod panic;
+pub mod siblings;
 pub mod virtio;
 
 pub use hooks::{End, Hooks, end, hooks, install};
-pub use host_link::{ByteStream, HostLink, LinkError};
+pub use host_link::{ByteStream, HostLink, LinkError, Unconnected};
 pub use instance::{Machine, run_instance};
 pub use panic::{KernelFault, fault};

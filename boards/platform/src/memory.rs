@@ -37,6 +37,9 @@ struct Plan {
     rest: FrameRange,
 }
 
+/// Frames of the heap that is there before anyone knows what the machine is for.
+const EARLY: u64 = heap::MIN / PAGE_SIZE as u64;
+
 fn plan(free: &[FrameRange]) -> Result<Plan, NoMemory> {
     let total: u64 = free.iter().map(FrameRange::len).sum();
     let heap_frames = heap::share_of(total * PAGE_SIZE as u64) / PAGE_SIZE as u64;
@@ -55,7 +58,44 @@ fn plan(free: &[FrameRange]) -> Result<Plan, NoMemory> {
     })
 }
 
-/// Opens the heap and sets memory for devices aside; returns what the core gets.
+/// Whether an instance can live in `free`.
+///
+/// # Errors
+/// [`NoMemory`] if it is too little, or in too small pieces.
+pub fn suffices(free: &[FrameRange]) -> Result<(), NoMemory> {
+    plan(free).map(|_| ())
+}
+
+/// Opens a small heap, enough to read what the launcher asks for: takes it from the last of `free`
+/// that has room.
+///
+/// # Safety
+/// As [`divide`], which comes after with what is left.
+///
+/// # Errors
+/// [`NoMemory`].
+pub unsafe fn open_heap(free: &mut [FrameRange], offset: u64) -> Result<(), NoMemory> {
+    let largest = free.iter().map(FrameRange::len).max().unwrap_or(0);
+    let none = NoMemory { wanted: EARLY, largest };
+    let from = free.iter_mut().rfind(|range| range.len() >= EARLY).ok_or(none)?;
+    let taken = FrameRange { start: Frame(from.end.0 - EARLY), end: from.end };
+    from.end = taken.start;
+    // SAFETY: the caller's; these frames are no longer in `free`.
+    unsafe { give_to_heap(taken, offset) };
+    Ok(())
+}
+
+/// # Safety
+/// `frames` are RAM that nothing uses, mapped at their physical address + `offset` for good.
+unsafe fn give_to_heap(frames: FrameRange, offset: u64) {
+    let start = frames.start.address().wrapping_add(offset) as *mut u8;
+    if let Some(start) = NonNull::new(start) {
+        // SAFETY: the caller's.
+        unsafe { heap::add(start, frames.len() as usize * PAGE_SIZE) }
+    }
+}
+
+/// Gives the heap its share and sets memory for devices aside; returns what the core gets.
 ///
 /// # Safety
 /// `free` are ranges of RAM that do not overlap and that nothing uses, mapped, cacheable and
@@ -65,11 +105,8 @@ fn plan(free: &[FrameRange]) -> Result<Plan, NoMemory> {
 /// [`NoMemory`].
 pub unsafe fn divide(free: &[FrameRange], offset: u64) -> Result<Vec<FrameRange>, NoMemory> {
     let Plan { from, heap, devices, rest } = plan(free)?;
-    let start = heap.start.address().wrapping_add(offset) as *mut u8;
-    if let Some(start) = NonNull::new(start) {
-        // SAFETY: the caller's; these frames are in nothing else of the plan.
-        unsafe { heap::add(start, heap.len() as usize * PAGE_SIZE) }
-    }
+    // SAFETY: the caller's; these frames are in nothing else of the plan.
+    unsafe { give_to_heap(heap, offset) };
     // SAFETY: as above; buffers of drivers come from there or from the heap, which lies at the same
     // offset.
     unsafe { dma::init(devices, offset) }

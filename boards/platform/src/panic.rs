@@ -1,9 +1,10 @@
 //! The end of an instance that found itself broken.
 
-use core::fmt::{self, Write};
+use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::console::Console;
+use crate::console::line;
+use crate::siblings::ConsoleTurn;
 use crate::{End, end, hooks};
 
 static PANICKING: AtomicBool = AtomicBool::new(false);
@@ -24,17 +25,24 @@ pub struct KernelFault<'a> {
 /// Reports a fault of the kernel and ends the instance as failed.
 pub fn fault(fault: &KernelFault<'_>) -> ! {
     if !PANICKING.swap(true, Ordering::Relaxed) {
-        let _ = writeln!(Console, "kernel panic: {}", fault.what);
+        let _turn = ConsoleTurn::take();
+        line(format_args!("kernel panic: {}", fault.what));
         for four in fault.registers.chunks(4) {
-            for (name, value) in four {
-                let _ = write!(Console, "  {name:>8} {value:016x}");
-            }
-            let _ = writeln!(Console);
+            line(format_args!("{}", Registers(four)));
         }
-        let _ = writeln!(Console, "  #0 {:#018x}", fault.pc);
+        line(format_args!("  #0 {:#018x}", fault.pc));
         print_backtrace(1, fault.frame);
     }
     end(End::Failed)
+}
+
+/// Some registers, as one line of a report.
+struct Registers<'a>(&'a [(&'a str, u64)]);
+
+impl fmt::Display for Registers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, value)| write!(f, "  {name:>8} {value:016x}"))
+    }
 }
 
 /// Prints the return addresses above the frame record at `frame` for the launcher to symbolise: one
@@ -43,7 +51,7 @@ fn print_backtrace(first: usize, frame: usize) {
     let Some(hooks) = hooks() else { return };
     let mut number = first;
     crate::backtrace::walk(frame, &(hooks.stack)(), |address| {
-        let _ = writeln!(Console, "  #{number} {address:#018x}");
+        line(format_args!("  #{number} {address:#018x}"));
         number += 1;
     });
 }
@@ -53,9 +61,10 @@ fn print_backtrace(first: usize, frame: usize) {
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // A panic while panicking tells nothing new and could go on for ever.
     if !PANICKING.swap(true, Ordering::Relaxed) {
-        let _ = writeln!(Console, "kernel panic: {}", info.message());
+        let _turn = ConsoleTurn::take();
+        line(format_args!("kernel panic: {}", info.message()));
         if let Some(at) = info.location() {
-            let _ = writeln!(Console, "  at {at}");
+            line(format_args!("  at {at}"));
         }
         if let Some(hooks) = hooks() {
             print_backtrace(0, (hooks.frame_pointer)());

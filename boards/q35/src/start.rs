@@ -1,21 +1,25 @@
 //! From the entry code to the instance.
 #![allow(unsafe_code, reason = "gives memory away")]
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt::Display;
 
 use log::info;
+use maize_abi::PAGE_SIZE;
 use maize_arch_x86_64::layout::DIRECT_MAP;
 use maize_arch_x86_64::paging::map_device;
 use maize_arch_x86_64::timebase::counter;
-use maize_arch_x86_64::{BootInfo, Messages, Parts, X86};
+use maize_arch_x86_64::{BootInfo, Messages, Parts, X86, keep_image};
 use maize_firmware::EcamRange;
-use maize_hal::{Interrupts, Nanos};
+use maize_hal::{FrameRange, Interrupts, Nanos};
 use maize_pci::{Apertures, Ecam, Msi, MsiError, MsiMessage};
-use maize_platform::virtio::VirtioConsole;
-use maize_platform::{HostLink, Machine, boot_record, memory, virtio};
+use maize_platform::siblings::{BootBlock, record_of};
+use maize_platform::{ByteStream, HostLink, Machine, Unconnected, boot_record, memory, virtio};
 
-use crate::{bring_up, open, start_clocks};
+use crate::bring_up::{boot_block, bring_up, local_apic, start_clocks};
+use crate::hooks::{open, open_sibling};
+use crate::siblings::{self, Division};
 
 /// Firmware of this board assigns all BARs.
 const NO_APERTURES: Apertures = Apertures { low: None, high: None };
@@ -36,31 +40,64 @@ fn fail(error: &dyn Display) -> ! {
 /// Boot steps and the counts at their ends.
 type Phases = Vec<(&'static str, u64)>;
 
+/// A machine of this board, whichever of its instances runs on it.
+pub type Q35 = Machine<X86, Box<dyn ByteStream>>;
+
 /// Brings the machine up, and leaves it to `life`.
 ///
 /// # Safety
 /// Called first of all, once, with what the entry code passed.
-pub unsafe fn start(boot: &BootInfo, life: fn(Machine<X86, VirtioConsole>) -> !) -> ! {
+pub unsafe fn start(boot: &BootInfo, life: fn(Q35) -> !) -> ! {
+    // SAFETY: the caller's: nothing was written yet, and the boot tables are in use.
+    let block = unsafe {
+        keep_image();
+        boot_block(boot)
+    };
     // SAFETY: the caller's.
-    unsafe { open() }
+    unsafe {
+        match block {
+            Ok(None) => open(),
+            _ => open_sibling(),
+        }
+    }
+    match needed(block) {
+        // SAFETY: the caller's.
+        None => life(unsafe { first(boot) }),
+        // SAFETY: the caller's.
+        Some(block) => life(unsafe { sibling(boot, &block) }),
+    }
+}
+
+/// Brings up the machine's first instance, which starts the others.
+///
+/// # Safety
+/// As [`start`], once this processor was taken over.
+unsafe fn first(boot: &BootInfo) -> Q35 {
     // SAFETY: the caller's.
-    let board = needed(unsafe { bring_up(boot) });
+    let board = needed(unsafe { bring_up(boot, None) });
     let mapped = counter();
+    let mut free = board.free.clone();
     // SAFETY: bring-up has mapped what it calls free, and nothing else uses it.
-    let free = needed(unsafe { memory::divide(&board.free, DIRECT_MAP) });
+    needed(unsafe { memory::open_heap(&mut free, DIRECT_MAP) });
     let mut phases = Phases::new();
     phases.push(("memory", mapped));
     let Some((mut apic, calibration)) = start_clocks(&board.tables) else {
         fail(&"there is no local APIC or nothing to measure its timer by")
     };
     let record = needed(boot_record::find(board.initrd));
+    let division = needed(Division::new(boot, &board, apic.id(), &free, &record));
+    let own = division.as_ref().map_or(&free[..], Division::share);
+    let ram = division.as_ref().map_or(board.ram, |_| bytes(own));
+    // SAFETY: as above, less what the early heap and the partition have taken.
+    let own = needed(unsafe { memory::divide(own, DIRECT_MAP) });
     phases.push(("record", counter()));
     let Some(ecam) = board.tables.ecam else { fail(&"the ACPI tables name no PCI bus") };
     let ecam = needed(map_ecam(&ecam));
     let mut messages = Messages::new(&apic);
     let mut apertures = NO_APERTURES;
     let device = virtio::open_console(ecam, &mut apertures, &mut ApicMessages(&mut messages));
-    let mut link = HostLink::new(needed(device), record.instance);
+    let stream: Box<dyn ByteStream> = Box::new(needed(device));
+    let mut link = HostLink::new(stream, record.instance);
     phases.push(("link", counter()));
     let Some(rates) = calibration.finish(boot.entered_at, &mut apic) else {
         fail(&"the processor's counters make no sense together")
@@ -73,14 +110,56 @@ pub unsafe fn start(boot: &BootInfo, life: fn(Machine<X86, VirtioConsole>) -> !)
         rates.clock.rate() / 1000,
         rates.timer / 1000,
     );
+    let commands = apic.commands();
+    let local = division.as_ref().map(|division| division.window(commands));
+    let siblings = division.map(|division| {
+        let mut siblings = needed(division.siblings(boot, &board, rates, commands));
+        siblings.start_all(&|| rates.clock.at(counter()));
+        siblings
+    });
+    if siblings.is_some() {
+        phases.push(("siblings", counter()));
+    }
     for (name, at) in phases {
         link.phase(name, rates.clock.at(at));
     }
     let boot_time = Nanos(record.wall_clock_ns);
     let seed = record.entropy;
-    // SAFETY: the kernel's tables are in place, and the frames in `free` are the core's alone.
+    // SAFETY: the kernel's tables are in place, and the frames in `own` are the core's alone.
     let arch = unsafe { X86::new(Parts { local_apic: apic, rates, boot_time, messages, seed }) };
-    life(Machine { arch, free, ram: board.ram, initrd: board.initrd, record, link })
+    Machine { arch, free: own, ram, initrd: board.initrd, record, link, local, siblings }
+}
+
+/// Brings up another instance of the machine.
+///
+/// # Safety
+/// As [`start`], once this processor was taken over.
+unsafe fn sibling(boot: &BootInfo, block: &BootBlock) -> Q35 {
+    // SAFETY: the caller's.
+    let board = needed(unsafe { bring_up(boot, Some(block)) });
+    let ram = bytes(&board.free);
+    let mut free = board.free.clone();
+    // SAFETY: bring-up has mapped what it calls free, and it is this instance's alone.
+    let free = needed(unsafe {
+        memory::open_heap(&mut free, DIRECT_MAP).and_then(|()| memory::divide(&free, DIRECT_MAP))
+    });
+    let Some(apic) = local_apic(&board.tables) else { fail(&"there is no local APIC") };
+    let record = record_of(needed(boot_record::find(board.initrd)), block.number);
+    let local = Some(needed(siblings::join(block, &record, apic.commands())));
+    let messages = Messages::new(&apic);
+    let stream: Box<dyn ByteStream> = Box::new(Unconnected);
+    let link = HostLink::relayed(stream, block.number);
+    let boot_time = Nanos(record.wall_clock_ns);
+    let seed = block.seed(&record.entropy, boot.entered_at);
+    let parts =
+        Parts { local_apic: apic, rates: siblings::rates(block), boot_time, messages, seed };
+    // SAFETY: the kernel's tables are in place, and the frames in `free` are the core's alone.
+    let arch = unsafe { X86::new(parts) };
+    Machine { arch, free, ram, initrd: board.initrd, record, link, local, siblings: None }
+}
+
+fn bytes(ranges: &[FrameRange]) -> u64 {
+    ranges.iter().map(|range| range.len() * PAGE_SIZE as u64).sum()
 }
 
 /// Maps the configuration space of the first bus: the launcher puts every device there.

@@ -11,6 +11,9 @@
 #![cfg_attr(target_os = "none", no_std)]
 
 #[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
 mod bring_up;
 #[cfg(target_os = "none")]
 mod console;
@@ -26,4 +29,4 @@ mod start;
 #[cfg(target_os = "none")]
 pub use bring_up::{Board, BringUpError, bring_up};
 #[cfg(target_os = "none")]
-pub use start::start;
+pub use start::{Virt, start};

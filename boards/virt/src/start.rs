@@ -1,6 +1,7 @@
 //! From the entry code to the instance.
 #![allow(unsafe_code, reason = "gives memory away")]
 
+use alloc::boxed::Box;
 use core::fmt::Display;
 
 use log::{LevelFilter, info};
@@ -8,8 +9,7 @@ use maize_arch_aarch64::entry::BootInfo;
 use maize_arch_aarch64::layout::DIRECT_BASE;
 use maize_arch_aarch64::{Machine, Parts, boot_clock, counter};
 use maize_hal::Nanos;
-use maize_platform::virtio::VirtioConsole;
-use maize_platform::{HostLink, boot_record, console, memory, virtio};
+use maize_platform::{ByteStream, HostLink, boot_record, console, memory, virtio};
 
 use crate::pci::{GicMessages, apertures, first_bus};
 use crate::{bring_up, hooks};
@@ -27,14 +27,14 @@ fn fail(error: &dyn Display) -> ! {
     panic!("{error}")
 }
 
+/// A machine of this board, whichever of its instances runs on it.
+pub type Virt = maize_platform::Machine<Machine, Box<dyn ByteStream>>;
+
 /// Brings the machine up, and leaves it to `life`.
 ///
 /// # Safety
 /// Called first of all, once, with what the entry code passed.
-pub unsafe fn start(
-    boot: BootInfo,
-    life: fn(maize_platform::Machine<Machine, VirtioConsole>) -> !,
-) -> ! {
+pub unsafe fn start(boot: BootInfo, life: fn(Virt) -> !) -> ! {
     hooks::install();
     console::log_to_console(LevelFilter::Info);
     // SAFETY: the caller's.
@@ -49,8 +49,11 @@ pub unsafe fn start(
         board.description.cpus.len(),
         mapped.0 / 1000
     );
+    let mut free = board.free.clone();
     // SAFETY: bring-up has mapped what it calls free, and nothing else uses it.
-    let free = needed(unsafe { memory::divide(&board.free, DIRECT_BASE) });
+    let free = needed(unsafe {
+        memory::open_heap(&mut free, DIRECT_BASE).and_then(|()| memory::divide(&free, DIRECT_BASE))
+    });
     let record = needed(boot_record::find(board.initrd));
     let parts = Parts {
         boot,
@@ -67,7 +70,8 @@ pub unsafe fn start(
     let Some(ecam) = first_bus(pcie) else { fail(&"the configuration space cannot be mapped") };
     let mut apertures = apertures(pcie);
     let device = virtio::open_console(ecam, &mut apertures, &mut GicMessages(&mut machine));
-    let mut link = HostLink::new(needed(device), record.instance);
+    let stream: Box<dyn ByteStream> = Box::new(needed(device));
+    let mut link = HostLink::new(stream, record.instance);
     link.phase("memory", mapped);
     link.phase("link", clock.nanos(counter()));
     life(maize_platform::Machine {
@@ -77,5 +81,7 @@ pub unsafe fn start(
         initrd: board.initrd,
         record,
         link,
+        local: None,
+        siblings: None,
     })
 }

@@ -1,10 +1,14 @@
 //! Starts a kernel in QEMU by itself: no host link, no RAM disk, its console as text.
 
+mod siblings;
+
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+pub use siblings::Siblings;
 
 /// What a machine said and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

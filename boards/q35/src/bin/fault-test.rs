@@ -22,7 +22,7 @@ mod breaks {
         // SAFETY: first of all, once.
         unsafe { open() }
         // SAFETY: the entry code's own values, once.
-        let board = unsafe { bring_up(&BootInfo { start_info, image, entered_at }) };
+        let board = unsafe { bring_up(&BootInfo { start_info, image, entered_at }, None) };
         let Ok(board) = board else { end(End::Failed) };
         log::info!("image at {image:#x}, {} free ranges", board.free.len());
         let free = board.free.first().map_or(0, |range| range.start.address());

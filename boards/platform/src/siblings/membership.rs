@@ -1,0 +1,72 @@
+//! What an instance knows of its own place among the instances of its machine, wherever it is
+//! asked: in a panic, too.
+
+use maize_window::Mapping;
+use spin::Once;
+
+use super::Control;
+use super::control::Locked;
+
+/// This instance's place.
+#[derive(Clone, Copy, Debug)]
+pub struct Membership {
+    /// The machine's control page.
+    pub control: Control<Mapping<'static>>,
+    /// Place among the machine's instances; the first has 0.
+    pub index: u16,
+    /// Number in the fabric.
+    pub number: u16,
+    /// Which start of the instance this is, from 1 on.
+    pub incarnation: u32,
+}
+
+static MEMBERSHIP: Once<Membership> = Once::new();
+
+/// Makes this the instance's place, and says on the control page that it runs. Only the first call
+/// counts.
+pub fn join(membership: Membership) {
+    let Membership { control, index, incarnation, .. } = membership;
+    MEMBERSHIP.call_once(|| membership);
+    control.arrive(index, incarnation);
+}
+
+/// This instance's place; `None` where it is alone in its machine.
+#[must_use]
+pub fn membership() -> Option<&'static Membership> {
+    MEMBERSHIP.get()
+}
+
+/// Whether this instance was asked to stop itself.
+#[must_use]
+pub fn must_stop() -> bool {
+    membership().is_some_and(|m| m.control.must_stop(m.index, m.incarnation))
+}
+
+/// Says on the control page that this instance does nothing from here on.
+pub fn leave() {
+    if let Some(m) = membership() {
+        m.control.end(m.index, m.incarnation);
+    }
+}
+
+/// The console, for as long as the value lives; others wait meanwhile, for a bounded time.
+#[must_use]
+pub(crate) struct ConsoleTurn(Option<&'static Membership>);
+
+impl ConsoleTurn {
+    pub(crate) fn take() -> ConsoleTurn {
+        /// Looks at a holder that does not change. Each takes some hundred nanoseconds where
+        /// waiting threads of an emulator give way, tens elsewhere.
+        const PATIENCE: u32 = 1 << 20;
+        let taken = |m: &&Membership| m.control.lock_console(m.index, PATIENCE) == Locked::Taken;
+        ConsoleTurn(membership().filter(taken))
+    }
+}
+
+impl Drop for ConsoleTurn {
+    fn drop(&mut self) {
+        if let Some(m) = self.0 {
+            m.control.unlock_console(m.index);
+        }
+    }
+}

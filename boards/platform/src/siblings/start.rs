@@ -1,0 +1,298 @@
+//! Starting and stopping siblings.
+//!
+//! Nothing here waits: what was begun goes on with each [`Siblings::poll`]. An instance is stopped
+//! before it is started again, its stop is confirmed before its memory is written, and it starts
+//! from a fresh copy of the image, as the next incarnation.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use maize_hal::{FrameRange, Nanos};
+use maize_window::{PresenceCell, Window};
+use maize_wire::InstanceId;
+
+use super::partition::MAX_SIBLINGS;
+use super::{BootBlock, SharedMemory};
+
+/// Time that a core may take to start or to stop.
+const PATIENCE: Nanos = Nanos::from_millis(5000);
+
+/// How a board starts and stops cores.
+pub trait Cores {
+    /// Begins to start a core that does nothing, in the image at physical address `image` with the
+    /// boot block at `block`. Returns at once.
+    fn start(&mut self, index: u16, core: u64, image: u64, block: u64);
+
+    /// Begins to stop a core; instance `index` of the machine was told to stop itself. Returns at
+    /// once.
+    fn stop(&mut self, index: u16, core: u64);
+
+    /// Goes on with what was begun last, and says whether it is done. A stop is done when whatever
+    /// ran on the core can do nothing any more.
+    fn poll(&mut self, index: u16, core: u64) -> bool;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not started, or stopped.
+    Off,
+    /// Its core is to reach the kernel.
+    Starting { since: Nanos },
+    /// It runs, or has ended by itself.
+    Up,
+    /// Its core is to come to rest.
+    Stopping { since: Nanos, again: bool },
+    /// Its core neither started nor stopped in time.
+    Stuck,
+}
+
+struct Sibling {
+    number: u16,
+    slot: FrameRange,
+    ram: Vec<FrameRange>,
+    incarnation: u32,
+    phase: Phase,
+}
+
+/// What has become of a sibling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiblingNews {
+    /// It runs, for the first time or anew.
+    Started,
+    /// It has stopped and can do nothing any more.
+    Stopped,
+    /// It did not start in time.
+    NotStarted,
+    /// It did not stop in time: its memory must not be used.
+    NotStopped,
+}
+
+impl fmt::Display for SiblingNews {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Started => "has started",
+            Self::Stopped => "has stopped",
+            Self::NotStarted => "did not start in time",
+            Self::NotStopped => "did not stop in time",
+        })
+    }
+}
+
+/// The siblings of a machine's first instance, in its hands.
+pub struct Siblings {
+    shared: SharedMemory,
+    /// What is the same in every boot block.
+    block: BootBlock,
+    image_frames: u64,
+    load: Box<dyn Fn(u64)>,
+    cores: Box<dyn Cores>,
+    siblings: Vec<Sibling>,
+}
+
+impl fmt::Debug for Siblings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Siblings").field("count", &self.siblings.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a [`Siblings`] is made of.
+pub struct SiblingParts {
+    /// The shared memory, published.
+    pub shared: SharedMemory,
+    /// Address of firmware's description of the machine, and what the board adds to it.
+    pub firmware: (u64, [u64; super::PLATFORM_WORDS]),
+    /// The first instance's own image.
+    pub image: FrameRange,
+    /// Numbers in the fabric, cores and shares of all instances of the machine, the first included.
+    pub numbers: Vec<u16>,
+    /// See `numbers`.
+    pub machine_cores: Vec<u64>,
+    /// See `numbers`.
+    pub shares: Vec<Vec<FrameRange>>,
+    /// Slots of all but the first: room for an image as large as the first's, then tables.
+    pub slots: Vec<FrameRange>,
+    /// Writes a pristine image to a physical address.
+    pub load: Box<dyn Fn(u64)>,
+    /// Starts and stops cores.
+    pub cores: Box<dyn Cores>,
+}
+
+impl Siblings {
+    /// The siblings, all of them off.
+    #[must_use]
+    pub fn new(parts: SiblingParts) -> Siblings {
+        let SiblingParts { shared, firmware, image, numbers, machine_cores, shares, slots, .. } =
+            parts;
+        let image_frames = image.len();
+        let images = core::iter::once(image)
+            .chain(slots.iter().map(|slot| cut(*slot, image_frames).0))
+            .take(MAX_SIBLINGS);
+        let block = BootBlock {
+            number: 0,
+            index: 0,
+            restarts: 0,
+            firmware: firmware.0,
+            platform: firmware.1,
+            shared: shared.frames,
+            tables: image,
+            images: images.collect(),
+            cores: machine_cores.into_iter().take(MAX_SIBLINGS).collect(),
+            ram: heapless::Vec::new(),
+        };
+        let others = numbers.into_iter().zip(shares).skip(1).zip(slots);
+        let siblings = others
+            .map(|((number, ram), slot)| Sibling {
+                number,
+                slot,
+                ram,
+                incarnation: 0,
+                phase: Phase::Off,
+            })
+            .collect();
+        Siblings { shared, block, image_frames, load: parts.load, cores: parts.cores, siblings }
+    }
+
+    /// Starts all that are off, and waits until each runs or has had its time. Returns how many
+    /// run.
+    pub fn start_all(&mut self, now: &dyn Fn() -> Nanos) -> usize {
+        for at in 0..self.siblings.len() {
+            self.launch(at, now());
+        }
+        while self.is_busy() {
+            while let Some((number, news)) = self.poll(now()) {
+                if news != SiblingNews::Started {
+                    log::error!("instance {number} {news}");
+                }
+            }
+        }
+        self.siblings.iter().filter(|sibling| sibling.phase == Phase::Up).count()
+    }
+
+    /// Whether something was begun and [`Self::poll`] should be called soon.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let busy = |phase| matches!(phase, Phase::Starting { .. } | Phase::Stopping { .. });
+        self.siblings.iter().any(|sibling| busy(sibling.phase))
+    }
+
+    /// Begins to stop the sibling with this number. `false` if there is none.
+    pub fn stop(&mut self, number: u16, now: Nanos) -> bool {
+        self.halt(number, now, false)
+    }
+
+    /// Begins to start the sibling with this number anew, from a fresh image; where it runs it is
+    /// stopped before. `false` if there is none.
+    pub fn start(&mut self, number: u16, now: Nanos) -> bool {
+        self.halt(number, now, true)
+    }
+
+    fn halt(&mut self, number: u16, now: Nanos, again: bool) -> bool {
+        let Some(at) = self.siblings.iter().position(|sibling| sibling.number == number) else {
+            return false;
+        };
+        let index = index(at);
+        let sibling = &mut self.siblings[at];
+        match &mut sibling.phase {
+            Phase::Stopping { again: later, .. } => *later = again,
+            _ => {
+                sibling.phase = Phase::Stopping { since: now, again };
+                self.shared.control().ask_to_stop(index, sibling.incarnation);
+                self.cores.stop(index, core(&self.block, index));
+            }
+        }
+        true
+    }
+
+    /// Goes on with what was begun. Returns the number of a sibling of which there are news.
+    pub fn poll(&mut self, now: Nanos) -> Option<(u16, SiblingNews)> {
+        (0..self.siblings.len()).find_map(|at| {
+            let news = self.advance(at, now)?;
+            Some((self.siblings[at].number, news))
+        })
+    }
+
+    fn advance(&mut self, at: usize, now: Nanos) -> Option<SiblingNews> {
+        let index = index(at);
+        let sibling = &mut self.siblings[at];
+        let late = |since| now.since(since) > PATIENCE;
+        match sibling.phase {
+            Phase::Starting { since } => {
+                self.cores.poll(index, core(&self.block, index));
+                if self.shared.control().arrived(index) == sibling.incarnation {
+                    sibling.phase = Phase::Up;
+                    return Some(SiblingNews::Started);
+                }
+                if late(since) {
+                    sibling.phase = Phase::Stuck;
+                    return Some(SiblingNews::NotStarted);
+                }
+                None
+            }
+            Phase::Stopping { since, again } => {
+                if self.cores.poll(index, core(&self.block, index)) {
+                    sibling.phase = Phase::Off;
+                    if let Some(epoch) = self.shared.epoch(sibling.number) {
+                        self.shared.control().confirm_stop(index, epoch);
+                    }
+                    if again {
+                        self.launch(at, now);
+                    }
+                    return Some(SiblingNews::Stopped);
+                }
+                if late(since) {
+                    sibling.phase = Phase::Stuck;
+                    return Some(SiblingNews::NotStopped);
+                }
+                None
+            }
+            Phase::Off | Phase::Up | Phase::Stuck => None,
+        }
+    }
+
+    /// Loads and starts a sibling whose core is off.
+    fn launch(&mut self, at: usize, now: Nanos) {
+        let index = index(at);
+        let sibling = &mut self.siblings[at];
+        let (image, tables) = cut(sibling.slot, self.image_frames);
+        (self.load)(image.start.address());
+        let block = BootBlock {
+            number: sibling.number,
+            index,
+            restarts: sibling.incarnation,
+            tables,
+            ram: sibling.ram.iter().copied().take(super::partition::MAX_RANGES).collect(),
+            ..self.block.clone()
+        };
+        sibling.incarnation += 1;
+        sibling.phase = Phase::Starting { since: now };
+        self.shared.write_block(&block);
+        let entry = self.shared.block_address(index);
+        self.cores.start(index, core(&self.block, index), image.start.address(), entry);
+    }
+}
+
+/// The place in the machine of the sibling at `at` of the list, which lacks the first instance.
+const fn index(at: usize) -> u16 {
+    // There are at most `MAX_SIBLINGS`.
+    at as u16 + 1
+}
+
+fn core(block: &BootBlock, index: u16) -> u64 {
+    block.cores.get(usize::from(index)).copied().unwrap_or_default()
+}
+
+/// A slot's image and tables.
+const fn cut(slot: FrameRange, image_frames: u64) -> (FrameRange, FrameRange) {
+    let middle = maize_hal::Frame(slot.start.0 + image_frames);
+    (FrameRange { start: slot.start, end: middle }, FrameRange { start: middle, end: slot.end })
+}
+
+impl SharedMemory {
+    /// The epoch that an instance had last in the window.
+    fn epoch(&self, number: u16) -> Option<u32> {
+        let header = maize_window::WindowHeader::read(&self.window).ok()?;
+        let line = self.window.part(header.layout.presence(InstanceId(number))?)?;
+        Some(PresenceCell::new(line).read()?.epoch.get())
+    }
+}
