@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod gdb;
 pub mod image;
 pub mod input;
+pub mod ivshmem;
 pub mod link;
 pub mod machine;
 pub mod memory_size;
