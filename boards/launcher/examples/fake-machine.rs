@@ -1,5 +1,6 @@
 //! Takes the place of QEMU in the launcher's tests: it gets QEMU's arguments, reads the boot record
-//! from the RAM disk and plays a kernel whose "program" does what its name says.
+//! from the RAM disk and plays a kernel whose "program" does what its name says. An instance without
+//! a program does what it is told, see [`Machine::serve`].
 
 #![allow(unsafe_code, reason = "takes over descriptors that are named by number")]
 
@@ -15,6 +16,9 @@ use maize_hostlink::control::{Level, Output, Stats};
 use maize_hostlink::frame::{Channel, Decoder, MAX_PAYLOAD, encode};
 use maize_hostlink::{BootRecord, KernelMessage, LauncherMessage, VERSION};
 
+const NOTHING: Program =
+    Program { path: Vec::new(), argv: Vec::new(), env: Vec::new(), cwd: Vec::new() };
+
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The two streams, by the descriptors in QEMU's arguments.
@@ -23,6 +27,7 @@ struct Machine {
     console: File,
     decoder: Decoder,
     record: BootRecord,
+    /// Nothing in a machine that serves.
     program: Program,
 }
 
@@ -51,7 +56,7 @@ fn boot_record(ram_disk: &[u8]) -> Result<BootRecord> {
 impl Machine {
     fn send(&mut self, message: &KernelMessage) -> Result<()> {
         let mut bytes = Vec::new();
-        message.encode(0, &mut bytes)?;
+        message.encode(self.record.instance, &mut bytes)?;
         Ok(self.link.write_all(&bytes)?)
     }
 
@@ -155,6 +160,39 @@ impl Machine {
         Ok(0)
     }
 
+    /// Serves until the launcher is gone: the launcher's orders stand for what could happen.
+    fn serve(&mut self) -> Result<()> {
+        let instance = self.record.instance;
+        self.send(&KernelMessage::Up { instance, epoch: 1 })?;
+        loop {
+            match self.event()? {
+                // That sibling, or peer, was silent for too long.
+                Event::Message(LauncherMessage::StopInstance { instance: peer }) => {
+                    let cause = "silent".to_owned();
+                    let down = KernelMessage::PeerDown { peer, epoch: 1, cause, awaits_stop: true };
+                    self.send(&down)?;
+                }
+                Event::Message(LauncherMessage::PeerStopped { peer, epoch }) => {
+                    let text = format!("{peer} has stopped in epoch {epoch}");
+                    self.send(&KernelMessage::Report { level: Level::Info, text })?;
+                }
+                Event::Message(LauncherMessage::StartInstance { instance }) => {
+                    self.send(&KernelMessage::Up { instance, epoch: 2 })?;
+                }
+                Event::Message(LauncherMessage::StatsRequest) => {
+                    let counters = vec![("syscall.read".to_owned(), 7)];
+                    self.send(&KernelMessage::Stats(Stats { counters, histograms: Vec::new() }))?;
+                }
+                Event::Message(LauncherMessage::Signal(_)) => {
+                    self.console.write_all(b"kernel panic: told to\n")?;
+                    std::process::exit(3);
+                }
+                Event::Message(LauncherMessage::Shutdown) | Event::Closed => return Ok(()),
+                other => return Err(format!("unexpected {other:?}").into()),
+            }
+        }
+    }
+
     /// Copies input to output with a small window, and checks that the credit is kept.
     fn cat(&mut self) -> Result<i32> {
         const WINDOW: u32 = 10_000;
@@ -209,18 +247,22 @@ fn machine() -> Result<()> {
         arguments.get(at + 1)
     };
     let record = boot_record(&std::fs::read(after("-initrd").ok_or("no -initrd")?)?)?;
-    let Action::Run(program) = record.action.clone() else {
-        return Err("nothing to run".into());
+    let program = match &record.action {
+        Action::Run(program) => Some(program.clone()),
+        Action::Serve => None,
     };
     let mut machine = Machine {
         link: chardev(&arguments, "link")?,
         console: chardev(&arguments, "console")?,
         decoder: Decoder::new(),
         record,
-        program,
+        program: program.clone().unwrap_or(NOTHING),
     };
     machine.console.write_all(b"fake kernel\n")?;
     machine.send(&KernelMessage::Hello { version: VERSION })?;
+    if program.is_none() {
+        return machine.serve();
+    }
     machine.send(&KernelMessage::Ready { since_entry_ns: 1, phases: Vec::new() })?;
     let status = machine.play()?;
     machine.send(&KernelMessage::Exited { status })

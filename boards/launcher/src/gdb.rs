@@ -9,7 +9,6 @@ use anyhow::{Context, bail};
 use maize_hostlink::boot::Isa;
 use serde::{Deserialize, Serialize};
 
-use crate::machine::Machine;
 use crate::workspace::Workspace;
 
 /// A machine with a debugger's port.
@@ -37,26 +36,14 @@ impl Drop for Registration {
 }
 
 /// Records the ports of a run, where `maize gdb` looks.
-pub fn register<'m>(
-    workspace: &Workspace,
-    machines: impl Iterator<Item = &'m Machine>,
-    kernels: &[PathBuf],
-) -> io::Result<Registration> {
+pub fn register(workspace: &Workspace, ports: &[Port]) -> io::Result<Registration> {
     let folder = workspace.cache().join("gdb");
     fs::create_dir_all(&folder)?;
-    let ports: Vec<Port> = machines
-        .zip(kernels)
-        .enumerate()
-        .filter_map(|(index, (machine, kernel))| {
-            let socket = machine.gdb.as_ref()?.socket.clone();
-            Some(Port { machine: index, isa: machine.isa, socket, kernel: kernel.clone() })
-        })
-        .collect();
-    for port in &ports {
+    for port in ports {
         eprintln!("maize: machine {} ({}): attach with ./maize gdb {0}", port.machine, port.isa);
     }
     let path = folder.join(format!("{}.json", std::process::id()));
-    fs::write(&path, serde_json::to_vec(&ports)?)?;
+    fs::write(&path, serde_json::to_vec(ports)?)?;
     Ok(Registration(path))
 }
 

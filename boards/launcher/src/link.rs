@@ -38,6 +38,9 @@ pub enum LinkError {
     /// The kernel sent what is no message.
     #[error("host link: {0}")]
     Control(#[from] ControlError),
+    /// The kernel spoke for an instance that is not its machine's.
+    #[error("host link: a frame of instance {0}, which is elsewhere")]
+    Stranger(u16),
     /// The machine ended in the middle of a frame.
     #[error("host link: ended {0} bytes into a frame")]
     Cut(usize),

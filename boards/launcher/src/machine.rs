@@ -30,9 +30,24 @@ pub struct Machine {
     pub link: RawFd,
     /// Stream socket that gets the kernel's serial console.
     pub console: RawFd,
+    /// Where it finds the window that it shares with other machines.
+    pub window: Option<WindowPort>,
     /// Where a debugger connects.
     pub gdb: Option<GdbPort>,
 }
+
+/// The device that gives a machine the fabric's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowPort {
+    /// Stream socket to the doorbell server, see [`crate::ivshmem`].
+    pub server: RawFd,
+    /// Interrupts of each machine: as many as the largest machine has instances.
+    pub vectors: u16,
+}
+
+/// Most cores that the first version of the interrupt controller of `virt` serves; more need the
+/// next, whose message-signalled interrupts go through an ITS.
+const GICV2_CORES: u16 = 8;
 
 /// The debugger's port of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +90,8 @@ impl Machine {
             "-M",
             match self.isa {
                 Isa::X86_64 => "q35",
-                Isa::Aarch64 => "virt,gic-version=2",
+                Isa::Aarch64 if self.instances <= GICV2_CORES => "virt,gic-version=2",
+                Isa::Aarch64 => "virt,gic-version=3",
             },
         );
         args.option("-cpu", "max").option("-accel", "tcg,thread=multi");
@@ -96,6 +112,11 @@ impl Machine {
             Isa::X86_64 => args.option("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"),
             Isa::Aarch64 => args.option("-semihosting-config", "enable=on,target=native"),
         };
+        if let Some(port) = &self.window {
+            args.option("-chardev", format!("socket,id=window,fd={}", port.server));
+            let vectors = port.vectors;
+            args.option("-device", format!("ivshmem-doorbell,chardev=window,vectors={vectors}"));
+        }
         if let Some(port) = &self.gdb {
             let socket = escape_commas(&port.socket);
             args.option("-gdb", concat(["unix:".into(), socket, ",server=on,wait=off".into()]));
@@ -111,7 +132,10 @@ impl Machine {
     pub fn command_line(&self) -> String {
         let words = std::iter::once(OsString::from(emulator(self.isa))).chain(self.arguments());
         let words: Vec<String> = words.map(|word| quote(&word.to_string_lossy())).collect();
-        format!("{}  # fd {}: host link, fd {}: console", words.join(" "), self.link, self.console)
+        let window =
+            self.window.map_or_else(String::new, |port| format!(", fd {}: window", port.server));
+        let (link, console) = (self.link, self.console);
+        format!("{}  # fd {link}: host link, fd {console}: console{window}", words.join(" "))
     }
 }
 
@@ -164,6 +188,7 @@ mod tests {
             firmware: None,
             link: 7,
             console: 9,
+            window: None,
             gdb: None,
         }
     }
@@ -202,6 +227,25 @@ mod tests {
                 let line = line(&Machine { instances, ..machine(isa) });
                 assert!(line.contains(&format!(" -accel tcg,thread=multi -smp {smp} ")), "{line}");
             }
+        }
+    }
+
+    #[test]
+    fn a_window_is_a_device_with_a_doorbell() {
+        let window = Some(WindowPort { server: 11, vectors: 4 });
+        for isa in Isa::ALL {
+            let line = line(&Machine { window, ..machine(isa) });
+            let device = " -chardev socket,id=window,fd=11 \
+                          -device ivshmem-doorbell,chardev=window,vectors=4  #";
+            assert!(line.contains(device) && line.ends_with(", fd 11: window"), "{line}");
+        }
+    }
+
+    #[test]
+    fn many_cores_get_the_later_interrupt_controller() {
+        for (instances, version) in [(8, 2), (9, 3), (16, 3)] {
+            let line = line(&Machine { instances, ..machine(Isa::Aarch64) });
+            assert!(line.contains(&format!(" -M virt,gic-version={version} ")), "{line}");
         }
     }
 

@@ -28,6 +28,14 @@ impl MemorySize {
     /// Memory of a machine when nothing is said.
     pub const DEFAULT: Self = Self { mib: 512 };
 
+    /// Memory of a machine with that many instances, if this is what one with up to four has: each
+    /// further instance adds a quarter.
+    #[must_use]
+    pub fn for_instances(self, instances: u16) -> Self {
+        let more = u32::from(instances.saturating_sub(4)) * (self.mib / 4);
+        Self { mib: (self.mib + more).min(Self::MAX.mib) }
+    }
+
     /// The amount in MiB.
     #[must_use]
     pub const fn mib(self) -> u32 {

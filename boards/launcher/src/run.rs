@@ -2,26 +2,27 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use maize_hostlink::BootRecord;
-use maize_hostlink::boot::{Action, Console as ConsoleKind, Isa, Program};
-use maize_hostlink::control::{Level, Stats, shell_status};
+use maize_hostlink::boot::{Console as ConsoleKind, Isa};
+use maize_hostlink::control::{Level, shell_status};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::console::ConsoleLog;
+use crate::fabric_window::{FabricWindow, WindowError};
 use crate::image::{ImageError, image_of};
 use crate::input::Input;
-use crate::machine::{GdbPort, GdbStart, Machine, emulator};
+use crate::live::Remote;
+use crate::machine::GdbStart;
 use crate::memory_size::MemorySize;
-use crate::process::{LauncherEnds, MachineEnds, Process, streams};
-use crate::ramdisk::{Files, GuestFile, PATH, RamDiskError};
+use crate::ramdisk::{GuestFile, PATH, RamDiskError};
 use crate::root::{Root, RootError};
 use crate::session::{Session, SessionConfig};
 use crate::signals::Signals;
 use crate::sink::Destination;
-use crate::symbols::LazySymbols;
+use crate::starter::{Starter, entropy};
+use crate::stats_report::FabricStats;
 use crate::topology::Topology;
 use crate::workspace::{self, BareBinary, Workspace, WorkspaceError};
 
@@ -39,7 +40,8 @@ pub const STATUS_FABRIC_FAILED: u8 = 125;
 pub struct RunConfig {
     /// Machines.
     pub topology: Topology,
-    /// Memory of each machine for which the topology does not say another.
+    /// Memory of each machine for which the topology does not say another; a machine with more than
+    /// four instances gets more, see [`MemorySize::for_instances`].
     pub memory: MemorySize,
     /// Root file system.
     pub root: Root,
@@ -69,6 +71,13 @@ pub struct RunConfig {
     pub verbose: bool,
     /// Whether the kernels are asked for their counters.
     pub stats: bool,
+    /// Whether instances write traces, of which [`RunOutcome::timeline`] is made.
+    pub trace: bool,
+    /// Whether machines without the program that end are started again.
+    pub restart_machines: bool,
+    /// `Some`: no program runs, all instances wait for work. Unless it is empty it is the request to
+    /// the kernels that exercise the fabric, which then run in place of the usual ones.
+    pub exercise: Option<Vec<u8>>,
     /// Whether there is a debugger's port.
     pub gdb: Option<GdbStart>,
     /// Runs in place of QEMU, for tests of the launcher.
@@ -77,6 +86,8 @@ pub struct RunConfig {
     pub kernel: Option<PathBuf>,
     /// Signals that end the run.
     pub signals: Option<Signals>,
+    /// Who follows and steers the run from another thread, see [`crate::live`].
+    pub remote: Option<Remote>,
 }
 
 /// What a run came to.
@@ -92,8 +103,10 @@ pub struct RunOutcome {
     pub consoles: Vec<String>,
     /// Reports of the kernels, in order.
     pub reports: Vec<(Level, String)>,
-    /// Counters, if asked for.
-    pub stats: Stats,
+    /// Counters of each instance, if asked for.
+    pub stats: FabricStats,
+    /// The trace of all instances as Chrome's trace-event JSON, if asked for.
+    pub timeline: Option<String>,
     /// From the start of the first machine to the message before the first user instruction.
     pub ready: Option<Duration>,
     /// Steps of the boot by the kernel's clock: name, and nanoseconds since its entry.
@@ -111,6 +124,8 @@ pub enum Ending {
     FabricFailed(String),
     /// The launcher got this signal.
     Interrupted(i32),
+    /// Who steers the run has ended it.
+    Dismissed,
 }
 
 impl Ending {
@@ -121,6 +136,7 @@ impl Ending {
             Self::Exited(status) => shell_status(*status),
             Self::TimedOut => STATUS_TIMED_OUT,
             Self::FabricFailed(_) => STATUS_FABRIC_FAILED,
+            Self::Dismissed => 0,
             Self::Interrupted(signal) => ((128 + *signal) & 0xff) as u8,
         }
     }
@@ -129,9 +145,9 @@ impl Ending {
 /// Why a run could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Several machines or instances.
-    #[error("topology {0}: more than one instance cannot be run yet")]
-    NotYet(Topology),
+    /// The window between the machines.
+    #[error(transparent)]
+    Window(#[from] WindowError),
     /// The checkout.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
@@ -155,7 +171,8 @@ pub enum RunError {
     Host(String, std::io::Error),
 }
 
-fn host(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> RunError {
+/// What a failure of the host was about.
+pub(crate) fn host(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> RunError {
     let what = what.into();
     move |error| RunError::Host(what, error)
 }
@@ -182,11 +199,38 @@ impl RunConfig {
             log: None,
             verbose: false,
             stats: false,
+            trace: false,
+            restart_machines: false,
+            exercise: None,
             gdb: None,
             emulator: None,
             kernel: None,
             signals: None,
+            remote: None,
         }
+    }
+
+    /// A run without a program, see [`RunConfig::exercise`].
+    #[must_use]
+    pub fn exercise(topology: Topology, request: Vec<u8>) -> Self {
+        Self { exercise: Some(request), ..Self::new(topology, "") }
+    }
+
+    /// The kernel that is built for this instruction set.
+    #[must_use]
+    pub fn kernel_for(&self, isa: Isa) -> BareBinary {
+        workspace::kernel(isa)
+    }
+
+    /// Creates the window between the machines, if there is to be one: instances of one machine
+    /// have their own.
+    fn window(&self) -> Result<Option<FabricWindow>, RunError> {
+        if self.topology.machines().len() < 2 && !self.trace {
+            return Ok(None);
+        }
+        let number = u64::from_le_bytes(entropy().map_err(host("/dev/urandom"))?).max(1);
+        let instances = self.topology.instances().len() as u16;
+        Ok(Some(FabricWindow::create(instances, number, self.trace)?))
     }
 
     /// Adds arguments.
@@ -211,13 +255,6 @@ pub fn default_environment() -> Vec<Vec<u8>> {
     ["HOME=/root", &path, "USER=root", "LOGNAME=root"].map(|text| text.as_bytes().to_vec()).into()
 }
 
-/// Machines ready to be started.
-struct Prepared {
-    machines: Vec<(Machine, MachineEnds, LauncherEnds)>,
-    /// The ELF file with the symbols of each machine's kernel.
-    kernels: Vec<PathBuf>,
-}
-
 /// Builds a kernel: what QEMU loads, and the ELF file with its symbols.
 pub fn kernel_files(
     binary: BareBinary,
@@ -231,92 +268,24 @@ pub fn kernel_files(
     Ok((loaded, elf))
 }
 
-/// Builds what is needed and writes the RAM disks into `folder`.
-fn prepare(config: &RunConfig, workspace: &Workspace, folder: &Path) -> Result<Prepared, RunError> {
-    let instances = config.topology.instances();
-    if instances.len() != 1 {
-        return Err(RunError::NotYet(config.topology.clone()));
-    }
-    let mut prepared = Prepared { machines: Vec::new(), kernels: Vec::new() };
-    for (index, spec) in config.topology.machines().iter().enumerate() {
-        let (kernel, elf) = match &config.kernel {
-            Some(kernel) => (kernel.clone(), kernel.clone()),
-            None => kernel_files(workspace::kernel(spec.isa), workspace)?,
-        };
-        let mut files =
-            Files::new(config.root.load(spec.isa, workspace)?, &config.files, spec.isa)?;
-        let path = files.program(&config.program)?.into_bytes();
-        let mut argv = vec![config.program.clone().into_bytes()];
-        argv.extend(config.arguments.iter().cloned());
-        let record = BootRecord {
-            action: Action::Run(Program {
-                path,
-                argv,
-                env: config.environment.clone(),
-                cwd: config.directory.clone().into_bytes(),
-            }),
-            console: config.console,
-            instance: 0,
-            instances: instances.clone(),
-            wall_clock_ns: wall_clock_ns(),
-            entropy: entropy().map_err(host("/dev/urandom"))?,
-            stats: config.stats,
-            fabric: 0,
-            poll_ns: 0,
-            trace: false,
-            debugged: config.gdb.is_some(),
-            exercise: Vec::new(),
-        };
-        let initrd = folder.join(format!("initrd-{index}"));
-        std::fs::write(&initrd, files.ram_disk(&record)?)
-            .map_err(host(initrd.display().to_string()))?;
-        let (theirs, ours) = streams().map_err(host("socket pair"))?;
-        let machine = Machine {
-            isa: spec.isa,
-            instances: spec.instances,
-            memory: spec.memory.unwrap_or(config.memory),
-            kernel,
-            initrd,
-            firmware: None,
-            link: theirs.link_number(),
-            console: theirs.console_number(),
-            gdb: config
-                .gdb
-                .map(|start| GdbPort { socket: folder.join(format!("gdb-{index}")), start }),
-        };
-        prepared.machines.push((machine, theirs, ours));
-        prepared.kernels.push(elf);
-    }
-    Ok(prepared)
-}
-
 /// The commands that a run would start; the files that they name are left in the cache.
 pub fn dry_run(config: &RunConfig, workspace: &Workspace) -> Result<Vec<String>, RunError> {
     let folder = workspace.cache_folder("dry-run")?;
-    let prepared = prepare(config, workspace, &folder)?;
-    Ok(prepared.machines.iter().map(|(machine, ..)| machine.command_line()).collect())
+    let window = config.window()?;
+    let mut starter = Starter::prepare(config, workspace, &folder, window.as_ref())?;
+    let machines = 0..config.topology.machines().len();
+    machines.map(|index| Ok(starter.machine(index)?.0.command_line())).collect()
 }
 
 fn temporary_folder() -> Result<tempfile::TempDir, RunError> {
     tempfile::Builder::new().prefix("maize-").tempdir().map_err(host("temporary folder"))
 }
 
-fn start(
-    config: &RunConfig,
-    machine: &Machine,
-    theirs: MachineEnds,
-    ours: LauncherEnds,
-) -> Result<Process, RunError> {
-    let program = config.emulator.clone().unwrap_or_else(|| emulator(machine.isa).into());
-    Process::start(machine, &program, theirs, ours)
-        .map_err(|error| RunError::Start(program.display().to_string(), error))
-}
-
 /// Runs to the end.
 pub fn run(config: RunConfig, workspace: &Workspace) -> Result<RunOutcome, RunError> {
-    let folder =
-        tempfile::Builder::new().prefix("maize-").tempdir().map_err(host("temporary folder"))?;
-    let prepared = prepare(&config, workspace, folder.path())?;
+    let folder = temporary_folder()?;
+    let window = config.window()?;
+    let starter = Starter::prepare(&config, workspace, folder.path(), window.as_ref())?;
     let file = match &config.log {
         Some(path) => Some(File::create(path).map_err(host(path.display().to_string()))?),
         None => None,
@@ -325,39 +294,30 @@ pub fn run(config: RunConfig, workspace: &Workspace) -> Result<RunOutcome, RunEr
     let warnings = matches!(config.stderr, Destination::Descriptor(_));
     let log = ConsoleLog { file, verbose: config.verbose, warnings, raw_terminal };
     let registered = match config.gdb {
-        Some(_) => Some(
-            crate::gdb::register(
-                workspace,
-                prepared.machines.iter().map(|m| &m.0),
-                &prepared.kernels,
-            )
-            .map_err(host(".maize/gdb"))?,
-        ),
+        Some(_) => {
+            Some(crate::gdb::register(workspace, &starter.ports()).map_err(host(".maize/gdb"))?)
+        }
         None => None,
     };
     let started = Instant::now();
-    let mut processes = Vec::new();
-    for ((machine, theirs, ours), kernel) in prepared.machines.into_iter().zip(&prepared.kernels) {
-        let name = format!("{}/{}", processes.len(), machine.isa);
-        let process = start(&config, &machine, theirs, ours)?;
-        // A kernel without symbols is shown without: the run itself does not need them.
-        processes.push((name, process, LazySymbols::new(kernel, workspace.root())));
-    }
-    let session = Session::new(
-        SessionConfig {
-            input: config.input,
-            stdout: config.stdout,
-            stderr: config.stderr,
-            deadline: config.timeout.filter(|_| config.gdb.is_none()).map(|limit| started + limit),
-            patient: config.gdb.is_some(),
-            log,
-            signals: config.signals,
-            terminal: raw_terminal,
-            started,
-        },
-        processes,
-    );
-    let outcome = session.map_err(host("host link"))?.run();
+    let session = SessionConfig {
+        input: config.input,
+        stdout: config.stdout,
+        stderr: config.stderr,
+        deadline: config.timeout.filter(|_| config.gdb.is_none()).map(|limit| started + limit),
+        patient: config.gdb.is_some(),
+        log,
+        signals: config.signals,
+        terminal: raw_terminal,
+        started,
+        stats: config.stats,
+        restart_machines: config.restart_machines,
+        has_program: config.exercise.is_none(),
+        instances: config.topology.instances(),
+        remote: config.remote,
+        source_root: workspace.root().to_owned(),
+    };
+    let outcome = Session::start(session, starter, window)?.run();
     drop(registered);
     Ok(outcome)
 }
@@ -369,10 +329,8 @@ pub fn time_to_first_console_byte(
     workspace: &Workspace,
 ) -> Result<Duration, RunError> {
     let folder = temporary_folder()?;
-    let mut prepared = prepare(config, workspace, folder.path())?;
-    let (machine, theirs, ours) = prepared.machines.swap_remove(0);
-    let started = Instant::now();
-    let process = start(config, &machine, theirs, ours)?;
+    let mut starter = Starter::prepare(config, workspace, folder.path(), None)?;
+    let (process, started) = starter.start(0)?;
     let limit = Timespec::try_from(FIRST_BYTE_LIMIT)
         .map_err(|error| RunError::Host("time".to_owned(), std::io::Error::other(error)))?;
     let mut polls = [PollFd::new(&process.console, PollFlags::IN)];
@@ -385,17 +343,6 @@ pub fn time_to_first_console_byte(
         (1.., Ok(1)) => Ok(elapsed),
         _ => Err(RunError::Silent),
     }
-}
-
-fn wall_clock_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn entropy() -> std::io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut seed)?;
-    Ok(seed)
 }
 
 #[cfg(test)]

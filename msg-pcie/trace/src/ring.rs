@@ -95,8 +95,20 @@ impl<W: Window> Reader<W> {
     /// cannot be a trace.
     #[must_use]
     pub fn new(trace: W) -> Option<Reader<W>> {
+        Reader::at(trace, 0)
+    }
+
+    /// A reader that goes on where another has stopped, at its [`Reader::position`].
+    #[must_use]
+    pub fn at(trace: W, position: u64) -> Option<Reader<W>> {
         let (records, capacity) = records_of(&trace)?;
-        Some(Reader { header: trace, records, capacity, next: 0 })
+        Some(Reader { header: trace, records, capacity, next: position })
+    }
+
+    /// The number of the event that comes next.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.next
     }
 
     /// Says which kinds of events are wanted; for one reader of each trace only.
@@ -175,6 +187,10 @@ mod tests {
         let mut seen = vec![];
         assert_eq!(reader.read(|event| seen.push(event)), Lost(0));
         assert_eq!(seen, [event(3)]);
+        tracer.trace(event(4));
+        let mut successor = Reader::at(Mapping::from_words(&memory), reader.position()).unwrap();
+        assert_eq!(successor.read(|event| seen.push(event)), Lost(0));
+        assert_eq!(seen, [event(3), event(4)]);
         tracer.set_clock_offset(-5);
         assert_eq!(reader.clock_offset(), -5);
     }

@@ -135,6 +135,7 @@ fn how_it_ended(outcome: &RunOutcome) -> String {
         RunEnding::Exited(status) => format!("the driver ended with wait status {status:#x}"),
         RunEnding::TimedOut => format!("nothing ended within {} s", BOOT_LIMIT.as_secs()),
         RunEnding::FabricFailed(why) => why.clone(),
+        RunEnding::Dismissed => "dismissed".to_owned(),
         RunEnding::Interrupted(signal) => format!("interrupted by signal {signal}"),
     };
     for console in &outcome.consoles {

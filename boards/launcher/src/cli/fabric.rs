@@ -59,6 +59,12 @@ struct FabricOptions {
     /// Write the kernels' counters to a JSON file.
     #[arg(long, value_name = "FILE")]
     stats_json: Option<PathBuf>,
+    /// Write what all instances did to a JSON file for Perfetto or Chrome's tracing page.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Start a machine again that ends before the program does, unless it is the program's.
+    #[arg(long)]
+    restart_machines: bool,
     /// Open a debugger's port on each machine, for `./maize gdb`; it waits for one, or runs.
     #[arg(long, value_name = "START", num_args = 0..=1, require_equals = true,
           default_missing_value = "wait")]
@@ -150,7 +156,8 @@ impl FabricOptions {
         tty: bool,
         workspace: &Workspace,
     ) -> anyhow::Result<u8> {
-        let (stats, stats_json, dry_run) = (self.stats, self.stats_json.clone(), self.dry_run);
+        let (stats, dry_run) = (self.stats, self.dry_run);
+        let (stats_json, trace) = (self.stats_json.clone(), self.trace.clone());
         let config = self.config(program, arguments, tty)?;
         if dry_run {
             for line in run::dry_run(&config, workspace)? {
@@ -162,6 +169,9 @@ impl FabricOptions {
         if let Some(path) = stats_json {
             let json = stats_report::json(&outcome.stats);
             std::fs::write(&path, json).with_context(|| path.display().to_string())?;
+        }
+        if let (Some(path), Some(timeline)) = (trace, &outcome.timeline) {
+            std::fs::write(&path, timeline).with_context(|| path.display().to_string())?;
         }
         if stats {
             eprint!("{}", stats_report::table(&outcome.stats));
@@ -188,6 +198,8 @@ impl FabricOptions {
         config.log = self.log;
         config.verbose = self.verbose;
         config.stats = self.stats || self.stats_json.is_some();
+        config.trace = self.trace.is_some();
+        config.restart_machines = self.restart_machines;
         config.gdb = self.gdb.map(|start| match start {
             Start::Wait => GdbStart::Wait,
             Start::Run => GdbStart::Run,
@@ -216,7 +228,7 @@ impl FabricOptions {
 /// Says on standard error why a run did not end as a program does.
 fn explain(outcome: &RunOutcome) {
     let reason = match &outcome.ending {
-        Ending::Exited(_) | Ending::Interrupted(_) => return,
+        Ending::Exited(_) | Ending::Interrupted(_) | Ending::Dismissed => return,
         Ending::TimedOut => "the time is up",
         Ending::FabricFailed(reason) => reason,
     };

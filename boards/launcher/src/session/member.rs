@@ -1,46 +1,109 @@
 //! One machine of a session, and its consoles.
 
 use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Instant;
 
 use super::{END_LIMIT, Session};
 use crate::console::Console;
 use crate::link::{Link, is_transient};
 use crate::process::Process;
-use crate::run::Ending;
 use crate::symbols::LazySymbols;
-use std::time::Instant;
 
 /// One machine of a session.
 pub(super) struct Member {
     pub(super) name: String,
-    pub(super) process: Process,
+    /// The numbers of its instances.
+    pub(super) instances: Range<u16>,
     pub(super) symbols: LazySymbols,
-    pub(super) link: Link,
-    pub(super) link_open: bool,
-    pub(super) hello: bool,
     /// The kernel's console, and what QEMU itself said.
     pub(super) kernel: Console,
-    pub(super) kernel_open: bool,
     pub(super) qemu: Console,
-    pub(super) qemu_open: bool,
+    pub(super) engine: Engine,
+    /// How its process has ended, if it has.
+    pub(super) ended: Option<String>,
+    /// It was ended on purpose and is not to be started again.
+    pub(super) killed: bool,
 }
 
-impl Member {
+/// A machine's process and its streams: what another start replaces.
+pub(super) struct Engine {
+    pub(super) process: Process,
+    pub(super) link: Link,
+    pub(super) link_open: bool,
+    pub(super) kernel_open: bool,
+    pub(super) qemu_open: bool,
+    pub(super) started: Instant,
+    pub(super) hello: bool,
+}
+
+impl Engine {
+    pub(super) fn new(process: Process, started: Instant) -> std::io::Result<Self> {
+        let link = Link::new(process.link.try_clone()?);
+        Ok(Self {
+            process,
+            link,
+            link_open: true,
+            kernel_open: true,
+            qemu_open: true,
+            started,
+            hello: false,
+        })
+    }
+
     pub(super) const fn is_open(&self) -> bool {
         self.link_open || self.kernel_open || self.qemu_open
     }
 }
 
+impl Member {
+    pub(super) fn new(
+        name: String,
+        instances: Range<u16>,
+        kernel: &Path,
+        source_root: &Path,
+        engine: Engine,
+    ) -> Self {
+        Self {
+            kernel: Console::new(name.clone()),
+            qemu: Console::new(format!("{name}, QEMU")),
+            name,
+            instances,
+            // A kernel without symbols is shown without: the run itself does not need them.
+            symbols: LazySymbols::new(kernel, source_root),
+            engine,
+            ended: None,
+            killed: false,
+        }
+    }
+
+    /// Whether its process may still do something.
+    pub(super) const fn runs(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    /// Both consoles, as far as they say something.
+    pub(super) fn transcripts(&self) -> Vec<String> {
+        let mut texts = vec![self.kernel.transcript()];
+        if !self.qemu.is_empty() {
+            texts.push(self.qemu.transcript());
+        }
+        texts
+    }
+}
+
 impl Session {
     pub(super) fn on_console(&mut self, index: usize, of_qemu: bool) {
-        let Some(member) = self.members.get_mut(index) else { return };
+        let Some(Member { engine, kernel, qemu, symbols, .. }) = self.members.get_mut(index) else {
+            return;
+        };
         let mut buffer = [0; 16 * 1024];
         let (read, console, open, symbols) = if of_qemu {
-            let read = member.process.stderr.read(&mut buffer);
-            (read, &mut member.qemu, &mut member.qemu_open, None)
+            (engine.process.stderr.read(&mut buffer), qemu, &mut engine.qemu_open, None)
         } else {
-            let read = member.process.console.read(&mut buffer);
-            (read, &mut member.kernel, &mut member.kernel_open, Some(&member.symbols))
+            let read = engine.process.console.read(&mut buffer);
+            (read, kernel, &mut engine.kernel_open, Some(&*symbols))
         };
         let lines = match read {
             Ok(0) => {
@@ -59,30 +122,17 @@ impl Session {
         }
     }
 
-    /// What killed machines have left in their sockets, which are closed at the far end.
-    pub(super) fn read_rest_of_consoles(&mut self) {
+    /// What a machine that has ended has left in its sockets, which are closed at the far end.
+    pub(super) fn read_rest_of_consoles(&mut self, index: usize) {
         let limit = Instant::now() + END_LIMIT;
-        for index in 0..self.members.len() {
-            for of_qemu in [false, true] {
-                while Instant::now() < limit
-                    && self.members.get(index).is_some_and(|member| {
-                        if of_qemu { member.qemu_open } else { member.kernel_open }
-                    })
-                {
-                    self.on_console(index, of_qemu);
-                }
+        for of_qemu in [false, true] {
+            while Instant::now() < limit
+                && self.members.get(index).is_some_and(|member| {
+                    if of_qemu { member.engine.qemu_open } else { member.engine.kernel_open }
+                })
+            {
+                self.on_console(index, of_qemu);
             }
-        }
-    }
-
-    pub(super) fn check_for_panics(&mut self) {
-        let panicked = self.members.iter().find_map(|member| {
-            Some(format!("machine {}: {}", member.name, member.kernel.panic()?))
-        });
-        if let Some(reason) = panicked
-            && !matches!(self.ending, Some(Ending::Interrupted(_) | Ending::TimedOut))
-        {
-            self.ending = Some(Ending::FabricFailed(reason));
         }
     }
 }

@@ -2,70 +2,65 @@
 
 use maize_hostlink::KernelMessage;
 use maize_hostlink::control::{Level, Output};
-use maize_hostlink::frame::{Channel, Frame};
+use maize_hostlink::frame::{Channel, Frame, FrameError};
 
 use super::Session;
 use crate::link::{LinkError, Received};
+use crate::live::Event;
 use crate::run::Ending;
+use crate::stops::Ask;
 
 impl Session {
     pub(super) fn on_link(&mut self, index: usize) {
         let Some(member) = self.members.get_mut(index) else { return };
         let mut messages = Vec::new();
-        let sinks = &mut self.sinks;
-        let result = member.link.flush().and_then(|()| {
-            member.link.receive(|frame| {
-                match frame {
-                    Frame { channel: Channel::Stdout, payload, .. } => {
-                        sinks.push(Output::Stdout, payload);
-                    }
-                    Frame { channel: Channel::Stderr, payload, .. } => {
-                        sinks.push(Output::Stderr, payload);
-                    }
-                    Frame { channel: Channel::Control, payload, .. } => {
-                        messages.push(KernelMessage::decode(payload)?);
-                    }
+        let (sinks, instances) = (&mut self.sinks, &member.instances);
+        let link = &mut member.engine.link;
+        let result = link.flush().and_then(|()| {
+            link.receive(|Frame { channel, instance, payload }| {
+                if !instances.contains(&instance) {
+                    return Err(LinkError::Stranger(instance));
+                }
+                match channel {
+                    Channel::Stdout => sinks.push(Output::Stdout, payload),
+                    Channel::Stderr => sinks.push(Output::Stderr, payload),
+                    Channel::Control => messages.push((instance, KernelMessage::decode(payload)?)),
                     // Input does not come from a kernel: tell it by the frame's own error.
-                    Frame { channel: Channel::Stdin, .. } => {
-                        let channel = Channel::Stdin as u8;
-                        return Err(maize_hostlink::FrameError::UnknownChannel(channel).into());
+                    Channel::Stdin => {
+                        return Err(FrameError::UnknownChannel(Channel::Stdin as u8).into());
                     }
                 }
                 Ok(())
             })
         });
-        for message in messages {
-            self.on_message(index, message);
+        for (instance, message) in messages {
+            if self.config.remote.is_some() {
+                self.tell_remote(Event::Said { instance, message: message.clone() });
+            }
+            self.on_message(index, instance, message);
         }
         match result {
             Ok(Received::Open) => {}
             Ok(Received::End) | Err(LinkError::Cut(_)) => {
                 if let Some(member) = self.members.get_mut(index) {
-                    member.link_open = false;
+                    member.engine.link_open = false;
                 }
             }
-            Err(error) => {
-                let name = self.members.get(index).map_or("?", |member| &member.name);
-                self.fail(format!("machine {name}: {error}"));
-            }
+            Err(error) => self.lose(index, format!("failed ({error})")),
         }
     }
 
-    fn on_message(&mut self, index: usize, message: KernelMessage) {
+    fn on_message(&mut self, index: usize, instance: u16, message: KernelMessage) {
         let Some(member) = self.members.get_mut(index) else { return };
         match message {
             KernelMessage::Hello { version } if version == maize_hostlink::VERSION => {
-                member.hello = true;
+                member.engine.hello = true;
             }
             KernelMessage::Hello { version } => {
-                let reason = format!(
-                    "machine {}: host link version {version}, the launcher has {}",
-                    member.name,
-                    maize_hostlink::VERSION
-                );
-                self.fail(reason);
+                let ours = maize_hostlink::VERSION;
+                self.lose(index, format!("has host link version {version}, the launcher {ours}"));
             }
-            KernelMessage::StdinCredit { bytes } => member.link.add_credit(bytes),
+            KernelMessage::StdinCredit { bytes } => member.engine.link.add_credit(bytes),
             KernelMessage::Ready { phases, .. } => {
                 self.ready.get_or_insert(self.config.started.elapsed());
                 if self.phases.is_empty() {
@@ -73,30 +68,45 @@ impl Session {
                 }
             }
             KernelMessage::Exited { status } => {
-                self.ending.get_or_insert(Ending::Exited(status));
+                if self.config.has_program {
+                    self.ending.get_or_insert(Ending::Exited(status));
+                }
             }
             KernelMessage::Stats(stats) => {
-                self.stats.counters.extend(stats.counters);
-                self.stats.histograms.extend(stats.histograms);
+                self.stats.add(instance, stats);
+                self.awaited_stats.remove(&instance);
             }
-            KernelMessage::Up { .. }
-            | KernelMessage::PeerUp { .. }
-            | KernelMessage::PeerDown { .. }
-            | KernelMessage::Exercise { .. } => {
-                // Only one instance runs so far, and it has no links.
-                let name = member.name.clone();
-                self.fail(format!("machine {name}: told of a fabric that it is not in"));
+            KernelMessage::Up { instance, epoch } => {
+                self.epochs.insert(instance, epoch);
+                self.note(index, &format!("instance {instance} is up in epoch {epoch}"));
             }
-            KernelMessage::Report { level, text } => {
-                let name = member.name.clone();
-                for line in text.lines() {
-                    self.config.log.line(&name, line);
+            KernelMessage::PeerUp { peer, epoch } => {
+                self.note(index, &format!("instance {instance}: {peer} is up in epoch {epoch}"));
+            }
+            KernelMessage::PeerDown { peer, epoch, cause, awaits_stop } => {
+                let text = format!("instance {instance}: {peer} is down, epoch {epoch}: {cause}");
+                self.note(index, &text);
+                if awaits_stop {
+                    self.on_ask(Ask { by: instance, peer, epoch });
                 }
+            }
+            // For who follows the run, which has been told.
+            KernelMessage::Exercise { .. } => {}
+            KernelMessage::Report { level, text } => {
+                self.note(index, &text);
                 if level >= Level::Warning && self.config.log.warnings && !self.config.log.verbose {
                     self.config.log.show(&format!("maize: {text}"));
                 }
                 self.reports.push((level, text));
             }
+        }
+    }
+
+    /// Puts a text into the log as if it stood on the machine's console.
+    fn note(&mut self, index: usize, text: &str) {
+        let Some(member) = self.members.get(index) else { return };
+        for line in text.lines() {
+            self.config.log.line(&member.name, line);
         }
     }
 }

@@ -17,6 +17,8 @@ pub(super) enum Source {
     Input,
     Sink,
     Signals,
+    Orders,
+    Windows,
 }
 
 impl Session {
@@ -31,16 +33,17 @@ impl Session {
         for (index, member) in self.members.iter().enumerate() {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::IN, !paused);
-            flags.set(PollFlags::OUT, member.link.wants_to_send());
-            if member.link_open && !flags.is_empty() {
-                add(Source::Link(index), member.link.stream().as_fd(), flags);
+            let engine = &member.engine;
+            flags.set(PollFlags::OUT, engine.link.wants_to_send());
+            if engine.link_open && !flags.is_empty() {
+                add(Source::Link(index), engine.link.stream().as_fd(), flags);
             }
-            if member.kernel_open {
-                let fd = member.process.console.as_fd();
+            if engine.kernel_open {
+                let fd = engine.process.console.as_fd();
                 add(Source::KernelConsole(index), fd, PollFlags::IN);
             }
-            if member.qemu_open {
-                add(Source::QemuConsole(index), member.process.stderr.as_fd(), PollFlags::IN);
+            if engine.qemu_open {
+                add(Source::QemuConsole(index), engine.process.stderr.as_fd(), PollFlags::IN);
             }
         }
         let mut input_now = false;
@@ -57,6 +60,12 @@ impl Session {
         }
         if let Some(signals) = &self.config.signals {
             add(Source::Signals, signals.waits_for(), PollFlags::IN);
+        }
+        if let Some(remote) = &self.config.remote {
+            add(Source::Orders, remote.waits_for(), PollFlags::IN);
+        }
+        for fd in self.starter.waits_for() {
+            add(Source::Windows, fd, PollFlags::OUT);
         }
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let left = if input_now { Some(Duration::ZERO) } else { left };
@@ -79,9 +88,9 @@ impl Session {
 
     /// Bytes of input that the machine with the program takes now.
     pub(super) fn input_room(&self) -> usize {
-        match self.members.first() {
-            Some(member) if member.link_open && !self.config.input.has_ended() => {
-                member.link.input_room()
+        match self.members.first().filter(|_| self.config.has_program) {
+            Some(member) if member.engine.link_open && !self.config.input.has_ended() => {
+                member.engine.link.input_room()
             }
             _ => 0,
         }

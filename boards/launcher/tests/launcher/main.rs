@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod fabrics;
 mod on_fake_machine;
 mod sessions;
 mod terminal;

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use maize_hostlink::boot::Isa;
+use maize_launcher::live::Live;
 use maize_launcher::root::Root;
 use maize_launcher::run::{RunConfig, RunOutcome};
 use maize_launcher::topology::Topology;
@@ -60,6 +61,14 @@ pub(crate) fn config(program: &str, arguments: &[&str]) -> RunConfig {
     config.emulator = Some(fake());
     config.kernel = Some("/dev/null".into());
     config
+}
+
+/// A run of that many fake machines without a program, for another thread to steer.
+pub(crate) fn live(topology: &str) -> Live {
+    let mut config = config("echo", &[]);
+    config.topology = topology.parse().unwrap();
+    config.exercise = Some(Vec::new());
+    Live::start(config, &Workspace::find().unwrap()).unwrap()
 }
 
 /// Runs to the end.
