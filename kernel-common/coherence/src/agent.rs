@@ -54,8 +54,8 @@ pub trait Policy<const W: usize>: Default + Clone + Debug + PartialEq + Eq + Has
 
 /// A node's machine, whatever its layers: events in, actions out.
 pub trait Machine {
-    /// What machines of different nodes tell each other.
-    type Message: Copy + Debug + WireSize;
+    /// What machines of different nodes, or instances, tell each other.
+    type Message: Copy + Debug + PartialEq + Eq + Hash + WireSize;
 
     /// Takes one event and pushes what follows from it.
     fn handle<S: Sink<Self::Message>>(
@@ -171,6 +171,8 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
                 record.message(&mut cx, from, message);
             }
             Event::Died { node } => self.died(now, node, sink),
+            // An agent speaks for the whole node; its siblings are the business of `shared`.
+            Event::SiblingDied { .. } => {}
             Event::Retired { page } => self.known(page, now, sink, P::retired),
             Event::Expire { page } => self.known(page, now, sink, P::expire),
             Event::Evict { page } => self.known(page, now, sink, P::evict),

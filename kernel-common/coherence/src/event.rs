@@ -1,6 +1,6 @@
 //! What goes into the machines and what comes out.
 
-use crate::{Access, NodeId, ObjectId, PageKey, Time};
+use crate::{Access, NodeId, ObjectId, PageKey, Sibling, Time};
 
 /// Something that happened at this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +25,11 @@ pub enum Event<M> {
     Died {
         /// Which.
         node: NodeId,
+    },
+    /// Another instance of this node's domain is confirmed dead, and its link is drained (`shared`).
+    SiblingDied {
+        /// Its number in the domain.
+        sibling: Sibling,
     },
     /// The access that a page arrived for has retired: the hold ends.
     Retired {
@@ -170,6 +175,23 @@ pub enum Action<M> {
         /// Which page.
         page: PageKey,
     },
+    /// Put the payload of the message in hand aside in a frame of its own: siblings may still have the
+    /// page's frame mapped (`shared`).
+    Stash {
+        /// Which page.
+        page: PageKey,
+    },
+    /// Give the page the frame that was stashed for it first.
+    InstallStashed {
+        /// Which page.
+        page: PageKey,
+    },
+    /// On a sibling: the page's frame is the one that the lead's message in hand names. A `Release`
+    /// forgets it; the frame itself is the lead's.
+    Adopt {
+        /// Which page.
+        page: PageKey,
+    },
     /// The threads that wait for the page get an error.
     Fail {
         /// Which page.
@@ -177,6 +199,81 @@ pub enum Action<M> {
         /// Why.
         failure: Failure,
     },
+}
+
+impl<M> Event<M> {
+    /// The event under a machine whose messages are others; `None` if it is a message itself.
+    pub(crate) fn without_message<N>(self) -> Option<Event<N>> {
+        Some(match self {
+            Self::Message { .. } => return None,
+            Self::Fault { page, access } => Event::Fault { page, access },
+            Self::Died { node } => Event::Died { node },
+            Self::SiblingDied { sibling } => Event::SiblingDied { sibling },
+            Self::Retired { page } => Event::Retired { page },
+            Self::Expire { page } => Event::Expire { page },
+            Self::Evict { page } => Event::Evict { page },
+            Self::WrittenBack { page } => Event::WrittenBack { page },
+            Self::Hot { page } => Event::Hot { page },
+            Self::Promote { page } => Event::Promote { page },
+            Self::Idle { page } => Event::Idle { page },
+            Self::Discard { object, generation, first, count } => {
+                Event::Discard { object, generation, first, count }
+            }
+        })
+    }
+}
+
+impl<M> Action<M> {
+    /// The page that the action is about.
+    #[must_use]
+    pub fn page(&self) -> PageKey {
+        match *self {
+            Self::Send { page, .. }
+            | Self::Fill { page }
+            | Self::Install { page }
+            | Self::Map { page, .. }
+            | Self::Unmap { page }
+            | Self::Release { page }
+            | Self::Wake { page, .. }
+            | Self::Timer { page, .. }
+            | Self::WriteBack { page }
+            | Self::MapWindow { page }
+            | Self::ToWindow { page }
+            | Self::FromWindow { page }
+            | Self::Hot { page }
+            | Self::Kept { page }
+            | Self::Stash { page }
+            | Self::InstallStashed { page }
+            | Self::Adopt { page }
+            | Self::Fail { page, .. } => page,
+        }
+    }
+
+    /// The action with another kind of message.
+    pub(crate) fn with_message<N>(self, message: impl FnOnce(M) -> N) -> Action<N> {
+        match self {
+            Self::Send { to, page, message: sent } => {
+                Action::Send { to, page, message: message(sent) }
+            }
+            Self::Fill { page } => Action::Fill { page },
+            Self::Install { page } => Action::Install { page },
+            Self::Map { page, access } => Action::Map { page, access },
+            Self::Unmap { page } => Action::Unmap { page },
+            Self::Release { page } => Action::Release { page },
+            Self::Wake { page, access } => Action::Wake { page, access },
+            Self::Timer { page, at } => Action::Timer { page, at },
+            Self::WriteBack { page } => Action::WriteBack { page },
+            Self::MapWindow { page } => Action::MapWindow { page },
+            Self::ToWindow { page } => Action::ToWindow { page },
+            Self::FromWindow { page } => Action::FromWindow { page },
+            Self::Hot { page } => Action::Hot { page },
+            Self::Kept { page } => Action::Kept { page },
+            Self::Stash { page } => Action::Stash { page },
+            Self::InstallStashed { page } => Action::InstallStashed { page },
+            Self::Adopt { page } => Action::Adopt { page },
+            Self::Fail { page, failure } => Action::Fail { page, failure },
+        }
+    }
 }
 
 /// Where actions go: the caller's queue, or code that carries them out at once.

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `voting` | nodes that do not share memory; the published Popcorn protocol | [`voting`] |
 //! | `directory` | nodes that do not share memory; one ordering point per page | [`directory`] |
+//! | `shared` | the instances of a node, over either of them | [`shared`] |
 //!
 //! `SPEC.md` beside this crate holds the state tables, the message bounds and the deviations from
 //! the paper.
@@ -35,6 +36,7 @@ pub mod model;
 mod mutation;
 mod node;
 mod page;
+pub mod shared;
 mod table;
 pub mod voting;
 
@@ -42,7 +44,7 @@ pub use agent::{Agent, Machine, Policy};
 pub use event::{Action, Event, Failure, Sink, WireSize};
 pub use local::{Config, Cx, Local};
 pub use mutation::Mutation;
-pub use node::{NodeId, Nodes};
+pub use node::{NodeId, Nodes, Sibling};
 pub use page::{Access, Home, ObjectId, PageKey, Time};
 
 /// Bytes of a page: every node uses a 4 KiB granule.

@@ -1,5 +1,6 @@
 //! What a policy knows about its node while it handles one event.
 
+use crate::mutation::Rules;
 use crate::{Access, Action, Failure, Home, Mutation, NodeId, Nodes, PageKey, Sink, Time};
 
 /// How a node takes part.
@@ -24,34 +25,14 @@ pub struct Local<const W: usize> {
     pub(crate) dead: Nodes<W>,
     /// The largest time stamp given or seen.
     pub(crate) clock: u64,
-    #[cfg(feature = "mutants")]
-    pub(crate) mutation: Option<Mutation>,
+    pub(crate) rules: Rules,
 }
 
 impl<const W: usize> Local<W> {
     pub(crate) fn new(config: Config, members: Nodes<W>) -> Self {
         let mut members = members;
         members.insert(config.node);
-        Self {
-            config,
-            members,
-            dead: Nodes::EMPTY,
-            clock: 0,
-            #[cfg(feature = "mutants")]
-            mutation: None,
-        }
-    }
-
-    /// Whether a rule is taken out; always false, and free, without the feature `mutants`.
-    #[inline]
-    pub(crate) fn lacks(&self, rule: Mutation) -> bool {
-        #[cfg(feature = "mutants")]
-        return self.mutation == Some(rule);
-        #[cfg(not(feature = "mutants"))]
-        {
-            let _ = rule;
-            false
-        }
+        Self { config, members, dead: Nodes::EMPTY, clock: 0, rules: Rules::default() }
     }
 }
 
@@ -82,13 +63,13 @@ impl<S, const W: usize> Cx<'_, S, W> {
 
     /// Keeps this node's stamps above a peer's.
     pub(crate) fn saw_stamp(&mut self, stamp: u64) {
-        if !self.local.lacks(Mutation::ClockIgnoresPeers) {
+        if !self.lacks(Mutation::ClockIgnoresPeers) {
             self.local.clock = self.local.clock.max(stamp);
         }
     }
 
     pub(crate) fn lacks(&self, rule: Mutation) -> bool {
-        self.local.lacks(rule)
+        self.local.rules.lack(rule)
     }
 
     pub(crate) fn push<M>(&mut self, action: Action<M>)

@@ -68,4 +68,58 @@ pub enum Mutation {
     SuffersInSilence,
     /// Directory: the home gives a page up that is on its way between two survivors.
     RebuildsWithoutDraining,
+    /// Shared: the lead goes on before the siblings' mappings are gone.
+    GoesOnBeforeTheAcks,
+    /// Shared: a sibling acknowledges a Revoke and keeps its mapping.
+    KeepsMappingAfterRevoke,
+    /// Shared: a sibling acknowledges a Revoke during its hold.
+    RevokesDuringTheHold,
+    /// Shared: the lead does not note that a sibling maps a page.
+    ForgetsAMapping,
+    /// Shared: a downgrade of the lead leaves the siblings' mappings writable.
+    LeavesSiblingsWriting,
+    /// Shared: of several siblings that wait for a page only the first is answered.
+    AnswersOneSibling,
+    /// Shared: mappings are given out while others of the page are taken away.
+    MapsDuringShootDown,
+    /// Shared: a sibling that died still has to acknowledge.
+    WaitsForDeadSiblings,
+    /// Shared: a Query of a former life of a page is answered.
+    MapsAFormerLife,
+    /// Shared: a payload that comes while mappings are taken away goes into the page's frame.
+    InstallsUnderMappings,
+    /// Shared: a sibling gives a mapping up although it has asked for another.
+    DropsWhileAsking,
+}
+
+/// The rules that are in force: all of them, and nothing is stored, without the feature `mutants`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Rules {
+    #[cfg(feature = "mutants")]
+    removed: Option<Mutation>,
+}
+
+impl Rules {
+    /// Whether a rule is taken out.
+    #[inline]
+    pub(crate) fn lack(self, rule: Mutation) -> bool {
+        #[cfg(feature = "mutants")]
+        return self.removed == Some(rule);
+        #[cfg(not(feature = "mutants"))]
+        {
+            let _ = rule;
+            false
+        }
+    }
+
+    /// Takes one rule out; without the feature `mutants` every rule stays.
+    #[cfg(feature = "model")]
+    pub(crate) fn take_out(&mut self, rule: Option<Mutation>) {
+        #[cfg(feature = "mutants")]
+        {
+            self.removed = rule;
+        }
+        #[cfg(not(feature = "mutants"))]
+        let _ = rule;
+    }
 }

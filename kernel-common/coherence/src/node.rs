@@ -12,6 +12,10 @@ impl fmt::Debug for NodeId {
     }
 }
 
+/// An instance of a coherence node, by its number in the domain: counted from zero, like the nodes
+/// of a fabric, and kept in the same sets.
+pub type Sibling = NodeId;
+
 /// A set of nodes, one bit each; `W` words hold the nodes `0..64 * W`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Nodes<const W: usize = 1>([u64; W]);

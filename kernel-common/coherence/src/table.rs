@@ -41,6 +41,13 @@ impl<R: Default> Table<R> {
             .map(|chunk| &chunk[(page.index % CHUNK) as usize])
     }
 
+    /// As [`Self::get`].
+    pub(crate) fn get_mut(&mut self, page: PageKey) -> Option<&mut R> {
+        self.chunks
+            .get_mut(&(page.object, page.index / CHUNK))
+            .map(|chunk| &mut chunk[(page.index % CHUNK) as usize])
+    }
+
     /// Every record, default ones included; the key's generation is zero.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (PageKey, &mut R)> {
         self.chunks.iter_mut().flat_map(|(&(object, chunk), records)| {

@@ -4,7 +4,9 @@ use std::io::BufRead;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
+use maize_coherence::Agent;
 use maize_coherence::directory::Directory;
+use maize_coherence::shared::Shared;
 use maize_coherence::voting::Voting;
 use maize_coherence_model::{Fabric, Profile, Program, Setup, Step, Subject, check, progress};
 use stateright::Model;
@@ -21,13 +23,19 @@ struct Arguments {
     /// How many nodes.
     #[arg(long, default_value_t = 2)]
     nodes: usize,
+    /// How many instances a node has, under `shared`.
+    #[arg(long, default_value_t = 1)]
+    siblings: usize,
+    /// How many neighbouring mappings come along, under `shared`.
+    #[arg(long, default_value_t = 0)]
+    ahead: u8,
     /// How many pages.
     #[arg(long, default_value_t = 1)]
     pages: u8,
-    /// Accesses per node: one number, or one per node.
+    /// Accesses per instance: one number, or one per instance.
     #[arg(long, value_delimiter = ',', default_value = "1")]
     accesses: Vec<u8>,
-    /// Nodes that may crash.
+    /// Instances that may crash.
     #[arg(long, value_delimiter = ',')]
     crash: Vec<u8>,
     /// How many evictions there may be.
@@ -60,6 +68,8 @@ struct Arguments {
 enum Policy {
     Voting,
     Directory,
+    Shared,
+    SharedVoting,
 }
 
 fn main() -> Result<()> {
@@ -69,12 +79,23 @@ fn main() -> Result<()> {
     }
     let mut accesses = arguments.accesses.clone();
     if let [one] = accesses[..] {
-        accesses = vec![one; arguments.nodes];
+        accesses = vec![one; arguments.nodes * arguments.siblings];
     }
-    if accesses.len() != arguments.nodes {
-        bail!("{} nodes, but accesses for {}", arguments.nodes, accesses.len());
+    if accesses.len() != arguments.nodes * arguments.siblings {
+        bail!(
+            "{} x {} instances, but accesses for {}",
+            arguments.nodes,
+            arguments.siblings,
+            accesses.len()
+        );
+    }
+    let shared = matches!(arguments.policy, Policy::Shared | Policy::SharedVoting);
+    if arguments.siblings > 1 && !shared {
+        bail!("several instances of a node need a policy between them");
     }
     let setup = Setup {
+        siblings: arguments.siblings,
+        ahead: arguments.ahead,
         program: Program::Any(accesses),
         crashes: arguments.crash.clone(),
         evictions: arguments.evictions,
@@ -85,8 +106,10 @@ fn main() -> Result<()> {
         ..Setup::new(arguments.nodes, arguments.pages, 0)
     };
     match arguments.policy {
-        Policy::Voting => explore::<Voting<1>>(&arguments, setup),
-        Policy::Directory => explore::<Directory<1>>(&arguments, setup),
+        Policy::Voting => explore::<Agent<Voting<1>>>(&arguments, setup),
+        Policy::Directory => explore::<Agent<Directory<1>>>(&arguments, setup),
+        Policy::Shared => explore::<Shared<Agent<Directory<1>>>>(&arguments, setup),
+        Policy::SharedVoting => explore::<Shared<Agent<Voting<1>>>>(&arguments, setup),
     }
 }
 

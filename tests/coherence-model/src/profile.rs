@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use maize_coherence::Agent;
 use maize_coherence::directory::Directory;
 use maize_coherence::voting::Voting;
 
@@ -130,12 +131,12 @@ impl Profile {
         let start = Instant::now();
         for (name, which, how, setup) in &self.checks {
             match which {
-                Which::Voting => one::<Voting<1>>(name, *how, setup)?,
-                Which::Directory => one::<Directory<1>>(name, *how, setup)?,
+                Which::Voting => one::<Agent<Voting<1>>>(name, *how, setup)?,
+                Which::Directory => one::<Agent<Directory<1>>>(name, *how, setup)?,
             }
         }
-        litmus::<Voting<1>>()?;
-        litmus::<Directory<1>>()?;
+        litmus::<Agent<Voting<1>>>()?;
+        litmus::<Agent<Directory<1>>>()?;
         println!("all within {:.1} s", start.elapsed().as_secs_f64());
         Ok(())
     }

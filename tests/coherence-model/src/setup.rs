@@ -33,7 +33,7 @@ impl Op {
 /// What the threads do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// Every node makes up to this many accesses, any of them.
+    /// Every instance makes up to this many accesses, any of them.
     Any(Vec<u8>),
     /// Every node makes these accesses; a store writes one, and what loads see is kept.
     Litmus(Vec<Vec<Op>>),
@@ -44,11 +44,15 @@ pub enum Program {
 pub struct Setup {
     /// How many nodes.
     pub nodes: usize,
+    /// How many instances a node has; each has a thread. More than one needs `shared`.
+    pub siblings: usize,
+    /// How many neighbouring mappings an answer to a sibling brings along.
+    pub ahead: u8,
     /// How many pages.
     pub pages: u8,
     /// What the threads do.
     pub program: Program,
-    /// Which nodes may crash; at most one does.
+    /// Which instances may crash; at most one does.
     pub crashes: Vec<u8>,
     /// How often a node may ask for a frame back.
     pub evictions: u8,
@@ -71,6 +75,8 @@ impl Setup {
     pub fn new(nodes: usize, pages: u8, accesses: u8) -> Self {
         Self {
             nodes,
+            siblings: 1,
+            ahead: 0,
             pages,
             program: Program::Any(vec![accesses; nodes]),
             crashes: vec![],
@@ -81,6 +87,19 @@ impl Setup {
             clock_readings: 2,
             mutation: None,
         }
+    }
+
+    /// Free accesses on nodes of several instances.
+    #[must_use]
+    pub fn domains(nodes: usize, siblings: usize, pages: u8, accesses: &[u8]) -> Self {
+        let program = Program::Any(accesses.to_vec());
+        Self { siblings, program, clock_readings: 1, ..Self::new(nodes, pages, 0) }
+    }
+
+    /// How many instances there are.
+    #[must_use]
+    pub fn instances(&self) -> usize {
+        self.nodes * self.siblings
     }
 
     /// Fixed accesses over as many nodes as there are threads.

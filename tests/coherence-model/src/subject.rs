@@ -1,45 +1,91 @@
-//! The policies under check.
+//! The machines under check.
 
-use maize_coherence::directory::{Body, Directory};
-use maize_coherence::model::Normalise;
+use maize_coherence::directory::Directory;
+use maize_coherence::model::{Checked, Normalise};
+use maize_coherence::shared::{Domain, Shared};
 use maize_coherence::voting::Voting;
-use maize_coherence::{Home, NodeId};
+use maize_coherence::{Agent, Config, Home, NodeId, Nodes, Policy};
 
-/// A policy that the checker knows.
-pub trait Subject: Normalise<1, Message: Send + Sync> + Send + Sync + 'static {
+use crate::Setup;
+
+/// How long holds last: longer than any run.
+const HOLD_NS: u64 = 1 << 40;
+
+/// A machine that the checker knows.
+pub trait Subject: Checked<Message: Send + Sync> + Send + Sync + 'static {
     /// Its name.
     const NAME: &'static str;
     /// Whether it uses clocks.
     const CLOCKS: bool;
+    /// Whether nodes other than the home, or siblings other than the lead, play the same part.
+    const SYMMETRIC: bool;
     /// Where pages are at home.
     fn home() -> Home {
         Home::At(NodeId(0))
     }
-    /// Whether nodes other than the home play the same part.
-    const SYMMETRIC: bool;
-    /// Whether a message may be said by a node that holds nothing (for counting answers).
-    fn is_query(message: &Self::Message) -> bool;
+    /// The machine of an instance.
+    fn build(setup: &Setup, instance: u8) -> Self;
+    /// Whether a message goes to a sibling.
+    fn is_inside(_: &Self::Message) -> bool {
+        false
+    }
+    /// Whether a message names the frame of the page that it is about.
+    fn names_frame(_: &Self::Message) -> bool {
+        false
+    }
 }
 
-impl Subject for Voting<1> {
+fn agent<P: Policy<1>>(setup: &Setup, instance: u8) -> Agent<P> {
+    let node = NodeId(u16::from(instance) / setup.siblings as u16);
+    let home = Home::At(NodeId(0));
+    Agent::new(Config { node, home, hold_ns: HOLD_NS }, Nodes::first_n(setup.nodes))
+}
+
+impl Subject for Agent<Voting<1>> {
     const NAME: &'static str = "voting";
     const CLOCKS: bool = true;
     // Votes break ties by index.
     const SYMMETRIC: bool = false;
 
-    fn is_query(message: &Self::Message) -> bool {
-        use maize_coherence::voting::Message;
-        matches!(message, Message::Fetch { .. } | Message::FetchWrite | Message::Invalid { .. })
+    fn build(setup: &Setup, instance: u8) -> Self {
+        agent(setup, instance)
     }
 }
 
-impl Subject for Directory<1> {
+impl Subject for Agent<Directory<1>> {
     const NAME: &'static str = "directory";
     const CLOCKS: bool = false;
     // A rebuilt entry picks the lowest holder, which any renaming keeps among equals.
     const SYMMETRIC: bool = true;
 
-    fn is_query(message: &Self::Message) -> bool {
-        matches!(message.body, Body::GetS { .. } | Body::GetM { .. })
+    fn build(setup: &Setup, instance: u8) -> Self {
+        agent(setup, instance)
+    }
+}
+
+impl<P: Normalise<1>> Subject for Shared<Agent<P>>
+where
+    Agent<P>: Subject,
+{
+    const NAME: &'static str = if Agent::<P>::CLOCKS { "shared/voting" } else { "shared" };
+    const CLOCKS: bool = Agent::<P>::CLOCKS;
+    const SYMMETRIC: bool = true;
+
+    fn build(setup: &Setup, instance: u8) -> Self {
+        let domain = Domain {
+            sibling: NodeId(u16::from(instance) % setup.siblings as u16),
+            lead: NodeId(0),
+            ahead: setup.ahead,
+            hold_ns: HOLD_NS,
+        };
+        Self::new(agent(setup, instance), domain, Nodes::first_n(setup.siblings))
+    }
+
+    fn is_inside(message: &Self::Message) -> bool {
+        message.is_inside()
+    }
+
+    fn names_frame(message: &Self::Message) -> bool {
+        matches!(message, maize_coherence::shared::Message::Mapping { .. })
     }
 }

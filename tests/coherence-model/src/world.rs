@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use maize_coherence::model::Names;
 use maize_coherence::{
-    Access, Action, Agent, Config, Event, Failure, NodeId, Nodes, ObjectId, PageKey, Sink, Time,
-    WireSize,
+    Access, Action, Event, Failure, NodeId, ObjectId, PageKey, Sibling, Sink, Time, WireSize,
 };
 
 use crate::{Op, Program, Setup, Subject};
@@ -61,7 +61,7 @@ pub enum Step {
     Learn(u8),
 }
 
-/// The state of a page's frame on a node.
+/// What an instance has of a page: its mapping, and if it is its node's lead the frame's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Frame {
     content: Option<u8>,
@@ -82,7 +82,9 @@ const LATEST: u8 = 2;
 /// A fabric.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World<P: Subject> {
-    agents: Vec<Arc<Agent<P>>>,
+    machines: Vec<Arc<P>>,
+    /// Instances per node; the first of each is its lead.
+    siblings: u8,
     links: Vec<VecDeque<Packet<P::Message>>>,
     frames: Vec<Frame>,
     threads: Vec<Thread>,
@@ -95,6 +97,8 @@ pub struct World<P: Subject> {
     /// Per page, the life and content in the home's backing store.
     stored: Vec<Option<(u8, u8)>>,
     window: Vec<Option<(u8, u8)>>,
+    /// Content that was put aside: the frame it is meant for, its life, and itself.
+    stashes: VecDeque<(u8, u8, u8)>,
     generation: Vec<u8>,
     applied: Vec<u8>,
     evictions: u8,
@@ -124,19 +128,18 @@ impl<P: Subject> World<P> {
     /// A fabric that has done nothing.
     #[must_use]
     pub fn new(setup: &Setup) -> Self {
-        let n = setup.nodes;
+        let n = setup.instances();
         let pages = usize::from(setup.pages);
-        let agents = (0..n)
-            .map(|node| {
-                let config =
-                    Config { node: NodeId(node as u16), home: P::home(), hold_ns: 1 << 40 };
-                let mut agent = Agent::new(config, Nodes::first_n(n));
-                agent.take_out(setup.mutation);
-                Arc::new(agent)
+        let machines = (0..n as u8)
+            .map(|instance| {
+                let mut machine = P::build(setup, instance);
+                machine.take_out(setup.mutation);
+                Arc::new(machine)
             })
             .collect();
         Self {
-            agents,
+            machines,
+            siblings: setup.siblings as u8,
             links: vec![VecDeque::new(); n * n],
             frames: vec![Frame::default(); n * pages],
             threads: vec![Thread::Idle; n],
@@ -148,6 +151,7 @@ impl<P: Subject> World<P> {
             written: vec![0; pages],
             stored: vec![None; pages],
             window: vec![None; pages],
+            stashes: VecDeque::new(),
             generation: vec![0; pages],
             applied: vec![0; n * pages],
             evictions: setup.evictions,
@@ -164,14 +168,13 @@ impl<P: Subject> World<P> {
     /// The state of a node's copy.
     #[must_use]
     pub fn state_name(&self, node: u8, page: u8) -> &'static str {
-        let record = self.agents[usize::from(node)].record(self.key(node, page));
-        record.map_or_else(|| P::default().state_name(), P::state_name)
+        self.machines[usize::from(node)].state_name(self.key(node, page))
     }
 
     /// The next message of a link.
     #[must_use]
     pub fn oldest(&self, from: u8, to: u8) -> Option<&Packet<P::Message>> {
-        self.links[usize::from(from) * self.nodes() + usize::from(to)].front()
+        self.links[usize::from(from) * self.instances() + usize::from(to)].front()
     }
 
     /// What a step left behind, for reading a counter-example.
@@ -179,18 +182,18 @@ impl<P: Subject> World<P> {
     pub fn describe(&self) -> String {
         use std::fmt::Write as _;
         let mut text = String::new();
-        for node in (0..self.nodes() as u8).filter(|&node| self.is_alive(node)) {
+        for node in (0..self.instances() as u8).filter(|&node| self.is_alive(node)) {
             for page in 0..self.written.len() as u8 {
                 let frame = &self.frames[self.at(node, page)];
                 let thread = self.threads[usize::from(node)];
-                let record = self.agents[usize::from(node)].record(self.key(node, page));
-                let _ = writeln!(text, "  n{node} {thread:?} {frame:?} {record:?}");
+                let _ = writeln!(text, "  i{node} {thread:?} {frame:?}");
             }
+            let _ = writeln!(text, "     {:?}", self.machines[usize::from(node)]);
         }
         for (link, packets) in self.links.iter().enumerate() {
-            let (from, to) = (link / self.nodes(), link % self.nodes());
+            let (from, to) = (link / self.instances(), link % self.instances());
             for packet in packets {
-                let _ = writeln!(text, "  n{from} -> n{to} {:?} {:?}", packet.message, packet.data);
+                let _ = writeln!(text, "  i{from} -> i{to} {:?} {:?}", packet.message, packet.data);
             }
         }
         if let Some(violation) = self.violation {
@@ -199,14 +202,42 @@ impl<P: Subject> World<P> {
         text
     }
 
-    /// How many nodes there are.
+    /// How many instances there are.
     #[must_use]
-    pub fn nodes(&self) -> usize {
+    pub fn instances(&self) -> usize {
         self.threads.len()
     }
 
     fn is_alive(&self, node: u8) -> bool {
         self.crashed != Some(node)
+    }
+
+    /// The lead of an instance's node.
+    fn lead(&self, instance: u8) -> u8 {
+        instance - instance % self.siblings
+    }
+
+    /// The instances of an instance's node.
+    fn domain(&self, instance: u8) -> std::ops::Range<u8> {
+        let lead = self.lead(instance);
+        lead..lead + self.siblings
+    }
+
+    /// Where the content of an instance's node is.
+    fn frame(&self, instance: u8, page: u8) -> usize {
+        self.at(self.lead(instance), page)
+    }
+
+    /// Whether any instance of a node maps a page.
+    fn is_mapped_in(&self, instance: u8, page: u8) -> bool {
+        self.domain(instance).any(|i| self.frames[self.at(i, page)].mapped.is_some())
+    }
+
+    /// What an instance hears when it learns of the crash.
+    #[must_use]
+    pub fn news(&self, instance: u8) -> &'static str {
+        let inside = self.crashed.is_some_and(|dead| self.lead(dead) == self.lead(instance));
+        if inside && self.siblings > 1 { "sibling's death" } else { "death" }
     }
 
     fn at(&self, node: u8, page: u8) -> usize {
@@ -230,8 +261,8 @@ impl<P: Subject> World<P> {
     }
 
     fn stamps(&mut self, f: &mut dyn FnMut(&mut u64)) {
-        for agent in &mut self.agents {
-            Arc::make_mut(agent).stamps(f);
+        for machine in &mut self.machines {
+            Arc::make_mut(machine).stamps(f);
         }
         for packet in self.links.iter_mut().flatten() {
             P::message_stamps(&mut packet.message, f);
@@ -239,8 +270,8 @@ impl<P: Subject> World<P> {
     }
 
     fn versions(&mut self, page: u32, f: &mut dyn FnMut(&mut u32)) {
-        for agent in &mut self.agents {
-            Arc::make_mut(agent).versions(&mut |key, version| {
+        for machine in &mut self.machines {
+            Arc::make_mut(machine).versions(&mut |key, version| {
                 if key.index == page {
                     f(version);
                 }
@@ -254,7 +285,7 @@ impl<P: Subject> World<P> {
     /// Every step that is possible now.
     pub fn steps(&self, setup: &Setup, steps: &mut Vec<Step>) {
         let readings = if P::CLOCKS { setup.clock_readings } else { 1 };
-        let n = setup.nodes as u8;
+        let n = setup.instances() as u8;
         for node in (0..n).filter(|&node| self.is_alive(node)) {
             match self.threads[usize::from(node)] {
                 Thread::Waiting(_) => {}
@@ -271,7 +302,9 @@ impl<P: Subject> World<P> {
                 if frame.timer && setup.short_holds {
                     steps.push(Step::Expire(node, page));
                 }
-                if self.evictions > 0 && frame.content.is_some() {
+                let evictable =
+                    frame.content.is_some() || (frame.mapped.is_some() && node != self.lead(node));
+                if self.evictions > 0 && evictable {
                     steps.push(Step::Evict(node, page));
                 }
                 if frame.in_window && self.idles > 0 {
@@ -285,7 +318,7 @@ impl<P: Subject> World<P> {
                     steps.push(Step::Apply(node, page));
                 }
             }
-            if self.crashed.is_some() && !self.learned[usize::from(node)] {
+            if self.may_learn(node) {
                 steps.push(Step::Learn(node));
             }
         }
@@ -298,6 +331,14 @@ impl<P: Subject> World<P> {
         if self.crashed.is_none() {
             steps.extend(setup.crashes.iter().map(|&node| Step::Crash(node)));
         }
+    }
+
+    /// Whether an instance can hear of the crash now: a node's death is told to others only after
+    /// its surviving siblings know of it.
+    fn may_learn(&self, instance: u8) -> bool {
+        let Some(dead) = self.crashed else { return false };
+        let told = self.domain(dead).all(|i| i == dead || self.learned[usize::from(i)]);
+        !self.learned[usize::from(instance)] && (told || self.lead(dead) == self.lead(instance))
     }
 
     fn begins(&self, setup: &Setup, node: u8, readings: u8, steps: &mut Vec<Step>) {
@@ -389,7 +430,7 @@ impl<P: Subject> World<P> {
                 let Some(packet) = self.links[link].pop_front() else { return };
                 let now = self.clock(reading);
                 let event = Event::Message {
-                    from: NodeId(u16::from(from)),
+                    from: self.sender(from, &packet.message),
                     page: packet.page,
                     message: packet.message,
                 };
@@ -446,7 +487,17 @@ impl<P: Subject> World<P> {
                 }
                 for page in 0..self.written.len() as u8 {
                     let at = self.at(node, page);
-                    self.frames[at] = Frame::default();
+                    // Memory outlives its instance: siblings may still map it.
+                    let Frame { content, generation, .. } = self.frames[at];
+                    let kept = Frame { content, generation, ..Frame::default() };
+                    self.frames[at] = if self.siblings > 1 { kept } else { Frame::default() };
+                    self.stashes.retain(|(frame, ..)| usize::from(*frame) != at);
+                }
+                if node != self.lead(node) {
+                    // Other nodes do not know of it, and need not.
+                    for other in 0..n {
+                        self.learned[other] = self.lead(other as u8) != self.lead(node);
+                    }
                 }
             }
             Step::Learn(node) => {
@@ -457,10 +508,21 @@ impl<P: Subject> World<P> {
                 if let Thread::Waiting(op) | Thread::Woken(op) = self.threads[usize::from(node)] {
                     self.note_holders(node, op.page());
                 }
-                let dead = NodeId(u16::from(dead));
-                self.event(node, Time(0), Event::Died { node: dead }, None);
+                let event = if self.siblings > 1 && self.lead(dead) == self.lead(node) {
+                    Event::SiblingDied { sibling: NodeId(u16::from(dead % self.siblings)) }
+                } else {
+                    Event::Died { node: NodeId(u16::from(dead / self.siblings)) }
+                };
+                self.event(node, Time(0), event, None);
             }
         }
+    }
+
+    /// The address of a message's sender, as the receiver knows it.
+    fn sender(&self, from: u8, message: &P::Message) -> NodeId {
+        let number =
+            if P::is_inside(message) { from % self.siblings } else { from / self.siblings };
+        NodeId(u16::from(number))
     }
 
     /// Whether nobody is left in the page's former life.
@@ -509,7 +571,7 @@ impl<P: Subject> World<P> {
             let window = self.window[usize::from(op.page())];
             window.filter(|(life, _)| *life == frame.generation).map(|(_, content)| content)
         } else {
-            frame.content
+            self.shown(node, op.page())
         };
         match op {
             Op::Read(_) => {
@@ -522,10 +584,18 @@ impl<P: Subject> World<P> {
                 if frame.in_window {
                     self.window[usize::from(page)] = Some((generation, LATEST));
                 } else {
-                    self.frames[at].content = Some(LATEST);
+                    let frame = self.frame(node, page);
+                    self.frames[frame].content = Some(LATEST);
                 }
             }
         }
+    }
+
+    /// What an instance's mapping of its node's frame shows; nothing if the frame is another's now.
+    fn shown(&self, instance: u8, page: u8) -> Option<u8> {
+        let frame = self.frames[self.frame(instance, page)];
+        let same = frame.generation == self.frames[self.at(instance, page)].generation;
+        frame.content.filter(|_| same)
     }
 
     /// What was the latest content of a page is stale from now on.
@@ -539,6 +609,11 @@ impl<P: Subject> World<P> {
         for frame in self.frames.iter_mut().skip(usize::from(page)).step_by(pages) {
             if frame.generation == generation {
                 frame.content.as_mut().map(age);
+            }
+        }
+        for (frame, life, content) in &mut self.stashes {
+            if usize::from(*frame) % pages == usize::from(page) && *life == generation {
+                age(content);
             }
         }
         for packet in self.links.iter_mut().flatten() {
@@ -560,7 +635,7 @@ impl<P: Subject> World<P> {
 
     fn event(&mut self, node: u8, now: Time, event: Event<P::Message>, data: Option<u8>) {
         let mut effects = Effects(Vec::new());
-        Arc::make_mut(&mut self.agents[usize::from(node)]).handle(now, event, &mut effects);
+        Arc::make_mut(&mut self.machines[usize::from(node)]).handle(now, event, &mut effects);
         for action in effects.0 {
             self.act(node, action, data);
         }
@@ -570,7 +645,7 @@ impl<P: Subject> World<P> {
         let n = self.threads.len();
         match action {
             Action::Send { to, page, message } => {
-                let at = self.at(node, page.index as u8);
+                let at = self.frame(node, page.index as u8);
                 let data = if message.carries_page() {
                     if self.frames[at].content.is_none() {
                         self.violation = Some("a message carries a page that is not there");
@@ -579,14 +654,19 @@ impl<P: Subject> World<P> {
                 } else {
                     None
                 };
-                if self.is_alive(to.0 as u8) {
+                let to = if P::is_inside(&message) {
+                    self.lead(node) + to.0 as u8
+                } else {
+                    to.0 as u8 * self.siblings
+                };
+                if self.is_alive(to) {
                     let packet = Packet { page, message, data };
-                    self.links[usize::from(node) * n + usize::from(to.0)].push_back(packet);
+                    self.links[usize::from(node) * n + usize::from(to)].push_back(packet);
                 }
             }
             Action::Fill { page } => {
                 let at = self.at(node, page.index as u8);
-                let at_home = P::home().of(page) == NodeId(u16::from(node));
+                let at_home = P::home().of(page) == NodeId(u16::from(node / self.siblings));
                 let stored = self.stored[page.index as usize]
                     .filter(|(life, _)| at_home && u32::from(*life) == page.generation);
                 let written = self.written[page.index as usize] & (1 << page.generation) != 0;
@@ -594,20 +674,29 @@ impl<P: Subject> World<P> {
                 self.frames[at].content = Some(stored.map_or(initial, |(_, content)| content));
                 self.frames[at].generation = page.generation as u8;
             }
-            Action::Install { page } => {
+            Action::Install { page } => self.install(node, page, data),
+            Action::Stash { page } => {
+                let frame = self.at(node, page.index as u8) as u8;
+                let content = data.unwrap_or(STALE);
+                self.stashes.push_back((frame, page.generation as u8, content));
+            }
+            Action::InstallStashed { page } => {
                 let at = self.at(node, page.index as u8);
-                if self.frames[at].mapped.is_some() {
-                    self.violation = Some("content is installed under a mapping");
+                let first = self.stashes.iter().position(|(frame, ..)| usize::from(*frame) == at);
+                let stash = first.and_then(|first| self.stashes.remove(first));
+                self.install(node, page, stash.map(|(.., content)| content));
+            }
+            Action::Adopt { page } => {
+                let at = self.at(node, page.index as u8);
+                let frame = self.frames[self.frame(node, page.index as u8)];
+                if frame.content.is_none() || u32::from(frame.generation) != page.generation {
+                    self.violation = Some("a frame that is not there is adopted");
                 }
-                if data.is_none() {
-                    self.violation = Some("content is installed from a message without any");
-                }
-                self.frames[at].content = data;
                 self.frames[at].generation = page.generation as u8;
             }
             Action::Map { page, access } => {
                 let at = self.at(node, page.index as u8);
-                if self.frames[at].content.is_none() {
+                if self.shown(node, page.index as u8).is_none() {
                     self.violation = Some("a page without a frame is mapped");
                 }
                 self.frames[at].mapped = Some(access);
@@ -648,13 +737,7 @@ impl<P: Subject> World<P> {
                     }
                 }
             }
-            Action::Release { page } => {
-                let at = self.at(node, page.index as u8);
-                self.frames[at].content = None;
-                if self.frames[at].mapped.is_some() {
-                    self.violation = Some("a mapped frame is freed");
-                }
-            }
+            Action::Release { page } => self.release(node, page),
             Action::Wake { page, access } => {
                 if let Thread::Waiting(op) = self.threads[usize::from(node)]
                     && u32::from(op.page()) == page.index
@@ -675,6 +758,40 @@ impl<P: Subject> World<P> {
             }
             Action::Kept { .. } => {}
             Action::Fail { page, failure } => self.fail(node, page, failure),
+        }
+    }
+
+    fn install(&mut self, node: u8, page: PageKey, content: Option<u8>) {
+        let at = self.at(node, page.index as u8);
+        if self.is_mapped_in(node, page.index as u8) {
+            self.violation = Some("content is installed under a mapping");
+        }
+        if content.is_none() {
+            self.violation = Some("content is installed from a message without any");
+        }
+        self.frames[at].content = content;
+        self.frames[at].generation = page.generation as u8;
+    }
+
+    fn release(&mut self, node: u8, page: PageKey) {
+        let at = self.at(node, page.index as u8);
+        if node != self.lead(node) {
+            if self.frames[at].mapped.is_some() {
+                self.violation = Some("a frame is forgotten while it is mapped");
+            }
+            return;
+        }
+        self.frames[at].content = None;
+        if self.is_mapped_in(node, page.index as u8) {
+            self.violation = Some("a mapped frame is freed");
+        }
+        let n = self.threads.len();
+        let named = self.domain(node).any(|sibling| {
+            let link = &self.links[usize::from(node) * n + usize::from(sibling)];
+            link.iter().any(|p| p.page.index == page.index && P::names_frame(&p.message))
+        });
+        if named {
+            self.violation = Some("a message names a frame that is freed");
         }
     }
 
@@ -705,8 +822,8 @@ impl<P: Subject> World<P> {
                 *holders = 0;
             }
         }
-        for agent in &mut self.agents {
-            Arc::make_mut(agent).holds(&mut |until| *until = Time(1));
+        for machine in &mut self.machines {
+            Arc::make_mut(machine).holds(&mut |until| *until = Time(1));
         }
         if !P::CLOCKS {
             return;
@@ -736,22 +853,29 @@ impl<P: Subject> World<P> {
         let n = self.threads.len();
         for page in 0..pages {
             let generation = self.generation[page];
-            let mapped: Vec<Frame> = (0..n)
-                .filter(|&node| self.is_alive(node as u8))
-                .map(|node| self.frames[node * pages + page])
-                .filter(|frame| frame.mapped.is_some() && frame.generation == generation)
+            let mapped: Vec<(u8, Frame)> = (0..n as u8)
+                .filter(|&instance| self.is_alive(instance))
+                .map(|instance| (instance, self.frames[self.at(instance, page as u8)]))
+                .filter(|(_, frame)| frame.mapped.is_some() && frame.generation == generation)
                 .collect();
-            let private = mapped.iter().filter(|f| !f.in_window).count();
-            let writers =
-                mapped.iter().filter(|f| f.mapped == Some(Access::Write) && !f.in_window).count();
+            let private = mapped.iter().filter(|(_, f)| !f.in_window).count();
             let torn = private > 0 && private < mapped.len();
-            if torn || writers > 1 || (writers == 1 && mapped.len() > 1) {
+            let writes = |f: &Frame| f.mapped == Some(Access::Write) && !f.in_window;
+            // Siblings may write beside each other: they map one frame.
+            let beside = mapped.iter().filter(|(_, f)| writes(f)).any(|&(writer, _)| {
+                mapped.iter().any(|&(other, _)| self.lead(other) != self.lead(writer))
+            });
+            if torn || beside {
                 self.violation = Some("a writer beside another writer or a reader");
             }
             let window = self.window[page].filter(|(life, _)| *life == generation);
-            let stale = |f: &Frame| {
-                let content = if f.in_window { window.map(|(_, c)| c) } else { f.content };
-                content == Some(STALE)
+            let stale = |(instance, f): &(u8, Frame)| {
+                let content = if f.in_window {
+                    window.map(|(_, content)| content)
+                } else {
+                    self.shown(*instance, page as u8)
+                };
+                content.is_none_or(|content| content == STALE)
             };
             if mapped.iter().any(stale) {
                 self.violation = Some("a stale copy can be read");
@@ -760,27 +884,36 @@ impl<P: Subject> World<P> {
         let moving = self.links.iter().any(|link| !link.is_empty())
             || self.threads.iter().any(|t| matches!(t, Thread::Woken(_)))
             || self.frames.iter().any(|f| f.writing_back)
-            || (self.crashed.is_some()
-                && (0..n).any(|node| self.is_alive(node as u8) && !self.learned[node]))
+            || (0..n as u8).any(|node| self.is_alive(node) && self.may_learn(node))
             || (0..pages as u8).any(|page| !self.begins_new_life(page));
         if !moving && !self.is_quiet() {
             self.violation = Some("an access waits and nothing moves");
         }
     }
 
-    /// The fabric with its nodes under other names.
+    /// The fabric with its nodes, or the siblings of its only node, under other names.
     #[must_use]
     pub fn renamed(&self, to: &[u8]) -> Self {
         let n = self.threads.len();
         let pages = self.written.len();
-        let rename = |node: NodeId| {
+        let rename = |node: Sibling| {
             NodeId(u16::from(to.get(usize::from(node.0)).copied().unwrap_or(node.0 as u8)))
         };
+        let same = |node: NodeId| node;
+        let names: Names<'_> = if self.siblings == 1 {
+            Names { node: &rename, sibling: &same }
+        } else {
+            Names { node: &same, sibling: &rename }
+        };
         let mut out = self.clone();
+        for (frame, ..) in &mut out.stashes {
+            let (old, page) = (usize::from(*frame) / pages, usize::from(*frame) % pages);
+            *frame = to[old] * pages as u8 + page as u8;
+        }
         for old in 0..n {
             let new = usize::from(to[old]);
-            out.agents[new] = Arc::clone(&self.agents[old]);
-            Arc::make_mut(&mut out.agents[new]).rename(&rename);
+            out.machines[new] = Arc::clone(&self.machines[old]);
+            Arc::make_mut(&mut out.machines[new]).rename(&names);
             out.threads[new] = self.threads[old];
             out.counts[new] = self.counts[old];
             out.seen[new].clone_from(&self.seen[old]);
@@ -795,7 +928,7 @@ impl<P: Subject> World<P> {
                 let link = &mut out.links[new * n + usize::from(other_new)];
                 link.clone_from(&self.links[old * n + other]);
                 for packet in link {
-                    P::rename_message(&mut packet.message, &rename);
+                    P::rename_message(&mut packet.message, &names);
                 }
             }
         }

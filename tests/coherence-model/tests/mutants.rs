@@ -1,8 +1,8 @@
 //! The checker notices when a rule is taken out: every mutant has to die.
 
-use maize_coherence::Mutation;
 use maize_coherence::directory::Directory;
 use maize_coherence::voting::Voting;
+use maize_coherence::{Agent, Mutation};
 use maize_coherence_model::{Fabric, Program, Setup, Subject, check, progress};
 
 /// How many states a mutant's fabrics have at most, so that a survivor is found quickly, too.
@@ -44,7 +44,7 @@ fn voting_mutants_die() {
     let evicting = Setup { evictions: 2, ..two.clone() };
     let fabrics =
         [("2 x 1", two), ("2 x 1 with evictions", evicting), ("3 x 1", three(&[1, 1, 1]))];
-    let killed = all_die::<Voting<1>>(
+    let killed = all_die::<Agent<Voting<1>>>(
         &[
             Mutation::AnswersWhileFetching,
             Mutation::AnswersFetchWhileWriting,
@@ -63,7 +63,7 @@ fn voting_mutants_die() {
 fn directory_mutants_die() {
     let crashing = Setup { crashes: vec![1, 2], ..three(&[1, 1, 1]) };
     let fabrics = [("3 x 1", three(&[1, 1, 1])), ("3 x 1 with a crash", crashing)];
-    let killed = all_die::<Directory<1>>(
+    let killed = all_die::<Agent<Directory<1>>>(
         &[
             Mutation::WritesBeforeInvAcks,
             Mutation::ForgetsReadersWhileWaiting,

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use maize_coherence::Agent;
 use maize_coherence::directory::Directory;
 use maize_coherence::voting::Voting;
 use maize_coherence_model::{Program, Setup, Subject, Table, markdown, transitions};
@@ -39,6 +40,6 @@ fn check<P: Subject>() {
 #[test]
 fn the_tables_are_up_to_date() {
     // One after the other: both may rewrite the file.
-    check::<Voting<1>>();
-    check::<Directory<1>>();
+    check::<Agent<Voting<1>>>();
+    check::<Agent<Directory<1>>>();
 }
