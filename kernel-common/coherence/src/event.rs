@@ -14,7 +14,8 @@ pub enum Event<M> {
     },
     /// A peer's message arrived. Its payload, if any, stays at hand during the call.
     Message {
-        /// Who sent it, as the link knows it.
+        /// Who sent it, as the link knows it: a node, or a sibling if the message is one between
+        /// siblings.
         from: NodeId,
         /// The page it is about.
         page: PageKey,
@@ -96,7 +97,8 @@ pub enum Failure {
 pub enum Action<M> {
     /// Send a message on the link to `to`; if it carries a page, with the frame's content of now.
     Send {
-        /// To whom.
+        /// To whom: a node, or a sibling if the message is one between siblings
+        /// ([`WireSize::is_inside`]).
         to: NodeId,
         /// About which page.
         page: PageKey,
@@ -297,6 +299,11 @@ pub trait WireSize {
     /// All bytes.
     fn wire_bytes(&self) -> usize {
         self.header_bytes() + if self.carries_page() { crate::PAGE_SIZE } else { 0 }
+    }
+    /// Whether it goes to an instance of the sender's own domain: then sender and receiver are told
+    /// apart by their numbers as siblings, else by those of their nodes.
+    fn is_inside(&self) -> bool {
+        false
     }
     /// The kind's name, for counters and traces.
     fn name(&self) -> &'static str;

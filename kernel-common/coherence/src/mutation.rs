@@ -80,8 +80,6 @@ pub enum Mutation {
     LeavesSiblingsWriting,
     /// Shared: of several siblings that wait for a page only the first is answered.
     AnswersOneSibling,
-    /// Shared: mappings are given out while others of the page are taken away.
-    MapsDuringShootDown,
     /// Shared: a sibling that died still has to acknowledge.
     WaitsForDeadSiblings,
     /// Shared: a Query of a former life of a page is answered.
@@ -90,6 +88,54 @@ pub enum Mutation {
     InstallsUnderMappings,
     /// Shared: a sibling gives a mapping up although it has asked for another.
     DropsWhileAsking,
+}
+
+impl Mutation {
+    /// Every rule that can be taken out.
+    pub const ALL: &[Self] = &[
+        Self::ClockIgnoresPeers,
+        Self::AnswersWhileFetching,
+        Self::AnswersFetchWhileWriting,
+        Self::DelaysFetchWriteAfterLoss,
+        Self::AcksFromModified,
+        Self::ReadsPastAnInvalid,
+        Self::FetchesPastAnInvalid,
+        Self::NeverVotesAgainst,
+        Self::NoTieBreak,
+        Self::KeepsCopyAfterAck,
+        Self::ServesBeforeRivalsAsked,
+        Self::SkipsStepOne,
+        Self::SkipsStepTwo,
+        Self::ElectsOnTheFirstVote,
+        Self::TakesAnyVersion,
+        Self::ForgetsThatOthersUseThePage,
+        Self::TakesVoidForLost,
+        Self::OneKindOfRival,
+        Self::LoserDropsItsCopy,
+        Self::TrustsTheOwner,
+        Self::WritesOnAStaleCopy,
+        Self::RenewsTheStamp,
+        Self::EvictsTheAnchor,
+        Self::WritesBeforeInvAcks,
+        Self::ForgetsReadersWhileWaiting,
+        Self::UpgradesAnInvalidatedCopy,
+        Self::AcksBeforeTheReadIsDone,
+        Self::KeepsCopyAfterInvAck,
+        Self::ForgetsASharer,
+        Self::OrdersBeforeTheNews,
+        Self::SuffersInSilence,
+        Self::RebuildsWithoutDraining,
+        Self::GoesOnBeforeTheAcks,
+        Self::KeepsMappingAfterRevoke,
+        Self::RevokesDuringTheHold,
+        Self::ForgetsAMapping,
+        Self::LeavesSiblingsWriting,
+        Self::AnswersOneSibling,
+        Self::WaitsForDeadSiblings,
+        Self::MapsAFormerLife,
+        Self::InstallsUnderMappings,
+        Self::DropsWhileAsking,
+    ];
 }
 
 /// The rules that are in force: all of them, and nothing is stored, without the feature `mutants`.

@@ -4,10 +4,10 @@ use std::io::BufRead;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
-use maize_coherence::Agent;
 use maize_coherence::directory::Directory;
 use maize_coherence::shared::Shared;
 use maize_coherence::voting::Voting;
+use maize_coherence::{Agent, Mutation};
 use maize_coherence_model::{Fabric, Profile, Program, Setup, Step, Subject, check, progress};
 use stateright::Model;
 
@@ -53,6 +53,9 @@ struct Arguments {
     /// Holds may end before their access has retired.
     #[arg(long)]
     short_holds: bool,
+    /// A rule to take out, by its name in `Mutation`.
+    #[arg(long, value_parser = rule)]
+    without: Option<Mutation>,
     /// Go no deeper than this.
     #[arg(long)]
     depth: Option<usize>,
@@ -70,6 +73,11 @@ enum Policy {
     Directory,
     Shared,
     SharedVoting,
+}
+
+fn rule(name: &str) -> Result<Mutation, String> {
+    let found = Mutation::ALL.iter().find(|rule| format!("{rule:?}") == name);
+    found.copied().ok_or_else(|| format!("there are: {:?}", Mutation::ALL))
 }
 
 fn main() -> Result<()> {
@@ -103,6 +111,7 @@ fn main() -> Result<()> {
         promotions: arguments.promotions,
         clock_readings: arguments.clock_readings,
         short_holds: arguments.short_holds,
+        mutation: arguments.without,
         ..Setup::new(arguments.nodes, arguments.pages, 0)
     };
     match arguments.policy {

@@ -25,10 +25,6 @@ pub trait Subject: Checked<Message: Send + Sync> + Send + Sync + 'static {
     }
     /// The machine of an instance.
     fn build(setup: &Setup, instance: u8) -> Self;
-    /// Whether a message goes to a sibling.
-    fn is_inside(_: &Self::Message) -> bool {
-        false
-    }
     /// Whether a message names the frame of the page that it is about.
     fn names_frame(_: &Self::Message) -> bool {
         false
@@ -79,10 +75,6 @@ where
             hold_ns: HOLD_NS,
         };
         Self::new(agent(setup, instance), domain, Nodes::first_n(setup.siblings))
-    }
-
-    fn is_inside(message: &Self::Message) -> bool {
-        message.is_inside()
     }
 
     fn names_frame(message: &Self::Message) -> bool {

@@ -520,8 +520,7 @@ impl<P: Subject> World<P> {
 
     /// The address of a message's sender, as the receiver knows it.
     fn sender(&self, from: u8, message: &P::Message) -> NodeId {
-        let number =
-            if P::is_inside(message) { from % self.siblings } else { from / self.siblings };
+        let number = if message.is_inside() { from % self.siblings } else { from / self.siblings };
         NodeId(u16::from(number))
     }
 
@@ -654,7 +653,7 @@ impl<P: Subject> World<P> {
                 } else {
                     None
                 };
-                let to = if P::is_inside(&message) {
+                let to = if message.is_inside() {
                     self.lead(node) + to.0 as u8
                 } else {
                     to.0 as u8 * self.siblings

@@ -3,7 +3,7 @@
 use crate::Tally;
 use crate::adaptive::{self, Window};
 use crate::figure7::{self, Case, ITERATIONS, Size};
-use crate::patterns::{Pattern, PolicyName, run_pattern};
+use crate::patterns::{Pattern, PolicyName, run_ahead, run_pattern};
 use crate::report::{Host, Label, Report, Row};
 
 /// How much to run.
@@ -23,6 +23,7 @@ impl Effort {
         }
     }
 
+    /// Sizes of fabrics, in instances.
     fn fabrics(self) -> &'static [usize] {
         match self {
             Self::Quick => &[2, 4, 16, 64],
@@ -30,6 +31,9 @@ impl Effort {
         }
     }
 }
+
+/// Neighbouring mappings that come along with one.
+const AHEADS: [u8; 4] = [0, 1, 4, 8];
 
 /// A step of the benchmark that is about to run, for a progress display.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,17 +52,23 @@ pub struct Progress {
 ///
 /// What a simulation found wrong: a stale read, two writers, a thread that never ends.
 pub fn run(effort: Effort, progress: &mut dyn FnMut(&Progress)) -> Result<Report, String> {
-    let figures = PolicyName::ALL.len() * Case::ALL.len() * Size::ALL.len() * ITERATIONS.len();
-    let scales = PolicyName::ALL.len() * Pattern::ALL.len() * effort.fabrics().len();
+    let on_two = || PolicyName::ALL.into_iter().filter(|policy| policy.siblings(2).is_some());
+    let fabrics = |policy: PolicyName| {
+        let sizes = effort.fabrics().iter().copied();
+        sizes.filter(move |&instances| policy.siblings(instances).is_some())
+    };
+    let figures = on_two().count() * Case::ALL.len() * Size::ALL.len() * ITERATIONS.len();
+    let sizes: usize = PolicyName::ALL.iter().map(|&policy| fabrics(policy).count()).sum();
+    let scales = Pattern::ALL.len() * sizes;
     let windows = Window::ALL.len() * ITERATIONS.len();
-    let total = figures + scales + windows;
+    let total = figures + scales + windows + AHEADS.len();
     let mut done = 0;
     let mut tell = |what: String| {
         progress(&Progress { done, total, what });
         done += 1;
     };
     let mut rows = vec![];
-    for policy in PolicyName::ALL {
+    for policy in on_two() {
         for case in Case::ALL {
             for size in Size::ALL {
                 for iterations in ITERATIONS {
@@ -74,8 +84,8 @@ pub fn run(effort: Effort, progress: &mut dyn FnMut(&Progress)) -> Result<Report
     }
     for pattern in Pattern::ALL {
         for policy in PolicyName::ALL {
-            for &nodes in effort.fabrics() {
-                tell(format!("{}: {} on {nodes} nodes", policy.name(), pattern.name()));
+            for nodes in fabrics(policy) {
+                tell(format!("{}: {} on {nodes} instances", policy.name(), pattern.name()));
                 let rounds = if nodes > 64 { 4 } else { 12 };
                 let tallies =
                     tallies(effort, |seed| run_pattern(policy, pattern, nodes, rounds, seed))?;
@@ -99,6 +109,20 @@ pub fn run(effort: Effort, progress: &mut dyn FnMut(&Progress)) -> Result<Report
             };
             rows.extend(Row::new(label, &totals));
         }
+    }
+    for ahead in AHEADS {
+        tell(format!("shared: {ahead} neighbouring mappings"));
+        let tallies = tallies(effort, |seed| run_ahead(256, ahead, seed))?;
+        let totals: Vec<f64> = tallies.iter().map(|t| t.total() as f64 / 256.0).collect();
+        let label = Label {
+            topology: "x86_64*2".into(),
+            name: "256 pages read in order: messages per page".into(),
+            unit: "messages",
+            policy: PolicyName::Shared.name(),
+            group: "prefetch",
+            x: u32::from(ahead),
+        };
+        rows.extend(Row::new(label, &totals));
     }
     Ok(Report { bench: "coherence", host: Host::this(), rows })
 }
@@ -153,7 +177,7 @@ fn scale_rows(
         ("bytes per miss", "bytes", per_miss(|t| t.bytes)),
     ] {
         let label = Label {
-            topology: format!("{nodes} nodes"),
+            topology: format!("{nodes} instances"),
             name: format!("{pattern}: {what}"),
             unit,
             policy,

@@ -1,6 +1,7 @@
 //! The seed benchmarks' access patterns, for any number of nodes.
 
 use maize_coherence::directory::Directory;
+use maize_coherence::shared::{Domain, Shared};
 use maize_coherence::voting::Voting;
 use maize_coherence::{Agent, Config, Home, Machine, NodeId, Nodes, Policy};
 
@@ -90,11 +91,24 @@ pub enum PolicyName {
     Directory,
     /// A directory, the pages' homes spread over all nodes.
     DirectoryHashed,
+    /// All instances in one node, which shares memory.
+    Shared,
+    /// Nodes of several instances, a directory between them.
+    SharedDirectory,
+    /// Nodes of several instances, voting between them.
+    SharedVoting,
 }
 
 impl PolicyName {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Voting, Self::Directory, Self::DirectoryHashed];
+    pub const ALL: [Self; 6] = [
+        Self::Voting,
+        Self::Directory,
+        Self::DirectoryHashed,
+        Self::Shared,
+        Self::SharedDirectory,
+        Self::SharedVoting,
+    ];
 
     /// Its name in tables.
     #[must_use]
@@ -103,6 +117,22 @@ impl PolicyName {
             Self::Voting => "voting",
             Self::Directory => "directory",
             Self::DirectoryHashed => "directory-hashed",
+            Self::Shared => "shared",
+            Self::SharedDirectory => "shared+directory",
+            Self::SharedVoting => "shared+voting",
+        }
+    }
+
+    /// How many instances a node has on a fabric of so many; `None` if the policy is no different
+    /// there from one without `shared`, or cannot tell so many siblings apart.
+    #[must_use]
+    pub fn siblings(self, instances: usize) -> Option<usize> {
+        match self {
+            Self::Voting | Self::Directory | Self::DirectoryHashed => Some(1),
+            Self::Shared => (instances <= Nodes::<1>::CAPACITY).then_some(instances),
+            Self::SharedDirectory | Self::SharedVoting => {
+                Some((instances / 2).min(4)).filter(|&siblings| siblings > 1)
+            }
         }
     }
 
@@ -110,7 +140,11 @@ impl PolicyName {
     #[must_use]
     pub fn home(self, nodes: usize) -> Home {
         match self {
-            Self::Voting | Self::Directory => Home::At(NodeId(0)),
+            Self::Voting
+            | Self::Directory
+            | Self::Shared
+            | Self::SharedDirectory
+            | Self::SharedVoting => Home::At(NodeId(0)),
             Self::DirectoryHashed => Home::Hashed(nodes as u16),
         }
     }
@@ -130,28 +164,87 @@ pub fn agents<P: Policy<W>, const W: usize>(nodes: usize, home: Home) -> Vec<Age
         .collect()
 }
 
-/// Runs one program per node for any policy and size.
+/// The machines of a fabric whose nodes have several instances each.
+#[must_use]
+pub fn domains<P: Policy<W>, const W: usize>(
+    nodes: usize,
+    siblings: usize,
+    home: Home,
+    ahead: u8,
+) -> Vec<Shared<Agent<P, W>>> {
+    (0..nodes * siblings)
+        .map(|instance| {
+            let node = NodeId((instance / siblings) as u16);
+            let config = Config { node, home, hold_ns: HOLD_NS };
+            let sibling = NodeId((instance % siblings) as u16);
+            let domain = Domain { sibling, lead: NodeId(0), ahead, hold_ns: HOLD_NS };
+            let agent = Agent::new(config, Nodes::first_n(nodes));
+            Shared::new(agent, domain, Nodes::first_n(siblings))
+        })
+        .collect()
+}
+
+/// Neighbouring mappings that come along, unless a run says otherwise.
+pub const AHEAD: u8 = 4;
+
+/// Runs one program per instance for any policy and size.
 ///
 /// # Errors
 ///
 /// What was wrong with the run; see [`Sim::run`].
 pub fn run(
     policy: PolicyName,
-    nodes: usize,
+    instances: usize,
     seed: u64,
     programs: &[Vec<Op>],
 ) -> Result<Tally, String> {
+    let siblings = policy
+        .siblings(instances)
+        .ok_or_else(|| format!("{} does not apply to {instances} instances", policy.name()))?;
+    let nodes = instances / siblings;
     let home = policy.home(nodes);
-    let settings = Settings { home, seed, ..Settings::default() };
+    let settings = Settings { home, seed, siblings: siblings as u16, ..Settings::default() };
     match (policy, nodes) {
         (PolicyName::Voting, ..=64) => go(agents::<Voting<1>, 1>(nodes, home), settings, programs),
         (PolicyName::Voting, _) => go(agents::<Voting<16>, 16>(nodes, home), settings, programs),
-        (_, ..=64) => go(agents::<Directory<1>, 1>(nodes, home), settings, programs),
-        (_, _) => go(agents::<Directory<16>, 16>(nodes, home), settings, programs),
+        (PolicyName::Directory | PolicyName::DirectoryHashed, ..=64) => {
+            go(agents::<Directory<1>, 1>(nodes, home), settings, programs)
+        }
+        (PolicyName::Directory | PolicyName::DirectoryHashed, _) => {
+            go(agents::<Directory<16>, 16>(nodes, home), settings, programs)
+        }
+        (PolicyName::Shared | PolicyName::SharedDirectory, ..=64) => {
+            go(domains::<Directory<1>, 1>(nodes, siblings, home, AHEAD), settings, programs)
+        }
+        (PolicyName::Shared | PolicyName::SharedDirectory, _) => {
+            go(domains::<Directory<16>, 16>(nodes, siblings, home, AHEAD), settings, programs)
+        }
+        (PolicyName::SharedVoting, ..=64) => {
+            go(domains::<Voting<1>, 1>(nodes, siblings, home, AHEAD), settings, programs)
+        }
+        (PolicyName::SharedVoting, _) => {
+            go(domains::<Voting<16>, 16>(nodes, siblings, home, AHEAD), settings, programs)
+        }
     }
 }
 
-/// Runs programs on machines, thread `i` on the `i`-th node.
+/// One sibling reads the pages that another has written, `ahead` neighbouring mappings coming along
+/// with each.
+///
+/// # Errors
+///
+/// What was wrong with the run; see [`Sim::run`].
+pub fn run_ahead(pages: u32, ahead: u8, seed: u64) -> Result<Tally, String> {
+    let home = Home::At(NodeId(0));
+    let settings = Settings { home, seed, siblings: 2, ..Settings::default() };
+    let mut writer: Vec<Op> = (0..pages).map(Op::Write).collect();
+    writer.push(Op::Barrier);
+    let mut reader = vec![Op::Barrier];
+    reader.extend((0..pages).map(Op::Read));
+    go(domains::<Directory<1>, 1>(1, 2, home, ahead), settings, &[writer, reader])
+}
+
+/// Runs programs on machines, thread `i` on the `i`-th instance.
 ///
 /// # Errors
 ///
@@ -169,7 +262,7 @@ pub fn go<M: Machine>(
     Ok(sim.tally)
 }
 
-/// How many of a fabric's nodes run a thread: all members take part in the protocol, but the voting
+/// How many of a fabric's instances run a thread: all members take part in the protocol, but the voting
 /// protocol's broadcasts make more threads on the large fabrics cost hours.
 #[must_use]
 pub fn active(nodes: usize) -> u32 {

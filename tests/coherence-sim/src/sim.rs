@@ -39,8 +39,12 @@ pub struct Settings {
     pub jitter_ns: u64,
     /// Bytes that a link moves per microsecond.
     pub bytes_per_us: u64,
+    /// The least time that a message between siblings takes, in nanoseconds.
+    pub inside_latency_ns: u64,
     /// Where pages are at home; must be what the machines were told.
     pub home: Home,
+    /// Instances per node; the first of each is its lead.
+    pub siblings: u16,
     /// Determines the run.
     pub seed: u64,
 }
@@ -51,6 +55,8 @@ impl Default for Settings {
             latency_ns: 5_000,
             jitter_ns: 2_000,
             bytes_per_us: 2_000,
+            inside_latency_ns: 1_000,
+            siblings: 1,
             home: Home::At(NodeId(0)),
             seed: 1,
         }
@@ -64,7 +70,7 @@ enum Happening<M> {
     Runs { thread: usize },
     WrittenBack { node: u16, page: PageKey },
     Applies { node: u16, index: u32, generation: u32 },
-    Learns { node: u16, dead: u16 },
+    Learns { instance: u16, dead: u16 },
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,6 +113,8 @@ pub struct Sim<M: Machine> {
     link_free: HashMap<(u16, u16), u64>,
     frames: Vec<HashMap<u32, Frame>>,
     window: HashMap<(u32, u32), u64>,
+    /// Payloads put aside, by instance and page.
+    stashes: HashMap<(u16, u32), VecDeque<u64>>,
     threads: Vec<Thread>,
     /// The last value stored, by page and life.
     oracle: HashMap<(u32, u32), u64>,
@@ -122,7 +130,8 @@ pub struct Sim<M: Machine> {
 const OBJECT: ObjectId = ObjectId(1);
 
 impl<M: Machine> Sim<M> {
-    /// A fabric of these machines; node `i` is the `i`-th.
+    /// A fabric of these machines; instance `i` is the `i`-th, and each node's instances follow each
+    /// other.
     pub fn new(machines: Vec<M>, settings: Settings) -> Self {
         let n = machines.len();
         Self {
@@ -136,6 +145,7 @@ impl<M: Machine> Sim<M> {
             link_free: HashMap::new(),
             frames: (0..n).map(|_| HashMap::new()).collect(),
             window: HashMap::new(),
+            stashes: HashMap::new(),
             threads: vec![],
             oracle: HashMap::new(),
             stored: HashMap::new(),
@@ -146,7 +156,7 @@ impl<M: Machine> Sim<M> {
         }
     }
 
-    /// Starts a thread on a node.
+    /// Starts a thread on an instance.
     pub fn spawn(&mut self, node: u16, program: impl IntoIterator<Item = Op>) {
         let thread = self.threads.len();
         let program = program.into_iter().collect();
@@ -155,25 +165,40 @@ impl<M: Machine> Sim<M> {
         self.later(at, Happening::Runs { thread });
     }
 
-    /// Stops a node now; the others learn of it after the time that detection takes.
-    pub fn crash(&mut self, node: u16, detection_ns: u64) {
-        self.dead[usize::from(node)] = true;
-        for thread in self.threads.iter_mut().filter(|t| t.node == node) {
+    /// Stops an instance now; the others learn of it after the time that detection takes. A lead's
+    /// death is its node's: its siblings hear of it first, then the other nodes. Other nodes do not
+    /// hear of a sibling's.
+    pub fn crash(&mut self, instance: u16, detection_ns: u64) {
+        self.dead[usize::from(instance)] = true;
+        for thread in self.threads.iter_mut().filter(|t| t.node == instance) {
             thread.state = State::Ended;
         }
-        for other in 0..self.machines.len() as u16 {
-            if other != node {
-                let at = self.now + detection_ns;
-                // Links are drained before a death is reported.
-                let at = at.max(self.link_free.get(&(node, other)).copied().unwrap_or(0) + 1);
-                self.later(at, Happening::Learns { node: other, dead: node });
+        for other in (0..self.machines.len() as u16).filter(|&other| other != instance) {
+            let sibling = self.lead(other) == self.lead(instance);
+            if !sibling && instance != self.lead(instance) {
+                continue;
             }
+            let at = self.now + if sibling { detection_ns } else { 2 * detection_ns };
+            // Links are drained before a death is reported.
+            let at = at.max(self.link_free.get(&(instance, other)).copied().unwrap_or(0) + 1);
+            self.later(at, Happening::Learns { instance: other, dead: instance });
         }
     }
 
-    /// The machine of a node.
-    pub fn machine(&self, node: u16) -> &M {
-        &self.machines[usize::from(node)]
+    /// The lead of an instance's node.
+    fn lead(&self, instance: u16) -> u16 {
+        instance - instance % self.settings.siblings
+    }
+
+    /// The frame that an instance's node has of a page.
+    fn frame(&mut self, instance: u16, index: u32) -> &mut Frame {
+        let lead = self.lead(instance);
+        self.frames[usize::from(lead)].entry(index).or_default()
+    }
+
+    /// The machine of an instance.
+    pub fn machine(&self, instance: u16) -> &M {
+        &self.machines[usize::from(instance)]
     }
 
     /// The last value stored to a page.
@@ -235,6 +260,8 @@ impl<M: Machine> Sim<M> {
         self.now = self.now.max(at);
         match happening {
             Happening::Arrives { from, to, page, message, content } => {
+                let siblings = self.settings.siblings;
+                let from = if message.is_inside() { from % siblings } else { from / siblings };
                 let event = Event::Message { from: NodeId(from), page, message };
                 self.event(to, event, content)?;
             }
@@ -254,8 +281,14 @@ impl<M: Machine> Sim<M> {
                 self.event(node, event, None)?;
                 self.end_discards();
             }
-            Happening::Learns { node, dead } => {
-                self.event(node, Event::Died { node: NodeId(dead) }, None)?;
+            Happening::Learns { instance, dead } => {
+                let siblings = self.settings.siblings;
+                let event = if siblings > 1 && self.lead(instance) == self.lead(dead) {
+                    Event::SiblingDied { sibling: NodeId(dead % siblings) }
+                } else {
+                    Event::Died { node: NodeId(dead / siblings) }
+                };
+                self.event(instance, event, None)?;
             }
         }
         Ok(true)
@@ -288,7 +321,8 @@ impl<M: Machine> Sim<M> {
             }
             Op::Evict(index) => {
                 self.next(at, 100);
-                if self.frames[usize::from(node)].get(&index).is_some_and(|f| f.content.is_some()) {
+                let frame = self.frames[usize::from(node)].get(&index);
+                if frame.is_some_and(|f| f.content.is_some() || f.mapped.is_some()) {
                     self.event(node, Event::Evict { page: self.key(node, index) }, None)?;
                 }
             }
@@ -372,15 +406,20 @@ impl<M: Machine> Sim<M> {
         let thread = &self.threads[at];
         let node = thread.node;
         let op = thread.program.front().copied();
-        let frame = self.frames[usize::from(node)].entry(index).or_default();
-        let life = (index, frame.generation);
-        let content = if frame.in_window {
+        let lead = usize::from(self.lead(node));
+        let mapping = *self.frames[usize::from(node)].entry(index).or_default();
+        let life = (index, mapping.generation);
+        let now = self.now;
+        let content = if mapping.in_window {
             self.window.entry(life).or_default()
         } else {
-            frame.content.get_or_insert_default()
+            let frame = self.frames[lead].entry(index).or_default();
+            match frame.content.as_mut() {
+                Some(content) if frame.generation == mapping.generation => content,
+                _ => return Err(format!("at {now} ns i{node} uses page {index}, which is freed")),
+            }
         };
         let last = self.oracle.entry(life).or_default();
-        let now = self.now;
         if content != last && op != Some(Op::Write(index)) {
             return Err(format!(
                 "at {now} ns n{node} sees {content} in page {index}, but {last} was stored last"
@@ -430,24 +469,33 @@ impl<M: Machine> Sim<M> {
             Action::Send { to, page, message } => self.send(node, to.0, page, message)?,
             Action::Fill { page } => {
                 let stored = self.stored.get(&(page.index, page.generation)).copied();
-                let at_home = self.settings.home.of(page) == NodeId(node);
+                let at_home = self.settings.home.of(page) == NodeId(node / self.settings.siblings);
                 let frame = self.frames[at].entry(page.index).or_default();
                 frame.content = Some(stored.filter(|_| at_home).unwrap_or(0));
                 frame.generation = page.generation;
             }
-            Action::Install { page } => {
-                let frame = self.frames[at].entry(page.index).or_default();
-                if frame.mapped.is_some() || content.is_none() {
-                    return Err(format!("at {now} ns n{node} cannot install page {page:?}"));
+            Action::Install { page } => self.install(node, page, content)?,
+            Action::Stash { page } => {
+                let stash = self.stashes.entry((node, page.index)).or_default();
+                stash.extend(content);
+            }
+            Action::InstallStashed { page } => {
+                let content =
+                    self.stashes.get_mut(&(node, page.index)).and_then(VecDeque::pop_front);
+                self.install(node, page, content)?;
+            }
+            Action::Adopt { page } => {
+                let frame = *self.frame(node, page.index);
+                if frame.content.is_none() || frame.generation != page.generation {
+                    return Err(format!("at {now} ns i{node} adopts {page:?}, which is not there"));
                 }
-                frame.content = content;
-                frame.generation = page.generation;
+                self.frames[at].entry(page.index).or_default().generation = page.generation;
             }
             Action::Map { page, access } => {
-                let frame = self.frames[at].entry(page.index).or_default();
-                if frame.content.is_none() {
+                if self.frame(node, page.index).content.is_none() {
                     return Err(format!("at {now} ns n{node} maps {page:?} without a frame"));
                 }
+                let frame = self.frames[at].entry(page.index).or_default();
                 frame.mapped = Some(access);
                 frame.in_window = false;
                 self.check_mappings(page)?;
@@ -477,11 +525,10 @@ impl<M: Machine> Sim<M> {
                 frame.in_window = false;
             }
             Action::Release { page } => {
-                let frame = self.frames[at].entry(page.index).or_default();
-                if frame.mapped.is_some() {
+                if self.is_mapped(node, page.index) {
                     return Err(format!("at {now} ns n{node} frees {page:?} while it is mapped"));
                 }
-                frame.content = None;
+                self.frames[at].entry(page.index).or_default().content = None;
             }
             Action::Wake { page, access } => self.wake(node, page, Some(access)),
             Action::Timer { page, at } => {
@@ -505,6 +552,26 @@ impl<M: Machine> Sim<M> {
         Ok(())
     }
 
+    fn install(&mut self, node: u16, page: PageKey, content: Option<u64>) -> Result<(), String> {
+        if content.is_none() || self.is_mapped(node, page.index) {
+            let now = self.now;
+            return Err(format!("at {now} ns n{node} cannot install page {page:?}"));
+        }
+        let frame = self.frames[usize::from(node)].entry(page.index).or_default();
+        frame.content = content;
+        frame.generation = page.generation;
+        Ok(())
+    }
+
+    /// Whether an instance maps a page, or if it is a lead any live instance of its node does.
+    fn is_mapped(&self, instance: u16, index: u32) -> bool {
+        let siblings = if instance == self.lead(instance) { self.settings.siblings } else { 1 };
+        (instance..instance + siblings).any(|i| {
+            let frame = self.frames[usize::from(i)].get(&index);
+            !self.dead[usize::from(i)] && frame.is_some_and(|frame| frame.mapped.is_some())
+        })
+    }
+
     fn send(
         &mut self,
         from: u16,
@@ -512,6 +579,9 @@ impl<M: Machine> Sim<M> {
         page: PageKey,
         message: M::Message,
     ) -> Result<(), String> {
+        let inside = message.is_inside();
+        let siblings = self.settings.siblings;
+        let to = if inside { self.lead(from) + to } else { to * siblings };
         let bytes = message.wire_bytes() as u64;
         *self.tally.messages.entry(message.name()).or_default() += 1;
         self.tally.bytes += bytes;
@@ -529,7 +599,9 @@ impl<M: Machine> Sim<M> {
             return Ok(());
         }
         let jitter = self.rng.u64(0..=self.settings.jitter_ns);
-        let takes = self.settings.latency_ns + jitter + bytes * 1_000 / self.settings.bytes_per_us;
+        let Settings { latency_ns, inside_latency_ns, bytes_per_us, .. } = self.settings;
+        let latency = if inside { inside_latency_ns } else { latency_ns };
+        let takes = latency + jitter + bytes * 1_000 / bytes_per_us;
         let free = self.link_free.entry((from, to)).or_default();
         let at = (self.now + takes).max(*free + 1);
         *free = at;
@@ -575,16 +647,21 @@ impl<M: Machine> Sim<M> {
 
     /// One writer or many readers, among the mappings of the page's life.
     fn check_mappings(&self, page: PageKey) -> Result<(), String> {
-        let mapped = |node: usize| {
-            let frame = self.frames[node].get(&page.index)?;
-            let counts = !self.dead[node] && frame.generation == page.generation;
-            frame.mapped.filter(|_| counts).map(|access| (access, frame.in_window))
+        let mapped = |instance: u16| {
+            let frame = self.frames[usize::from(instance)].get(&page.index)?;
+            let counts = !self.dead[usize::from(instance)] && frame.generation == page.generation;
+            let access = frame.mapped.filter(|_| counts)?;
+            Some((self.lead(instance), access, frame.in_window))
         };
-        let all: Vec<_> = (0..self.frames.len()).filter_map(mapped).collect();
-        let private = all.iter().filter(|(_, in_window)| !in_window).count();
-        let writers = all.iter().filter(|(a, in_window)| *a == Access::Write && !in_window).count();
-        let windowed = all.len() - private;
-        if writers > 1 || (writers == 1 && all.len() > 1) || (windowed > 0 && private > 0) {
+        let all: Vec<_> = (0..self.frames.len() as u16).filter_map(mapped).collect();
+        let private = all.iter().filter(|(.., in_window)| !in_window).count();
+        let torn = private > 0 && private < all.len();
+        let beside = all.iter().any(|&(writer, access, in_window)| {
+            let writes = access == Access::Write && !in_window;
+            // Siblings map one frame.
+            writes && all.iter().any(|&(other, ..)| other != writer)
+        });
+        if torn || beside {
             return Err(format!("at {} ns page {page:?} is mapped as {all:?}", self.now));
         }
         Ok(())

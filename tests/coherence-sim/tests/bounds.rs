@@ -1,9 +1,11 @@
 //! The inequalities and bounds that the benchmark shows.
 
+use maize_coherence::directory::Directory;
+use maize_coherence::{Home, NodeId};
 use maize_coherence_sim::adaptive::{Window, ping_pong};
 use maize_coherence_sim::figure7::{Case, ITERATIONS, Size, run_case};
-use maize_coherence_sim::patterns::{Pattern, PolicyName, run, run_pattern};
-use maize_coherence_sim::{Op, Tally};
+use maize_coherence_sim::patterns::{Pattern, PolicyName, domains, run, run_ahead, run_pattern};
+use maize_coherence_sim::{Op, Settings, Sim, Tally};
 
 fn voting(case: Case, size: Size, iterations: u32) -> Tally {
     match run_case(PolicyName::Voting, case, size, iterations, 1) {
@@ -125,8 +127,50 @@ fn a_page_in_the_window_costs_nothing_more_however_long_it_ping_pongs() {
 }
 
 #[test]
-fn a_group_on_one_node_sends_nothing() {
-    for policy in PolicyName::ALL {
+fn a_mapping_is_one_query_and_one_response_and_brings_its_neighbours() {
+    for ahead in [0u8, 1, 4, 8] {
+        let tally = run_ahead(64, ahead, 1).unwrap();
+        let queries = 64u64.div_ceil(1 + u64::from(ahead));
+        assert_eq!((tally.of("Query"), tally.of("Mapping")), (queries, queries), "{ahead}");
+        assert_eq!(tally.total(), 2 * queries, "nothing else is sent");
+        assert_eq!(tally.pages, 0, "nothing is copied");
+    }
+}
+
+#[test]
+fn faults_of_a_sibling_on_one_page_are_joined() {
+    let home = Home::At(NodeId(0));
+    let settings = Settings { home, siblings: 2, ..Settings::default() };
+    let mut sim = Sim::new(domains::<Directory<1>, 1>(1, 2, home, 0), settings);
+    for _ in 0..5 {
+        sim.spawn(1, [Op::Read(0)]);
+    }
+    sim.run(1_000).unwrap();
+    assert_eq!((sim.tally.accesses, sim.tally.total()), (5, 2));
+}
+
+#[test]
+fn a_downgrade_asks_each_sibling_that_maps_the_page_once() {
+    // Two nodes of four: all of the second map the page writable, then the first node reads it.
+    let home = Home::At(NodeId(0));
+    let settings = Settings { home, siblings: 4, ..Settings::default() };
+    let mut sim = Sim::new(domains::<Directory<1>, 1>(2, 4, home, 0), settings);
+    for sibling in 4..8 {
+        sim.spawn(sibling, [Op::Increment(0), Op::Barrier, Op::Barrier]);
+    }
+    sim.spawn(0, [Op::Barrier, Op::Read(0), Op::Barrier]);
+    sim.run(10_000).unwrap();
+    let tally = &sim.tally;
+    assert_eq!((tally.of("Query"), tally.of("Mapping")), (3, 3));
+    assert_eq!((tally.of("Revoke"), tally.of("Revoked")), (3, 3));
+    // The second node's miss, GetM and Data, and the first node's, FwdGetS and Data.
+    assert_eq!(tally.total() - 12, 4);
+    assert_eq!(sim.value(0), 4);
+}
+
+#[test]
+fn a_group_on_one_instance_sends_nothing() {
+    for policy in PolicyName::ALL.into_iter().filter(|policy| policy.siblings(1).is_some()) {
         let program = (0..100).flat_map(|p| [Op::Read(p), Op::Increment(p)]).collect();
         assert_eq!(run(policy, 1, 1, &[program]).unwrap().total(), 0);
     }

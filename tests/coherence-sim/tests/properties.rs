@@ -4,7 +4,7 @@ use maize_coherence::adaptive::{Adaptive, Tuning};
 use maize_coherence::directory::Directory;
 use maize_coherence::voting::Voting;
 use maize_coherence::{Home, Machine, NodeId, ObjectId, Policy};
-use maize_coherence_sim::patterns::{PolicyName, agents};
+use maize_coherence_sim::patterns::{PolicyName, agents, domains};
 use maize_coherence_sim::{Op, Settings, Sim, Tally};
 use proptest::prelude::*;
 
@@ -58,8 +58,16 @@ fn programs(case: &Case) -> (Vec<Vec<Op>>, Vec<u64>) {
 }
 
 fn holds<M: Machine>(machines: Vec<M>, home: Home, case: &Case) -> Result<Tally, TestCaseError> {
+    holds_on(machines, Settings { home, seed: case.seed, ..Settings::default() }, case)
+}
+
+fn holds_on<M: Machine>(
+    machines: Vec<M>,
+    settings: Settings,
+    case: &Case,
+) -> Result<Tally, TestCaseError> {
     let (programs, increments) = programs(case);
-    let mut sim = Sim::new(machines, Settings { home, seed: case.seed, ..Settings::default() });
+    let mut sim = Sim::new(machines, settings);
     for (node, program) in programs.into_iter().enumerate() {
         sim.spawn(node as u16, program);
     }
@@ -82,6 +90,16 @@ fn adaptive<P: Policy<1>>(case: &Case, home: Home) -> Vec<Adaptive<P>> {
             layer
         })
         .collect()
+}
+
+/// The case's instances in domains of so many.
+fn layered<P: Policy<1>>(case: &Case, siblings: usize, ahead: u8) -> Result<(), TestCaseError> {
+    let home = Home::At(NodeId(0));
+    let nodes = case.nodes.div_ceil(siblings);
+    let seed = case.seed;
+    let settings = Settings { home, seed, siblings: siblings as u16, ..Settings::default() };
+    holds_on(domains::<P, 1>(nodes, siblings, home, ahead), settings, case)?;
+    Ok(())
 }
 
 proptest! {
@@ -115,6 +133,39 @@ proptest! {
     fn adaptive_voting_equals_the_oracle(case in cases()) {
         let home = Home::At(NodeId(0));
         holds(adaptive::<Voting<1>>(&case, home), home, &case)?;
+    }
+
+    #[test]
+    fn siblings_of_one_node_equal_the_oracle(
+        case in cases(),
+        ahead in prop::sample::select(vec![0u8, 1, 4, 8]),
+    ) {
+        layered::<Directory<1>>(&case, case.nodes, ahead)?;
+    }
+
+    #[test]
+    fn siblings_over_a_directory_equal_the_oracle(case in cases(), siblings in 2usize..=4) {
+        layered::<Directory<1>>(&case, siblings, 4)?;
+    }
+
+    #[test]
+    fn siblings_over_voting_equal_the_oracle(case in cases(), siblings in 2usize..=4) {
+        layered::<Voting<1>>(&case, siblings, 1)?;
+    }
+
+    #[test]
+    fn a_siblings_death_stops_nobody_else(case in cases(), at_ns in 1_000u64..200_000) {
+        let home = Home::At(NodeId(0));
+        let settings = Settings { home, seed: case.seed, siblings: 3, ..Settings::default() };
+        let (programs, _) = programs(&Case { nodes: 6, discards: false, ..case.clone() });
+        let mut sim = Sim::new(domains::<Directory<1>, 1>(2, 3, home, 4), settings);
+        for (instance, program) in programs.into_iter().enumerate() {
+            sim.spawn(instance as u16, program);
+        }
+        sim.run_until(at_ns).map_err(TestCaseError::fail)?;
+        sim.crash(4, 50_000);
+        sim.run(5_000_000).map_err(TestCaseError::fail)?;
+        prop_assert_eq!(sim.tally.failed, 0, "only its own accesses end with it");
     }
 
     #[test]

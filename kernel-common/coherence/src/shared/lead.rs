@@ -213,8 +213,8 @@ impl<M> Lead<M> {
             return false;
         }
         kept.enter(page.generation);
-        let busy = kept.is_shooting_down() && !rules.lack(Mutation::MapsDuringShootDown);
-        if !busy && kept.granted >= Some(access) {
+        // What a downgrade leaves may be mapped while others are being downgraded.
+        if kept.granted >= Some(access) {
             self.answer(from, page, sink);
             return false;
         }
@@ -235,10 +235,8 @@ impl<M> Lead<M> {
         for bit in 0..self.ahead {
             let Some(index) = page.index.checked_add(1 + u32::from(bit)) else { break };
             let Some(next) = self.kept.get_mut(PageKey { index, ..page }) else { continue };
-            let fits = next.generation == page.generation
-                && !next.window
-                && !next.mappers.contains(to)
-                && (!next.is_shooting_down() || self.rules.lack(Mutation::MapsDuringShootDown));
+            let fits =
+                next.generation == page.generation && !next.window && !next.mappers.contains(to);
             if let (Some(access), true) = (next.granted, fits) {
                 note(next, to, access, self.rules);
                 ahead.pages |= 1 << bit;

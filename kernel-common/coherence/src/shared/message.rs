@@ -59,15 +59,6 @@ pub enum Message<M> {
     Dropped,
 }
 
-impl<M> Message<M> {
-    /// Whether it goes to an instance of the sender's own domain: then the address of a `Send` is a
-    /// sibling's number, else a node's.
-    #[must_use]
-    pub fn is_inside(&self) -> bool {
-        !matches!(self, Self::Outside(_))
-    }
-}
-
 impl<M: WireSize> WireSize for Message<M> {
     fn header_bytes(&self) -> usize {
         match self {
@@ -82,6 +73,10 @@ impl<M: WireSize> WireSize for Message<M> {
             | Self::Revoked
             | Self::Dropped => ENVELOPE_BYTES,
         }
+    }
+
+    fn is_inside(&self) -> bool {
+        !matches!(self, Self::Outside(_))
     }
 
     fn carries_page(&self) -> bool {
