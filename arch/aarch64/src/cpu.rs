@@ -34,6 +34,12 @@ pub(crate) fn id_registers() -> IdRegisters {
     }
 }
 
+/// This processor's affinity, as PSCI and interrupt controllers name it.
+pub(crate) fn affinity() -> u64 {
+    const AFFINITY: u64 = 0xff_00ff_ffff;
+    read!("mpidr_el1") & AFFINITY
+}
+
 /// A random number from the processor, which must have RNDR; `None` if it has none in time.
 pub(crate) fn random() -> Option<u64> {
     const TRIES: usize = 16;
@@ -86,6 +92,16 @@ pub(crate) fn caches() -> Caches {
 }
 
 impl Caches {
+    /// Cleans the mapped memory from `start` on to the point of coherency.
+    pub(crate) fn clean(&self, start: *mut u8, len: usize) {
+        let first = start as usize & !(self.data_line - 1);
+        for at in (first..start as usize + len).step_by(self.data_line) {
+            // SAFETY: the line is mapped; cleaning changes no data.
+            unsafe { asm!("dc cvac, {}", in(reg) at, options(nostack)) }
+        }
+        barrier::dsb(barrier::SY);
+    }
+
     /// Makes the 4 KiB at `page` of the direct map visible to instruction fetch at any address
     /// (DDI 0487, B2.4.4): clean to the point of unification, wait, invalidate, wait, and drop
     /// what was fetched. The maintenance reaches the inner-shareable domain by itself.

@@ -6,7 +6,7 @@ use core::ops::Range;
 use core::ptr::addr_of;
 
 use crate::kernel_map::mair;
-use crate::layout;
+use crate::{copy, cpu, layout};
 
 /// `TCR_EL1` but for the physical address size.
 const TCR: u64 = {
@@ -65,16 +65,23 @@ global_asm!(include_str!("vectors.s"));
 unsafe extern "C" {
     static __image_start: u8;
     static __image_end: u8;
+    static __data_start: u8;
+    static __data_end: u8;
+    static __pristine_data: u8;
     static __emergency_stack_start: u8;
     static __stack_end: u8;
     static boot_l0: u8;
     static boot_empty: u8;
 }
 
+/// Set in [`BootInfo::device_tree`] where it is not the device tree's address but a boot block's, of a sibling.
+pub const SIBLING: u64 = 1;
+
 /// What the entry code passes to the board's `maize_main`, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootInfo {
-    /// Physical address of the device tree.
+    /// Physical address of the device tree, a multiple of 8; in a sibling, that of its boot block with
+    /// [`SIBLING`] added.
     pub device_tree: u64,
     /// Physical address of the image's first byte.
     pub image: u64,
@@ -92,6 +99,43 @@ fn address(symbol: *const u8) -> u64 {
 #[must_use]
 pub fn image_len() -> u64 {
     address(addr_of!(__image_end)) - address(addr_of!(__image_start))
+}
+
+/// Start and length of the data that the image begins with.
+fn pristine_data() -> (*const u8, usize) {
+    let (start, end) = (addr_of!(__data_start), addr_of!(__data_end));
+    (start, (address(end) - address(start)) as usize)
+}
+
+/// Keeps the data of the image as the boot loader left it, so that [`load_image`] can give it to
+/// siblings.
+///
+/// # Safety
+/// Called first of all, before anything writes to a static.
+pub unsafe fn keep_image() {
+    let (from, len) = pristine_data();
+    // SAFETY: the linker script has room for the data behind `__pristine_data`, in memory that is
+    // nobody else's; nothing else runs, and the statics copied from are not written meanwhile.
+    unsafe { copy::copy(addr_of!(__pristine_data).cast_mut(), from, len) }
+}
+
+/// Writes an image to `to`, as a boot loader would: code and constants, which never change, and the
+/// data that [`keep_image`] kept. The entry code zeroes the rest. What was written is clean to the
+/// point of coherency: a processor whose MMU is off reads past the caches.
+///
+/// # Safety
+/// `to` is the mapping of a multiple of 2 MiB of RAM, writable and as long as the image, where
+/// nothing runs and which nothing refers to.
+pub unsafe fn load_image(to: *mut u8) {
+    let (data_start, data) = pristine_data();
+    let constant = (address(data_start) - address(addr_of!(__image_start))) as usize;
+    // SAFETY: the parts follow each other in the image, which is mapped and readable, and `to` is
+    // as long.
+    unsafe {
+        copy::copy(to, addr_of!(__image_start), constant);
+        copy::copy(to.add(constant), addr_of!(__pristine_data), data);
+    }
+    cpu::caches().clean(to, constant + data);
 }
 
 /// Addresses of the stack of exceptions inside the kernel and, above it, the kernel's stack.

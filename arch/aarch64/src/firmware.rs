@@ -35,7 +35,8 @@ fn conduit() -> Option<Conduit> {
     }
 }
 
-/// Starts the processor with affinity `mpidr` at physical address `entry`, with `context` in x0.
+/// Starts the processor with affinity `mpidr`, which is off, at physical address `entry`, with
+/// `context` in x0.
 ///
 /// # Errors
 /// PSCI's; [`psci::error::Error::NotSupported`] without firmware.
@@ -47,26 +48,36 @@ pub fn cpu_on(mpidr: u64, entry: u64, context: u64) -> Result<(), psci::error::E
     }
 }
 
-/// Whether the processor with affinity `mpidr` is on, off or on its way.
-///
-/// # Errors
-/// As [`cpu_on`].
-pub fn affinity_info(mpidr: u64) -> Result<psci::AffinityState, psci::error::Error> {
+/// Whether the processor with affinity `mpidr` is off: neither on nor on its way. Without firmware
+/// nobody can tell, and it is taken to be on.
+#[must_use]
+pub fn is_off(mpidr: u64) -> bool {
     const LEVEL: LowestAffinityLevel = LowestAffinityLevel::All;
-    match conduit() {
+    let state = match conduit() {
         Some(Conduit::Hvc) => psci::affinity_info::<Hvc>(mpidr, LEVEL),
         Some(Conduit::Smc) => psci::affinity_info::<Smc>(mpidr, LEVEL),
-        None => Err(psci::error::Error::NotSupported),
-    }
+        None => return false,
+    };
+    state == Ok(psci::AffinityState::Off)
 }
 
-/// Turns this processor off. Returns only if there is no firmware to do it.
-pub fn cpu_off() {
+/// This processor's affinity.
+#[must_use]
+pub fn affinity() -> u64 {
+    crate::cpu::affinity()
+}
+
+/// Turns this processor off until it is started again. Without firmware that does it, it halts with
+/// its interrupts masked.
+pub fn rest() -> ! {
     let _ = match conduit() {
         Some(Conduit::Hvc) => psci::cpu_off::<Hvc>(),
         Some(Conduit::Smc) => psci::cpu_off::<Smc>(),
         None => Ok(()),
     };
+    loop {
+        aarch64_cpu::asm::wfi();
+    }
 }
 
 /// Ends the machine: with exactly `status` under semihosting, else by PSCI, else by stopping.

@@ -1,15 +1,21 @@
 //! The generic interrupt controller.
 //!
 //! What the rest needs of it is the same for every version: [`Gic::enable_private`],
-//! [`Gic::allocate_msi`], [`Gic::acknowledge`] and [`Gic::end`].
+//! [`Gic::allocate_msi`], [`Gic::acknowledge`], [`Gic::end`] and [`Gic::bells`].
 
+mod sgi;
 mod v2;
 mod v2m;
+#[cfg(target_os = "none")]
+mod v3;
 
 use core::fmt;
 
+pub use sgi::Bells;
 pub use v2::{CpuInterfaceRegisters, DistributorRegisters, GicV2};
 pub use v2m::{GicV2m, V2mRegisters};
+#[cfg(target_os = "none")]
+pub use v3::GicV3;
 
 /// Interrupts that a processor has for itself: 16 to 31.
 const PRIVATE: core::ops::Range<u32> = 16..32;
@@ -34,6 +40,10 @@ pub enum GicError {
     NoMessages,
     /// All messages are given out.
     OutOfMessages,
+    /// No redistributor is this processor's, which has this affinity.
+    NoRedistributor(u64),
+    /// The controller does not take a change of its registers.
+    NotReady,
     /// The message frame claims interrupts that the controller does not have.
     BadMessageFrame {
         /// First interrupt number claimed.
@@ -49,6 +59,10 @@ impl fmt::Display for GicError {
             Self::NotPrivate(n) => write!(f, "interrupt {n} is not private to a processor"),
             Self::NoMessages => write!(f, "the interrupt controller takes no messages"),
             Self::OutOfMessages => write!(f, "no message-signalled interrupt is left"),
+            Self::NoRedistributor(affinity) => {
+                write!(f, "no redistributor for the processor with affinity {affinity:#x}")
+            }
+            Self::NotReady => f.write_str("the interrupt controller does not get ready"),
             Self::BadMessageFrame { first, count } => {
                 write!(f, "the message frame claims {count} interrupts from {first}")
             }
@@ -63,6 +77,9 @@ impl core::error::Error for GicError {}
 pub enum Gic {
     /// Version 2, with a v2m frame if there is one.
     V2(GicV2<'static>, Option<GicV2m>),
+    /// Version 3.
+    #[cfg(target_os = "none")]
+    V3(GicV3),
 }
 
 impl Gic {
@@ -76,6 +93,8 @@ impl Gic {
         }
         match self {
             Gic::V2(gic, _) => gic.enable(number),
+            #[cfg(target_os = "none")]
+            Gic::V3(gic) => gic.enable(number),
         }
         Ok(())
     }
@@ -92,6 +111,8 @@ impl Gic {
                 gic.enable(message.interrupt);
                 Ok(message)
             }
+            #[cfg(target_os = "none")]
+            Gic::V3(_) => Err(GicError::NoMessages),
         }
     }
 
@@ -100,6 +121,8 @@ impl Gic {
     pub fn acknowledge(&mut self) -> Option<Acknowledged> {
         match self {
             Gic::V2(gic, _) => gic.acknowledge(),
+            #[cfg(target_os = "none")]
+            Gic::V3(gic) => gic.acknowledge(),
         }
     }
 
@@ -107,6 +130,18 @@ impl Gic {
     pub fn end(&mut self, interrupt: Acknowledged) {
         match self {
             Gic::V2(gic, _) => gic.end(interrupt),
+            #[cfg(target_os = "none")]
+            Gic::V3(gic) => gic.end(interrupt),
+        }
+    }
+
+    /// A way to interrupt siblings, beside this value.
+    #[must_use]
+    pub fn bells(&mut self) -> Bells {
+        match self {
+            Gic::V2(gic, _) => gic.bells(),
+            #[cfg(target_os = "none")]
+            Gic::V3(_) => Bells::V3,
         }
     }
 }
@@ -115,13 +150,15 @@ impl Gic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Acknowledged {
+    /// What the controller wants back.
     raw: u32,
+    number: u32,
 }
 
 impl Acknowledged {
     /// The interrupt number.
     #[must_use]
     pub const fn number(self) -> u32 {
-        self.raw & 0x3ff
+        self.number
     }
 }

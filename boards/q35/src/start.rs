@@ -14,12 +14,12 @@ use maize_arch_x86_64::{BootInfo, Messages, Parts, X86, keep_image};
 use maize_firmware::EcamRange;
 use maize_hal::{FrameRange, Interrupts, Nanos};
 use maize_pci::{Apertures, Ecam, Msi, MsiError, MsiMessage};
-use maize_platform::siblings::{BootBlock, record_of};
+use maize_platform::siblings::{BootBlock, Division, record_of};
 use maize_platform::{ByteStream, HostLink, Machine, Unconnected, boot_record, memory, virtio};
 
 use crate::bring_up::{boot_block, bring_up, local_apic, start_clocks};
 use crate::hooks::{open, open_sibling};
-use crate::siblings::{self, Division};
+use crate::siblings::{bell, divisible, rates, siblings};
 
 /// Firmware of this board assigns all BARs.
 const NO_APERTURES: Apertures = Apertures { low: None, high: None };
@@ -85,7 +85,9 @@ unsafe fn first(boot: &BootInfo) -> Q35 {
         fail(&"there is no local APIC or nothing to measure its timer by")
     };
     let record = needed(boot_record::find(board.initrd));
-    let division = needed(Division::new(boot, &board, apic.id(), &free, &record));
+    // SAFETY: as above, less the early heap.
+    let division = unsafe { Division::new(divisible(boot, &board, apic.id()), &free, &record) };
+    let division = needed(division);
     let own = division.as_ref().map_or(&free[..], Division::share);
     let ram = division.as_ref().map_or(board.ram, |_| bytes(own));
     // SAFETY: as above, less what the early heap and the partition have taken.
@@ -111,9 +113,9 @@ unsafe fn first(boot: &BootInfo) -> Q35 {
         rates.timer / 1000,
     );
     let commands = apic.commands();
-    let local = division.as_ref().map(|division| division.window(commands));
+    let local = division.as_ref().map(|division| division.window(bell(commands)));
     let siblings = division.map(|division| {
-        let mut siblings = needed(division.siblings(boot, &board, rates, commands));
+        let mut siblings = needed(siblings(division, boot, &board, rates, commands));
         siblings.start_all(&|| rates.clock.at(counter()));
         siblings
     });
@@ -145,17 +147,26 @@ unsafe fn sibling(boot: &BootInfo, block: &BootBlock) -> Q35 {
     });
     let Some(apic) = local_apic(&board.tables) else { fail(&"there is no local APIC") };
     let record = record_of(needed(boot_record::find(board.initrd)), block.number);
-    let local = Some(needed(siblings::join(block, &record, apic.commands())));
+    // SAFETY: all RAM but the images is in the direct map, and the block is the first instance's.
+    let local = unsafe { block.join(&record, DIRECT_MAP, bell(apic.commands())) };
     let messages = Messages::new(&apic);
     let stream: Box<dyn ByteStream> = Box::new(Unconnected);
     let link = HostLink::relayed(stream, block.number);
     let boot_time = Nanos(record.wall_clock_ns);
     let seed = block.seed(&record.entropy, boot.entered_at);
-    let parts =
-        Parts { local_apic: apic, rates: siblings::rates(block), boot_time, messages, seed };
+    let parts = Parts { local_apic: apic, rates: rates(block), boot_time, messages, seed };
     // SAFETY: the kernel's tables are in place, and the frames in `free` are the core's alone.
     let arch = unsafe { X86::new(parts) };
-    Machine { arch, free, ram, initrd: board.initrd, record, link, local, siblings: None }
+    Machine {
+        arch,
+        free,
+        ram,
+        initrd: board.initrd,
+        record,
+        link,
+        local: Some(needed(local)),
+        siblings: None,
+    }
 }
 
 fn bytes(ranges: &[FrameRange]) -> u64 {

@@ -24,6 +24,8 @@ mod mapping;
 #[cfg(target_os = "none")]
 pub mod pci;
 #[cfg(target_os = "none")]
+mod siblings;
+#[cfg(target_os = "none")]
 mod start;
 
 #[cfg(target_os = "none")]

@@ -5,14 +5,17 @@ use alloc::boxed::Box;
 use core::fmt::Display;
 
 use log::{LevelFilter, info};
-use maize_arch_aarch64::entry::BootInfo;
+use maize_abi::PAGE_SIZE;
+use maize_arch_aarch64::entry::{BootInfo, keep_image};
 use maize_arch_aarch64::layout::DIRECT_BASE;
 use maize_arch_aarch64::{Machine, Parts, boot_clock, counter};
-use maize_hal::Nanos;
-use maize_platform::{ByteStream, HostLink, boot_record, console, memory, virtio};
+use maize_hal::{FrameRange, Nanos};
+use maize_platform::siblings::{BootBlock, Division, record_of};
+use maize_platform::{ByteStream, HostLink, Unconnected, boot_record, console, memory, virtio};
 
 use crate::pci::{GicMessages, apertures, first_bus};
-use crate::{bring_up, hooks};
+use crate::siblings::{bell, divisible, siblings};
+use crate::{Board, bring_up, hooks};
 
 /// What cannot be done without ends the instance, by name.
 fn needed<T, E: Display>(result: Result<T, E>) -> T {
@@ -35,10 +38,26 @@ pub type Virt = maize_platform::Machine<Machine, Box<dyn ByteStream>>;
 /// # Safety
 /// Called first of all, once, with what the entry code passed.
 pub unsafe fn start(boot: BootInfo, life: fn(Virt) -> !) -> ! {
-    hooks::install();
+    // SAFETY: the caller's: nothing was written yet.
+    unsafe { keep_image() }
+    hooks::install(&boot);
     console::log_to_console(LevelFilter::Info);
     // SAFETY: the caller's.
-    let board = needed(unsafe { bring_up(boot) });
+    let mut board = needed(unsafe { bring_up(boot) });
+    match board.block.take() {
+        // SAFETY: just brought up.
+        None => life(unsafe { first(board) }),
+        // SAFETY: just brought up.
+        Some(block) => life(unsafe { sibling(board, &block) }),
+    }
+}
+
+/// Readies the machine's first instance, which starts the others.
+///
+/// # Safety
+/// `board` is what bring-up has found; called once.
+unsafe fn first(mut board: Board) -> Virt {
+    let boot = board.boot;
     let clock = needed(boot_clock(&boot));
     let mapped = clock.nanos(counter());
     info!(
@@ -51,10 +70,24 @@ pub unsafe fn start(boot: BootInfo, life: fn(Virt) -> !) -> ! {
     );
     let mut free = board.free.clone();
     // SAFETY: bring-up has mapped what it calls free, and nothing else uses it.
-    let free = needed(unsafe {
-        memory::open_heap(&mut free, DIRECT_BASE).and_then(|()| memory::divide(&free, DIRECT_BASE))
-    });
+    needed(unsafe { memory::open_heap(&mut free, DIRECT_BASE) });
     let record = needed(boot_record::find(board.initrd));
+    // SAFETY: as above, less the early heap.
+    let division = needed(unsafe { Division::new(divisible(&board), &free, &record) });
+    let own = division.as_ref().map_or(&free[..], Division::share);
+    let ram = match &division {
+        Some(_) => bytes(own),
+        None => board.description.memory.iter().map(|range| range.len).sum(),
+    };
+    // SAFETY: as above, less what the partition has taken.
+    let free = needed(unsafe { memory::divide(own, DIRECT_BASE) });
+    let bells = board.gic.bells();
+    let local = division.as_ref().map(|division| division.window(bell(bells)));
+    let siblings = division.map(|division| {
+        let mut siblings = siblings(division, &board, bells);
+        siblings.start_all(&|| clock.nanos(counter()));
+        siblings
+    });
     let parts = Parts {
         boot,
         gic: board.gic,
@@ -74,14 +107,44 @@ pub unsafe fn start(boot: BootInfo, life: fn(Virt) -> !) -> ! {
     let mut link = HostLink::new(stream, record.instance);
     link.phase("memory", mapped);
     link.phase("link", clock.nanos(counter()));
-    life(maize_platform::Machine {
-        arch: machine,
-        free,
-        ram: board.description.memory.iter().map(|r| r.len).sum(),
-        initrd: board.initrd,
-        record,
-        link,
-        local: None,
-        siblings: None,
-    })
+    let initrd = board.initrd;
+    maize_platform::Machine { arch: machine, free, ram, initrd, record, link, local, siblings }
+}
+
+/// Readies another instance of the machine.
+///
+/// # Safety
+/// As [`first`].
+unsafe fn sibling(mut board: Board, block: &BootBlock) -> Virt {
+    // Its clock is the first instance's: processors of a machine have one counter.
+    let clock = needed(boot_clock(&BootInfo { entered_at: block.platform[0], ..board.boot }));
+    let ram = bytes(&board.free);
+    let mut free = board.free.clone();
+    // SAFETY: bring-up has mapped what it calls free, and it is this instance's alone.
+    let free = needed(unsafe {
+        memory::open_heap(&mut free, DIRECT_BASE).and_then(|()| memory::divide(&free, DIRECT_BASE))
+    });
+    let record = record_of(needed(boot_record::find(board.initrd)), block.number);
+    let bells = board.gic.bells();
+    // SAFETY: all RAM but the images is in the direct map, and the block is the first instance's.
+    let local = Some(needed(unsafe { block.join(&record, DIRECT_BASE, bell(bells)) }));
+    let parts = Parts {
+        boot: board.boot,
+        gic: board.gic,
+        timer_interrupt: board.description.timer.number,
+        clock,
+        boot_time: Nanos(record.wall_clock_ns),
+        seed: block.seed(&record.entropy, board.boot.entered_at),
+    };
+    // SAFETY: the frames in `free` are in the direct map and the core's alone; this is the only
+    // `Machine` of this processor.
+    let arch = needed(unsafe { Machine::new(parts) });
+    let stream: Box<dyn ByteStream> = Box::new(Unconnected);
+    let link = HostLink::relayed(stream, block.number);
+    let initrd = board.initrd;
+    maize_platform::Machine { arch, free, ram, initrd, record, link, local, siblings: None }
+}
+
+fn bytes(ranges: &[FrameRange]) -> u64 {
+    ranges.iter().map(|range| range.len() * PAGE_SIZE as u64).sum()
 }

@@ -15,8 +15,10 @@ use crate::{Ran, q35, run, virt};
 /// A machine with several instances.
 #[derive(Clone, Copy, Debug)]
 pub struct Siblings {
-    /// How many.
+    /// How many there are to be.
     pub instances: u16,
+    /// How many cores there are.
+    pub cores: u16,
     /// MiB of RAM.
     pub memory: u32,
     /// What they do.
@@ -32,12 +34,12 @@ impl Siblings {
         let folder = tempfile::tempdir()?;
         let disk = folder.path().join("initrd");
         fs::write(&disk, self.ram_disk(isa)?)?;
-        let gic = if self.instances > 8 { "virt,gic-version=3" } else { "virt,gic-version=2" };
+        let gic = if self.cores > 8 { "virt,gic-version=3" } else { "virt,gic-version=2" };
         let mut arguments = match isa {
             Isa::X86_64 => q35("max", kernel),
             Isa::Aarch64 => virt(gic, "max", kernel),
         };
-        let cores = format!("{},maxcpus={}", self.instances, self.instances.max(2));
+        let cores = format!("{},maxcpus={}", self.cores, self.cores.max(2));
         let memory = format!("{}M", self.memory);
         let disk = disk.to_string_lossy();
         // Of options that are given twice the last counts.

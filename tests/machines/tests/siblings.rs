@@ -25,7 +25,7 @@ fn said(ran: &Ran, number: u16, text: &str) -> bool {
 }
 
 fn meet(isa: Isa, instances: u16, memory: u32) {
-    let ran = run(isa, Siblings { instances, memory, scenario: MEET });
+    let ran = run(isa, Siblings { instances, cores: instances, memory, scenario: MEET });
     assert_eq!(ran.status, Some(0), "{}", ran.console);
     for number in 0..instances {
         for text in [
@@ -38,7 +38,7 @@ fn meet(isa: Isa, instances: u16, memory: u32) {
 }
 
 fn again(isa: Isa, lives: u32) {
-    let ran = run(isa, Siblings { instances: 3, memory: 256, scenario: AGAIN });
+    let ran = run(isa, Siblings { instances: 3, cores: 3, memory: 256, scenario: AGAIN });
     assert_eq!(ran.status, Some(0), "{}", ran.console);
     for life in 1..=lives {
         assert!(said(&ran, 1, &format!("is here, start {life},")), "{life}\n{}", ran.console);
@@ -59,6 +59,23 @@ fn again(isa: Isa, lives: u32) {
     assert!(said(&ran, 0, how), "{how}\n{}", ran.console);
 }
 
+/// A machine that cannot host its instances says why and fails.
+fn refused(isa: Isa, siblings: Siblings, why: &str) {
+    let ran = run(isa, siblings);
+    assert_eq!(ran.status, Some(101), "{}", ran.console);
+    assert!(ran.console.contains(why), "{why}\n{}", ran.console);
+}
+
+#[test]
+fn a_machine_that_is_too_small_says_so() {
+    let siblings = Siblings { instances: 4, cores: 2, memory: 128, scenario: MEET };
+    refused(Isa::X86_64, siblings, "kernel panic: 4 instances are to run on 2 cores");
+    let siblings = Siblings { instances: 8, cores: 8, memory: 64, scenario: MEET };
+    for isa in Isa::ALL {
+        refused(isa, siblings, "kernel panic: too little memory for instance 0 of this machine");
+    }
+}
+
 #[test]
 fn two_x86_64_instances_ring_each_other() {
     meet(Isa::X86_64, 2, 128);
@@ -72,4 +89,19 @@ fn sixteen_x86_64_instances_ring_each_other() {
 #[test]
 fn an_x86_64_instance_is_started_again_whatever_it_did() {
     again(Isa::X86_64, 5);
+}
+
+#[test]
+fn two_aarch64_instances_ring_each_other() {
+    meet(Isa::Aarch64, 2, 128);
+}
+
+#[test]
+fn eight_aarch64_instances_ring_each_other() {
+    meet(Isa::Aarch64, 8, 256);
+}
+
+#[test]
+fn an_aarch64_instance_is_started_again_unless_it_hangs() {
+    again(Isa::Aarch64, 4);
 }

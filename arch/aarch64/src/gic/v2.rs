@@ -7,7 +7,7 @@
 use safe_mmio::fields::{ReadPure, ReadPureWrite, ReadWrite, WriteOnly};
 use safe_mmio::{UniqueMmioPointer, field, field_shared};
 
-use super::Acknowledged;
+use super::{Acknowledged, Bells};
 
 /// The distributor's registers.
 #[repr(C, align(4))]
@@ -27,6 +27,8 @@ pub struct DistributorRegisters {
     pub ipriorityr: [ReadPureWrite<u8>; 1024],
     pub itargetsr: [ReadPureWrite<u8>; 1024],
     pub icfgr: [ReadPureWrite<u32>; 64],
+    _reserved2: [u32; 128],
+    pub sgir: WriteOnly<u32>,
 }
 
 /// The processor interface's registers.
@@ -45,6 +47,7 @@ const _: () = assert!(core::mem::offset_of!(DistributorRegisters, isenabler) == 
 const _: () = assert!(core::mem::offset_of!(DistributorRegisters, ipriorityr) == 0x400);
 const _: () = assert!(core::mem::offset_of!(DistributorRegisters, itargetsr) == 0x800);
 const _: () = assert!(core::mem::offset_of!(DistributorRegisters, icfgr) == 0xc00);
+const _: () = assert!(core::mem::offset_of!(DistributorRegisters, sgir) == 0xf00);
 const _: () = assert!(core::mem::offset_of!(CpuInterfaceRegisters, eoir) == 0x10);
 
 /// The priority of every interrupt: one, since no handler is ever interrupted.
@@ -142,10 +145,16 @@ impl<'a> GicV2<'a> {
         }
     }
 
+    pub(crate) fn bells(&mut self) -> Bells {
+        let sgir = field!(self.distributor, sgir).ptr_nonnull();
+        Bells::V2(sgir.cast())
+    }
+
     pub(crate) fn acknowledge(&mut self) -> Option<Acknowledged> {
         let raw = field!(self.cpu, iar).read();
-        let acknowledged = Acknowledged { raw };
-        (acknowledged.number() < SPECIAL).then_some(acknowledged)
+        // Above the number: which processor sent a software-generated interrupt.
+        let number = raw & 0x3ff;
+        (number < SPECIAL).then_some(Acknowledged { raw, number })
     }
 
     pub(crate) fn end(&mut self, interrupt: Acknowledged) {

@@ -8,6 +8,7 @@
 
 mod boot_block;
 pub mod control;
+mod division;
 mod membership;
 pub mod partition;
 mod start;
@@ -30,9 +31,10 @@ use maize_wire::{InstanceId, PAGE_WORDS};
 
 pub use boot_block::{BootBlock, BootBlockError, MAGIC as BOOT_BLOCK_MAGIC, PLATFORM_WORDS};
 pub use control::Control;
+pub use division::{Divisible, Division, DivisionError};
 pub(crate) use membership::ConsoleTurn;
 pub use membership::{Membership, join, leave, membership, must_stop};
-pub use start::{Cores, SiblingNews, SiblingParts, Siblings};
+pub use start::{Cores, SiblingNews, Siblings};
 
 /// Frames behind the window: the control page, and a boot block for each instance.
 const PAGES: u64 = 1 + partition::MAX_SIBLINGS as u64;

@@ -97,31 +97,31 @@ impl fmt::Debug for Siblings {
 }
 
 /// What a [`Siblings`] is made of.
-pub struct SiblingParts {
+pub(super) struct SiblingParts {
     /// The shared memory, published.
-    pub shared: SharedMemory,
+    pub(super) shared: SharedMemory,
     /// Address of firmware's description of the machine, and what the board adds to it.
-    pub firmware: (u64, [u64; super::PLATFORM_WORDS]),
+    pub(super) firmware: (u64, [u64; super::PLATFORM_WORDS]),
     /// The first instance's own image.
-    pub image: FrameRange,
+    pub(super) image: FrameRange,
     /// Numbers in the fabric, cores and shares of all instances of the machine, the first included.
-    pub numbers: Vec<u16>,
+    pub(super) numbers: Vec<u16>,
     /// See `numbers`.
-    pub machine_cores: Vec<u64>,
+    pub(super) machine_cores: Vec<u64>,
     /// See `numbers`.
-    pub shares: Vec<Vec<FrameRange>>,
+    pub(super) shares: Vec<Vec<FrameRange>>,
     /// Slots of all but the first: room for an image as large as the first's, then tables.
-    pub slots: Vec<FrameRange>,
+    pub(super) slots: Vec<FrameRange>,
     /// Writes a pristine image to a physical address.
-    pub load: Box<dyn Fn(u64)>,
+    pub(super) load: Box<dyn Fn(u64)>,
     /// Starts and stops cores.
-    pub cores: Box<dyn Cores>,
+    pub(super) cores: Box<dyn Cores>,
 }
 
 impl Siblings {
     /// The siblings, all of them off.
     #[must_use]
-    pub fn new(parts: SiblingParts) -> Siblings {
+    pub(super) fn new(parts: SiblingParts) -> Siblings {
         let SiblingParts { shared, firmware, image, numbers, machine_cores, shares, slots, .. } =
             parts;
         let image_frames = image.len();

@@ -25,9 +25,9 @@ const HOLE: u64 = 0x7000_0000_0000;
 #[unsafe(no_mangle)]
 #[expect(clippy::expect_used, reason = "a check that cannot start has failed")]
 extern "C" fn maize_main(device_tree: u64, image: u64, entered_at: u64, level: u64) -> ! {
-    hooks::install();
-    console::log_to_console(LevelFilter::Info);
     let boot = BootInfo { device_tree, image, entered_at, level };
+    hooks::install(&boot);
+    console::log_to_console(LevelFilter::Info);
     // SAFETY: the boot code's own values, once.
     let board = unsafe { bring_up(boot) }.expect("bring-up");
     if board.description.bootargs == "panic" {
