@@ -23,6 +23,8 @@ struct Outside {
     now: Nanos,
     deadline: Option<Nanos>,
     raised: Option<Interrupts>,
+    /// User code stops there, for a simulator to run other machines up to the same time.
+    horizon: Option<Nanos>,
 }
 
 /// A view of a machine's outside, for a simulator that moves its clock.
@@ -47,6 +49,17 @@ impl Wires {
         let mut outside = self.0.borrow_mut();
         let raised = outside.raised.unwrap_or(Interrupts::empty());
         outside.raised = Some(raised | interrupts);
+    }
+
+    /// Has user code stop, as by an interrupt without a cause, once the clock is at `horizon`. Until
+    /// it is moved, no user code runs beyond it.
+    pub fn stop_at(&self, horizon: Nanos) {
+        self.0.borrow_mut().horizon = Some(horizon);
+    }
+
+    fn is_at_horizon(&self) -> bool {
+        let outside = self.0.borrow();
+        outside.horizon.is_some_and(|horizon| horizon <= outside.now)
     }
 
     fn take(&self) -> Interrupts {
@@ -293,6 +306,9 @@ where
         loop {
             if self.wires.is_pending() {
                 return Trap::Interrupt(self.wires.take());
+            }
+            if self.wires.is_at_horizon() {
+                return Trap::Interrupt(Interrupts::empty());
             }
             self.wires.advance_to(self.wires.now() + INSTRUCTION_TIME);
             match self.execute(regs, root) {

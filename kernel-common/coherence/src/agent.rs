@@ -17,6 +17,8 @@ pub trait Policy<const W: usize>: Default + Clone + Debug + PartialEq + Eq + Has
 
     /// Which life of the page the record is about.
     fn generation(&self) -> u32;
+    /// If nobody has touched the page as far as its home knows: its home has it, alone.
+    fn adopt(&mut self);
     /// Forgets everything (mappings and waiting threads included) and starts another life.
     fn reset<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
     /// A thread of this node needs the page.
@@ -132,6 +134,27 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
     #[must_use]
     pub fn record(&self, page: PageKey) -> Option<&P> {
         self.pages.get(page).filter(|record| record.generation() == page.generation)
+    }
+
+    /// Which life of a page this node knows of; 0 for a page that it has no record of.
+    #[must_use]
+    pub fn generation(&self, object: ObjectId, index: u32) -> u32 {
+        self.pages.get(PageKey::new(object, index)).map_or(0, P::generation)
+    }
+
+    /// At the home of a page that was used here before anybody else could: its content is here.
+    /// To be called before the first event of a page from elsewhere; later calls change nothing.
+    pub fn adopt(&mut self, page: PageKey) {
+        let record = self.pages.entry(page);
+        if record.generation() == page.generation {
+            record.adopt();
+        }
+    }
+
+    /// Forgets an object that has come to its end everywhere, and whatever is under way for it.
+    pub fn detach(&mut self, object: ObjectId) {
+        self.homes.remove(&object);
+        self.pages.remove(object);
     }
 
     /// Takes one event and pushes what follows from it.

@@ -2,8 +2,12 @@
 
 use core::fmt;
 
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// A coherence node: a memory domain of the fabric, numbered from zero.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u16);
 
 impl fmt::Debug for NodeId {
@@ -141,6 +145,40 @@ impl<const W: usize> Nodes<W> {
             *word = f(*word, with);
         }
         out
+    }
+}
+
+impl<const W: usize> Serialize for Nodes<W> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(W)?;
+        for word in &self.0 {
+            tuple.serialize_element(word)?;
+        }
+        tuple.end()
+    }
+}
+
+impl<'de, const W: usize> Deserialize<'de> for Nodes<W> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words<const W: usize>;
+
+        impl<'de, const W: usize> Visitor<'de> for Words<W> {
+            type Value = Nodes<W>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{W} words")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Nodes<W>, A::Error> {
+                let mut words = [0; W];
+                for (n, word) in words.iter_mut().enumerate() {
+                    *word = seq.next_element()?.ok_or_else(|| Error::invalid_length(n, &self))?;
+                }
+                Ok(Nodes(words))
+            }
+        }
+
+        deserializer.deserialize_tuple(W, Words::<W>)
     }
 }
 

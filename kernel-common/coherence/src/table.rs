@@ -48,6 +48,14 @@ impl<R: Default> Table<R> {
             .map(|chunk| &mut chunk[(page.index % CHUNK) as usize])
     }
 
+    /// Drops the records of an object.
+    pub(crate) fn remove(&mut self, object: ObjectId) {
+        let mut tail = self.chunks.split_off(&(object, 0));
+        if let Some(next) = object.0.checked_add(1) {
+            self.chunks.append(&mut tail.split_off(&(ObjectId(next), 0)));
+        }
+    }
+
     /// Every record, default ones included; the key's generation is zero.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (PageKey, &mut R)> {
         self.chunks.iter_mut().flat_map(|(&(object, chunk), records)| {

@@ -8,10 +8,13 @@ use alloc::vec::Vec;
 use maize_abi::Isa;
 use maize_hal::{Arch, FrameRange, HostIo, Interrupts, Nanos};
 use maize_mm::{Budget, Frames, ImageSource, Memory, Progress};
+use maize_wire::InstanceId;
 
 use crate::executor::TaskQueue;
+use crate::fabric::Fabric;
 use crate::files::{Files, RootError};
 use crate::futex::Futexes;
+use crate::group::Groups;
 use crate::handle::Handle;
 use crate::ids::IdSequence;
 use crate::kernel::{Config, Kernel};
@@ -52,7 +55,9 @@ impl<A: Arch> Kernel<A> {
             timers: Timers::default(),
             run_queue: RunQueue::default(),
             futexes: Futexes::default(),
-            ids: IdSequence::new(),
+            fabric: Fabric::alone(InstanceId(home)),
+            groups: Groups::default(),
+            ids: IdSequence::of_instance(config.cpu, config.cpus),
             threads: BTreeMap::new(),
             processes: BTreeMap::new(),
             task_threads: BTreeMap::new(),

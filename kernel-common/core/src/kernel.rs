@@ -66,6 +66,7 @@ impl<A: Arch> Kernel<A> {
             if interrupts.contains(Interrupts::HOST) {
                 s.serve_host();
             }
+            s.serve_fabric(&self.handle, interrupts);
             s.expire_timers();
             s.wake_files();
             s.now()
@@ -85,11 +86,17 @@ impl<A: Arch> Kernel<A> {
         }
         self.handle.with(|s| {
             if let Some(status) = s.exit_status {
-                return if s.report_exit(status) && s.host.flushed() {
+                s.notify_fabric();
+                return if s.report_exit(status) && s.host.flushed() && s.fabric.is_flushed() {
                     Step::Halted { status }
                 } else {
                     Step::Busy
                 };
+            }
+            s.notify_fabric();
+            if s.run_queue.len() > 0 && !s.arm_fabric() {
+                // A message is there already, and nobody would ring for it.
+                return Step::Busy;
             }
             if s.run_next() {
                 return Step::Busy;
@@ -99,7 +106,8 @@ impl<A: Arch> Kernel<A> {
             if s.tasks.has_ready() || !s.pending.is_empty() {
                 return Step::Busy;
             }
-            let until = s.timers.next_deadline();
+            let Some(beat) = s.fabric_idle() else { return Step::Busy };
+            let until = s.timers.next_deadline().min(beat);
             if until <= s.now() {
                 return Step::Busy;
             }
@@ -132,6 +140,12 @@ impl<A: Arch> Kernel<A> {
     #[must_use]
     pub fn counters(&self) -> Vec<(String, u64)> {
         self.handle.with(|s| s.stats.counters())
+    }
+
+    /// One counter, 0 if there is none of that name.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> u64 {
+        self.counters().into_iter().find(|(n, _)| n == name).map_or(0, |(_, count)| count)
     }
 
     /// Looks at the machine: for simulators, which move its clock and see what it did.

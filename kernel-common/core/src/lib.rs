@@ -11,13 +11,16 @@ extern crate alloc;
 mod boot;
 mod console;
 mod executor;
+mod fabric;
 mod files;
 mod futex;
+mod group;
 mod handle;
 mod ids;
 mod kernel;
 mod lifecycle;
 pub mod loader;
+mod migrate;
 mod process;
 mod report;
 mod robust;
@@ -33,8 +36,12 @@ mod trap;
 mod user_memory;
 mod wait;
 
+pub use fabric::{
+    Arrival, Coherence, FabricSettings, LinkTransport, PageWords, Refused, Transport,
+};
 pub use files::RootError;
 pub use ids::{Pid, Tid};
 pub use kernel::{Config, Kernel, Step};
 pub use lifecycle::{ProgramSpec, SpawnError};
+pub use migrate::Placement;
 pub use sched::TIME_SLICE;

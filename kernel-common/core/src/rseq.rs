@@ -4,6 +4,7 @@ use maize_abi::{Errno, UserRegs};
 use maize_hal::Arch;
 
 use crate::handle::Handle;
+use crate::state::State;
 use crate::thread::{Current, RseqArea};
 
 /// Bytes of `struct rseq` in its first version, which is what is served.
@@ -46,7 +47,7 @@ pub(crate) async fn register<A: Arch>(
     if area.len != LEN || !address.is_multiple_of(32) {
         return Err(Errno::EINVAL);
     }
-    let cpu = k.with(|s| s.cpu);
+    let cpu = k.with(|s| s.cpu_of(current.tid));
     write_cpu(k, current, address, cpu).await?;
     set(k, current, Some(area));
     Ok(0)
@@ -72,6 +73,25 @@ async fn write_cpu<A: Arch>(
     bytes[..4].copy_from_slice(&start.to_le_bytes());
     bytes[4..].copy_from_slice(&cpu.to_le_bytes());
     k.write_user(current, address, &bytes).await
+}
+
+/// The thread will be on another core when it runs next. As on Linux, a program that has taken its
+/// area's memory away is not told.
+pub(crate) async fn on_migration<A: Arch>(k: &Handle<A>, current: Current, cpu: u32) {
+    if let Some(area) = k.with(|s| s.threads.get(&current.tid).and_then(|t| t.rseq)) {
+        let _ = write_cpu(k, current, area.address, cpu).await;
+    }
+}
+
+impl<A: Arch> State<A> {
+    /// Whether an interrupted thread is in a critical section, or that cannot be told without
+    /// waiting.
+    pub(crate) fn is_in_sequence(&mut self, current: Current) -> bool {
+        let Some(area) = self.threads.get(&current.tid).and_then(|t| t.rseq) else { return false };
+        let at = area.address.wrapping_add(CRITICAL_SECTION);
+        let half = |s: &mut State<A>, at| s.peek_u32(current, at);
+        half(self, at) != Some(0) || half(self, at.wrapping_add(4)) != Some(0)
+    }
 }
 
 /// A thread that was interrupted inside a critical section continues at its abort handler.

@@ -58,7 +58,11 @@ impl<A: Arch> State<A> {
         let Some(tid) = self.run_queue.ready.pop_front() else { return false };
         let Some(space) = self.thread_space(tid) else { return true };
         let started = self.now();
-        if self.must_exit(tid) || self.has_signal(tid) || self.is_stopped(tid) {
+        if self.must_exit(tid)
+            || self.has_signal(tid)
+            || self.is_stopped(tid)
+            || self.fabric.is_joined() && self.is_misplaced(tid)
+        {
             // Something came while the thread was waiting for its turn.
             self.bounce(tid, started);
             return true;
@@ -84,7 +88,7 @@ impl<A: Arch> State<A> {
         true
     }
 
-    fn is_stopped(&self, tid: Tid) -> bool {
+    pub(crate) fn is_stopped(&self, tid: Tid) -> bool {
         let process = self.threads.get(&tid).and_then(|t| self.processes.get(&t.process));
         process.is_some_and(|p| p.stopped)
     }
@@ -143,7 +147,7 @@ impl<A: Arch> State<A> {
 
     /// Sets the timer to the next deadline, and to the end of the slice if others are ready.
     pub(crate) fn arm_timer(&mut self, others_ready: bool) {
-        let mut deadline = self.timers.next_deadline();
+        let mut deadline = self.timers.next_deadline().min(self.fabric_beat());
         if let (true, Some((_, end))) = (others_ready, self.run_queue.slice) {
             deadline = deadline.min(end);
         }
@@ -194,8 +198,8 @@ impl<A: Arch> Future for RunUser<'_, A> {
 }
 
 impl<A: Arch> Handle<A> {
-    /// Runs the thread in user mode until it traps.
-    pub(crate) async fn run_user(&self, tid: Tid) -> Trap {
+    /// Runs the thread in user mode on this instance until it traps.
+    pub(crate) async fn run_user_here(&self, tid: Tid) -> Trap {
         RunUser { handle: self, tid, queued: false }.await
     }
 }

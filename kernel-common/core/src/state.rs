@@ -9,8 +9,10 @@ use maize_hal::{Arch, HostIo, Interrupts, Nanos, Report};
 use maize_mm::{Memory, ObjectId, SpaceId};
 
 use crate::executor::{TaskId, TaskQueue};
+use crate::fabric::Fabric;
 use crate::files::Files;
 use crate::futex::Futexes;
+use crate::group::Groups;
 use crate::ids::{IdSequence, Pid, Tid};
 use crate::process::Process;
 use crate::sched::RunQueue;
@@ -31,6 +33,8 @@ pub(crate) struct State<A: Arch> {
     pub(crate) timers: Timers,
     pub(crate) run_queue: RunQueue,
     pub(crate) futexes: Futexes,
+    pub(crate) fabric: Fabric,
+    pub(crate) groups: Groups,
 
     pub(crate) ids: IdSequence,
     pub(crate) threads: BTreeMap<Tid, Thread<A>>,
@@ -87,6 +91,7 @@ impl<A: Arch> State<A> {
                     }
                 }
                 TimerAction::RealTimer(pid) => self.expire_real_timer(pid, now),
+                TimerAction::PageHold(page) => self.expire_hold(page),
             }
         }
     }
@@ -108,7 +113,11 @@ impl<A: Arch> State<A> {
 
     /// The address space a thread runs in.
     pub(crate) fn thread_space(&self, tid: Tid) -> Option<SpaceId> {
-        self.processes.get(&self.threads.get(&tid)?.process)?.space
+        let thread = self.threads.get(&tid)?;
+        match thread.guest {
+            Some(guest) => Some(guest.space),
+            None => self.processes.get(&thread.process)?.space,
+        }
     }
 
     /// Puts the result of a system call where the program finds it.

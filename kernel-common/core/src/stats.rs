@@ -6,6 +6,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use maize_abi::Sysno;
+use maize_wire::Kind;
+
+use crate::fabric::message;
 
 /// What an instance counts.
 #[derive(Debug, Default)]
@@ -20,10 +23,70 @@ pub(crate) struct Stats {
     pub(crate) switches: u64,
     /// Threads that were started.
     pub(crate) threads_started: u64,
+    pub(crate) fabric: FabricStats,
     syscalls: BTreeMap<Sysno, u64>,
     unserved: BTreeMap<Sysno, u64>,
     /// Calls by a number that no call has.
     unknown_numbers: BTreeMap<u64, u64>,
+}
+
+const KINDS: usize = message::NAMES.len();
+
+/// What an instance counts of its dealings with others.
+#[derive(Debug, Default)]
+pub(crate) struct FabricStats {
+    /// Messages sent and taken in, and bytes of the bodies sent, by kind.
+    sent: [u64; KINDS],
+    pub(crate) received: [u64; KINDS],
+    sent_bytes: [u64; KINDS],
+    /// Pages sent.
+    pages: u64,
+    /// Threads of this instance that were moved.
+    pub(crate) moves: u64,
+    /// Times that a thread of another instance ran here.
+    pub(crate) stays: u64,
+    /// Areas that replicas learned of.
+    pub(crate) areas_fetched: u64,
+    /// Threads that had to come home because of what they touched.
+    pub(crate) called_home: u64,
+    /// Messages about pages of an earlier life, and of objects that had ended.
+    pub(crate) stale_pages: u64,
+    pub(crate) late_pages: u64,
+    /// Links closed because of what came over them.
+    pub(crate) malformed: u64,
+}
+
+impl FabricStats {
+    pub(crate) fn sent(&mut self, kind: Kind, bytes: usize, page: bool) {
+        let index = message::index(kind);
+        self.sent[index] += 1;
+        self.sent_bytes[index] += bytes as u64;
+        self.pages += u64::from(page);
+    }
+
+    /// Lists what is not zero: an instance alone has nothing to list.
+    fn list(&self, all: &mut Vec<(String, u64)>) {
+        let kinds =
+            [("sent", &self.sent), ("received", &self.received), ("bytes", &self.sent_bytes)];
+        for (what, counts) in kinds {
+            for (name, count) in message::NAMES.iter().zip(counts).filter(|(_, n)| **n > 0) {
+                all.push((format!("fabric.{what}.{name}"), *count));
+            }
+        }
+        let others = [
+            ("pages_sent", self.pages),
+            ("moves", self.moves),
+            ("stays", self.stays),
+            ("areas_fetched", self.areas_fetched),
+            ("called_home", self.called_home),
+            ("stale_pages", self.stale_pages),
+            ("late_pages", self.late_pages),
+            ("malformed", self.malformed),
+        ];
+        for (name, count) in others.into_iter().filter(|(_, count)| *count > 0) {
+            all.push((format!("fabric.{name}"), count));
+        }
+    }
 }
 
 /// How many numbers without a call are told apart.
@@ -58,6 +121,7 @@ impl Stats {
         ]
         .map(|(name, n)| (name.to_string(), n))
         .to_vec();
+        self.fabric.list(&mut all);
         all.extend(self.syscalls.iter().map(|(c, n)| (format!("syscall.{}", c.name()), *n)));
         all.extend(self.unserved.iter().map(|(c, n)| (format!("enosys.{}", c.name()), *n)));
         all.extend(self.unknown_numbers.iter().map(|(number, n)| match *number {

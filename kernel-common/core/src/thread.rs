@@ -4,6 +4,8 @@ use maize_abi::Errno;
 use maize_abi::signal::{AltStack, SignalSet};
 use maize_abi::{Isa, UserRegs};
 use maize_hal::{Arch, FpuState, Nanos, Trap};
+use maize_mm::SpaceId;
+use maize_wire::InstanceId;
 
 use crate::executor::TaskId;
 use crate::ids::{Pid, Tid};
@@ -66,6 +68,15 @@ pub(crate) struct RseqArea {
     pub(crate) signature: u32,
 }
 
+/// A thread of another instance's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Guest {
+    /// The instance that everything but its user mode is on.
+    pub(crate) home: InstanceId,
+    /// The replica of its space.
+    pub(crate) space: SpaceId,
+}
+
 /// A thread.
 #[derive(Debug)]
 pub(crate) struct Thread<A: Arch> {
@@ -101,8 +112,19 @@ pub(crate) struct Thread<A: Arch> {
     pub(crate) user_time: Nanos,
     pub(crate) system_time: Nanos,
     pub(crate) kernel_since: Nanos,
-    /// This thread alone is to end, with this status.
+    /// This thread alone is to end, with this status. A guest is to go home.
     pub(crate) exiting: Option<u32>,
+
+    /// Set if the thread's process is another instance's.
+    pub(crate) guest: Option<Guest>,
+    /// Where it is to run in user mode.
+    pub(crate) place: InstanceId,
+    /// Where it runs now, if not here.
+    pub(crate) away: Option<InstanceId>,
+    /// Where it was sent to user mode last.
+    pub(crate) last_place: InstanceId,
+    /// The cores that it may run on, one bit each.
+    pub(crate) affinity: u64,
 }
 
 impl<A: Arch> Thread<A> {
@@ -137,6 +159,11 @@ impl<A: Arch> Thread<A> {
             system_time: Nanos(0),
             kernel_since: now,
             exiting: None,
+            guest: None,
+            place: InstanceId(0),
+            away: None,
+            last_place: InstanceId(0),
+            affinity: u64::MAX,
         }
     }
 

@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use maize_hal::Nanos;
 
 use crate::executor::TaskId;
+use crate::fabric::message::PageName;
 use crate::ids::Pid;
 
 /// What to do when a deadline passes.
@@ -14,6 +15,8 @@ pub(crate) enum TimerAction {
     WakeTask(TaskId),
     /// Expire `ITIMER_REAL` (and `alarm`) of this process.
     RealTimer(Pid),
+    /// A page has been held for long enough.
+    PageHold(PageName),
 }
 
 /// Names a deadline so that it can be taken back.

@@ -21,7 +21,9 @@ pub(crate) async fn thread_main<A: Arch>(k: Handle<A>, mut current: Current) {
         if k.with(|s| s.must_exit(current.tid)) {
             break;
         }
-        match k.run_user(current.tid).await {
+        let trap = k.run_user(current).await;
+        k.with(|s| s.after_user_mode(current.tid));
+        match trap {
             Trap::Syscall => syscall::handle(&k, current).await,
             Trap::PageFault(fault) => page_fault(&k, current, fault).await,
             Trap::Exception(exception) => k.with(|s| s.force_fault(current.tid, exception)),

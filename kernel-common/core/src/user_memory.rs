@@ -173,13 +173,6 @@ impl<A: Arch> Handle<A> {
         self.with(|s| s.thread_space(current.tid)).ok_or(Errno::EFAULT)
     }
 
-    /// Gets a page that another instance has.
-    async fn obtain(&self, _current: Current, need: NeedPage) -> Result<(), FaultError> {
-        // No instance is linked to this one, so whoever had the page is gone.
-        log::warn!("page {} of {:?} is on an instance that is not linked", need.index, need.object);
-        Err(FaultError::PastEnd)
-    }
-
     /// Makes a page accessible after a fault of user code.
     ///
     /// # Errors

@@ -12,8 +12,11 @@ use core::task::{Context, Poll};
 
 use maize_abi::Errno;
 use maize_hal::{Arch, Nanos};
+use maize_mm::{ObjectId, SpaceId};
+use maize_wire::InstanceId;
 
 use crate::executor::TaskId;
+use crate::fabric::RequestId;
 use crate::handle::Handle;
 use crate::ids::{Pid, Tid};
 use crate::timer::{TimerAction, TimerKey};
@@ -37,6 +40,14 @@ pub(crate) enum WaitKey {
     Continued(Pid),
     /// There is memory to be freed in the background.
     MemoryFreed,
+    /// A peer has answered a request, or is gone.
+    Answer(InstanceId, RequestId),
+    /// A page that another instance had has come, or is lost.
+    Page(ObjectId, u64),
+    /// A change of this shared space has ended.
+    Turn(SpaceId),
+    /// A peer has come.
+    Peers,
 }
 
 /// Why a wait ended.
@@ -57,6 +68,8 @@ pub(crate) enum Interruptible {
     BySignals,
     /// Only one that ends the process.
     ByKill,
+    /// Whatever brings a thread home that runs somewhere else: signals, a stop, another place.
+    ByRecall,
     /// None: what is waited for is certain to come.
     Not,
 }

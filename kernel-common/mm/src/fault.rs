@@ -198,6 +198,10 @@ impl Memory {
             // A writable private area always has a private object.
             return Err(FaultError::Denied);
         }
+        if owner == object && !copy.rights.contains(Access::WRITE) {
+            // This instance's copy is read-only: another has one too.
+            return Ok(Provided::Need(owner));
+        }
         let shared = self.frames.is_shared(copy.frame);
         if !shared && self.objects.steal(object, owner, index).is_some() {
             return Ok(Provided::Copy(PageCopy { rights: Access::all(), dirty: true, ..copy }));
@@ -246,7 +250,7 @@ enum Provided {
 }
 
 /// Extends the stack down to `va`, if there is one above it and it may grow so far.
-fn grow_stack(
+pub(crate) fn grow_stack(
     space: &mut Space,
     objects: &mut crate::object::Objects,
     va: u64,

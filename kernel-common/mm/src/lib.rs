@@ -24,6 +24,7 @@ mod memory;
 mod object;
 mod page_store;
 mod page_table;
+mod replica;
 mod space;
 mod steps;
 mod store;

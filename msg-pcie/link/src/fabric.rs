@@ -192,14 +192,26 @@ impl<P: Port, A: Announce> Fabric<P, A> {
 
     /// What to do now that [`Fabric::poll`] has returned nothing. Notify first.
     pub fn idle(&mut self, now: Nanos) -> Idle {
-        if now.since(self.last_activity) < self.config.poll_for {
+        if now.since(self.last_activity) < self.config.poll_for || !self.arm(now) {
             return Idle::Poll;
         }
-        let mut sleep = true;
+        Idle::Sleep(self.next_beat)
+    }
+
+    /// Asks all peers for a doorbell with what they send next, so that this instance can do
+    /// something else meanwhile. `false` if there is something to poll for already. Notify first.
+    pub fn arm(&mut self, now: Nanos) -> bool {
+        let mut armed = true;
         for Peer { link, port } in &mut self.peers {
-            sleep &= link.arm(now, port);
+            armed &= link.arm(now, port);
         }
-        if sleep { Idle::Sleep(self.next_beat) } else { Idle::Poll }
+        armed
+    }
+
+    /// When [`Fabric::poll`] has to be called at the latest: a heartbeat is due then.
+    #[must_use]
+    pub const fn next_beat(&self) -> Nanos {
+        self.next_beat
     }
 
     /// Tells that who controls a peer has confirmed the stop of the incarnation that was declared

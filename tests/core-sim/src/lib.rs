@@ -1,5 +1,7 @@
-//! One kernel on one emulated machine, from a script to its output.
+//! Kernels on emulated machines, from a script to its output: one alone, or a fabric of them.
 #![forbid(unsafe_code)]
+
+pub mod fabric;
 
 use maize_abi::Isa;
 use maize_arch_host::{HostArch, Script, ScriptRegs, ScriptedHost, Wires};

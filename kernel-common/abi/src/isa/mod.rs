@@ -135,6 +135,36 @@ pub trait UserRegs: Clone + Debug + Default + Send + 'static {
     /// then unchanged.
     fn pop_signal_frame(&mut self, frame: &[u8]) -> Result<Restored, BadFrame>;
 
+    /// The registers as they travel to another instance, in the order of the structure.
+    fn to_words(&self) -> alloc::vec::Vec<u64>;
+
+    /// The registers out of what [`Self::to_words`] gave, perhaps on an instance that is not to be
+    /// trusted: `None` if the number of words is wrong. Flags that user mode may not have are
+    /// cleared; addresses are checked by whoever loads them, as those of a program are anyway.
+    fn from_words(words: &[u64]) -> Option<Self>;
+
     /// The general registers by name for a report of a fatal fault.
     fn describe(&self) -> alloc::vec::Vec<(&'static str, u64)>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn travels<R: UserRegs + PartialEq>(words: usize) {
+        let numbers: alloc::vec::Vec<u64> = (0..words as u64).map(|n| u64::MAX - n).collect();
+        let regs = R::from_words(&numbers).unwrap();
+        assert_eq!(R::from_words(&regs.to_words()), Some(regs));
+        assert!(R::from_words(&numbers[1..]).is_none());
+    }
+
+    #[test]
+    fn registers_travel_without_what_user_mode_may_not_have() {
+        travels::<x86_64::Regs>(20);
+        travels::<aarch64::Regs>(35);
+        let mut words = [0; 20];
+        words[17] = u64::MAX;
+        let flags = x86_64::Regs::from_words(&words).unwrap().rflags;
+        assert_eq!(flags, x86_64::RFLAGS_USER | x86_64::RFLAGS_FIXED);
+    }
 }

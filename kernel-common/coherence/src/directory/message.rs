@@ -2,11 +2,13 @@
 
 use core::mem::size_of;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::ENVELOPE_BYTES;
 use crate::{NodeId, Nodes, WireSize};
 
 /// A message about a page, in one epoch of its directory entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message<const W: usize = 1> {
     /// Counted up by the home when a death makes it ask everybody what they hold; what is on its
     /// way from an earlier epoch is void.
@@ -16,7 +18,7 @@ pub struct Message<const W: usize = 1> {
 }
 
 /// What a node holds of a page when its home asks after a death.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Holding {
     /// Nothing.
     Nothing,
@@ -29,7 +31,7 @@ pub enum Holding {
 }
 
 /// What nodes tell each other about a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Body<const W: usize = 1> {
     /// To the home: a reader wants a copy.
     GetS {

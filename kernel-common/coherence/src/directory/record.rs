@@ -191,6 +191,13 @@ impl<const W: usize> Policy<W> for Directory<W> {
         self.generation
     }
 
+    fn adopt(&mut self) {
+        // A home that has neither a copy nor an entry knows the page as untouched.
+        if self.state == State::Invalid && self.detail.is_none() {
+            self.state = State::Exclusive;
+        }
+    }
+
     fn reset<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
         let had_copy = !matches!(
             self.state,

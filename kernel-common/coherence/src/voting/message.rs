@@ -2,11 +2,13 @@
 
 use core::mem::size_of;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::ENVELOPE_BYTES;
 use crate::{Nodes, WireSize};
 
 /// Whether who votes is writing itself, and how far it is (D8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Rival {
     /// It is not in a Writing state.
     No,
@@ -17,7 +19,7 @@ pub enum Rival {
 }
 
 /// What the copies of a page tell each other. Sections 4.2 to 4.8.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Message<const W: usize = 1> {
     /// Asks for the content, for a read or for the read before a first write.
     Fetch {

@@ -296,6 +296,12 @@ impl<const W: usize> Policy<W> for Voting<W> {
         self.generation
     }
 
+    fn adopt(&mut self) {
+        if self.state == State::Unmapped {
+            self.state = State::NotReplicated;
+        }
+    }
+
     fn reset<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
         let had_copy = self.rights().is_some();
         let waited = self.detail.as_ref().and_then(|d| d.work.as_ref()).and_then(|w| w.want);

@@ -117,7 +117,7 @@ impl<A: Arch> ProcSource for Env<'_, A> {
             started: thread.map_or(process.started, |thread| thread.started),
             times: if tid == pid { whole } else { self.times(Tid(tid)) },
             child_times: process.children_time,
-            cpu: self.cpu,
+            cpu: thread.map_or(self.cpu, |thread| u32::from(thread.last_place.0)),
             affinity: (affinity, self.cpus),
             signals: [
                 thread.map_or(SignalSet::EMPTY, |thread| thread.pending.set()),

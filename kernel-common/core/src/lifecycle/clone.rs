@@ -179,6 +179,9 @@ impl<A: Arch> State<A> {
         let mut thread = Thread::new(pid, task, regs, parent.fpu.clone(), now);
         thread.mask = parent.saved_mask.unwrap_or(parent.mask);
         thread.comm = parent.comm;
+        thread.place = parent.place;
+        thread.last_place = parent.last_place;
+        thread.affinity = parent.affinity;
         if !args.has(flag::CLONE_VM) {
             thread.rseq = parent.rseq;
         }
@@ -204,6 +207,9 @@ impl<A: Arch> State<A> {
         }
         self.task_threads.insert(task, Tid(id));
         self.threads.insert(Tid(id), thread);
+        if as_thread {
+            self.place_new_thread(Tid(id));
+        }
         Ok(Tid(id))
     }
 

@@ -187,6 +187,7 @@ impl<A: Arch> State<A> {
     /// The program that the instance was started for has ended.
     fn program_exited(&mut self, status: u32) {
         self.exit_status = Some(status);
+        self.announce_end(status);
     }
 
     /// Reports the end of the program once all its output has gone to the host. False before that.

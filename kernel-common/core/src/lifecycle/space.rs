@@ -4,6 +4,7 @@ use maize_abi::{Errno, Isa};
 use maize_hal::Arch;
 use maize_mm::{Budget, Layout, Progress, SpaceId};
 
+use crate::group::recall;
 use crate::handle::Handle;
 use crate::ids::Pid;
 use crate::state::State;
@@ -11,6 +12,9 @@ use crate::thread::Current;
 
 /// Copies the caller's address space in bounded steps.
 pub(super) async fn fork_space<A: Arch>(k: &Handle<A>, current: Current) -> Result<SpaceId, Errno> {
+    if let Some(space) = k.with(|s| s.shared_space(current)) {
+        return fork_shared_space(k, current, space).await;
+    }
     let (parent, child) = k.with(|s| {
         let parent = s.thread_space(current.tid).ok_or(Errno::ESRCH)?;
         let child = s.memory.fork_space(&mut s.arch, parent)?;
@@ -23,6 +27,40 @@ pub(super) async fn fork_space<A: Arch>(k: &Handle<A>, current: Current) -> Resu
             Err(errno)
         }
     }
+}
+
+/// As [`fork_space`], for a space that other instances have replicas of: its pages come home first,
+/// since the fork gives them other names.
+async fn fork_shared_space<A: Arch>(
+    k: &Handle<A>,
+    current: Current,
+    space: SpaceId,
+) -> Result<SpaceId, Errno> {
+    k.take_turn(current, space).await;
+    let all = 0..k.with(|s| s.user_end());
+    let objects = k.with(|s| s.pause_private_pages(space));
+    let child = loop {
+        if let Err(errno) = recall(k, current, space, all.clone()).await {
+            break Err(errno);
+        }
+        // Where requests cannot be made to wait, a page may have gone again.
+        let forked = k.with(|s| {
+            let absent = s.memory.absent_pages(space, all.clone(), 1);
+            absent.is_empty().then(|| s.memory.fork_space(&mut s.arch, space))
+        });
+        if let Some(forked) = forked {
+            break forked.map_err(Errno::from);
+        }
+    };
+    let finished = finish_steps(k, current, space).await;
+    k.with(|s| {
+        s.resume_pages(&objects);
+        s.end_turn(space);
+        if let (Ok(child), Err(_)) = (child, finished) {
+            s.memory.destroy_space(child);
+        }
+    });
+    finished.and(child)
 }
 
 /// Carries out what an operation on a space has left to do.
@@ -48,7 +86,7 @@ impl<A: Arch> State<A> {
     }
 
     /// Where things go in a new program's space.
-    pub(super) fn new_layout(&self, stack_limit: u64) -> Layout {
+    pub(crate) fn new_layout(&self, stack_limit: u64) -> Layout {
         const GAP_MIN: u64 = 128 << 20;
         /// How much lower Linux's randomisation may start a stack: programs expect such room above
         /// their mappings.
@@ -69,6 +107,7 @@ impl<A: Arch> State<A> {
     /// As [`Self::release_space`], for a space that no process has now.
     pub(super) fn release_space_id(&mut self, space: SpaceId) {
         if !self.processes.values().any(|p| p.space == Some(space)) {
+            self.end_group(space);
             self.memory.destroy_space(space);
             self.wake_background();
         }

@@ -159,6 +159,8 @@ impl<A: Arch> State<A> {
         let fpu = self.arch.fpu_initial();
         let mut thread = Thread::new(pid, task, UserRegs::start(0, 0), fpu, self.now());
         thread.set_comm(&program.path);
+        thread.place = self.fabric.me;
+        thread.last_place = self.fabric.me;
         self.threads.insert(tid, thread);
         self.task_threads.insert(task, tid);
         self.program = Some(pid);

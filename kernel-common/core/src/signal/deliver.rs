@@ -118,6 +118,7 @@ impl<A: Arch> State<A> {
                 let parent = process.parent;
                 let status = i32::from(info.signal.number());
                 self.notify_parent(current.pid, parent, si_code::CLD_STOPPED, status);
+                self.interrupt_all(current.pid);
                 Taken::Stopped
             }
         }

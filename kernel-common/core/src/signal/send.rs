@@ -189,6 +189,15 @@ impl<A: Arch> State<A> {
         thread.pending.push(info, u64::MAX);
     }
 
+    /// Brings a process's threads home that run somewhere else, if they are to come.
+    pub(crate) fn interrupt_all(&mut self, pid: Pid) {
+        let Some(process) = self.processes.get(&pid) else { return };
+        let threads: Vec<Tid> = process.threads.iter().copied().collect();
+        for tid in threads {
+            self.interrupt(tid);
+        }
+    }
+
     /// Ends the wait of a thread that a pending signal concerns.
     pub(crate) fn interrupt(&mut self, tid: Tid) {
         let Some(thread) = self.threads.get(&tid) else { return };
@@ -206,6 +215,12 @@ impl<A: Arch> State<A> {
             Interruptible::Not => false,
             Interruptible::ByKill => self.must_exit(*tid),
             Interruptible::BySignals => self.must_exit(*tid) || self.has_signal(*tid),
+            Interruptible::ByRecall => {
+                self.must_exit(*tid)
+                    || self.has_signal(*tid)
+                    || self.is_stopped(*tid)
+                    || self.is_misplaced(*tid)
+            }
         }
     }
 
@@ -213,10 +228,11 @@ impl<A: Arch> State<A> {
     pub(crate) fn must_exit(&self, tid: Tid) -> bool {
         self.threads.get(&tid).is_none_or(|thread| {
             thread.exiting.is_some()
-                || self
-                    .processes
-                    .get(&thread.process)
-                    .is_none_or(|p| !matches!(p.life, Life::Alive))
+                || thread.guest.is_none()
+                    && self
+                        .processes
+                        .get(&thread.process)
+                        .is_none_or(|p| !matches!(p.life, Life::Alive))
         })
     }
 

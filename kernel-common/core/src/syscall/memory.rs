@@ -12,6 +12,7 @@ use maize_mm::{
 };
 
 use super::{Call, CallResult};
+use crate::group::ordered;
 use crate::lifecycle::finish_steps;
 use crate::state::State;
 
@@ -28,13 +29,15 @@ pub(crate) struct Mappable {
 
 /// Serves `sysno` if it is a memory call.
 pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option<CallResult> {
+    let (k, current, what) = (call.k, call.current, (sysno, &call.args));
     Some(match sysno {
-        Sysno::Mmap => mmap(call).await,
-        Sysno::Munmap => munmap(call).await,
-        Sysno::Mprotect => mprotect(call).await,
-        Sysno::Mremap => mremap(call).await,
-        Sysno::Brk => brk(call).await,
-        Sysno::Madvise => madvise(call).await,
+        // What changes areas is ordered among all instances that have the space.
+        Sysno::Mmap => ordered(k, current, what, mmap(call)).await,
+        Sysno::Munmap => ordered(k, current, what, munmap(call)).await,
+        Sysno::Mprotect => ordered(k, current, what, mprotect(call)).await,
+        Sysno::Mremap => ordered(k, current, what, mremap(call)).await,
+        Sysno::Brk => ordered(k, current, what, brk(call)).await,
+        Sysno::Madvise => ordered(k, current, what, madvise(call)).await,
         Sysno::Msync => msync(call).await,
         Sysno::Mincore => mincore(call).await,
         // Nothing is ever paged out.

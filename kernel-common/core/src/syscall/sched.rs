@@ -31,30 +31,27 @@ const MASK_LEN: usize = 8;
 
 pub(super) async fn sched_getaffinity<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, len, at, ..] = call.args;
-    target(call, call.int(0))?;
+    let tid = target(call, call.int(0))?;
     if len < MASK_LEN as u64 || !len.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
-    let cpus = call.k.with(|s| s.cpu_mask());
+    let cpus = call.k.with(|s| s.affinity(tid));
     call.k.write_user(call.current, at, &cpus.to_le_bytes()).await?;
     Ok(MASK_LEN as u64)
 }
 
 pub(super) async fn sched_setaffinity<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, len, at, ..] = call.args;
-    target(call, call.int(0))?;
+    let tid = target(call, call.int(0))?;
     let mut bytes = [0; MASK_LEN];
     let len = (len as usize).min(MASK_LEN);
     call.k.read_user(call.current, at, &mut bytes[..len]).await?;
-    if u64::from_le_bytes(bytes) & call.k.with(|s| s.cpu_mask()) == 0 {
-        return Err(Errno::EINVAL);
-    }
-    Ok(0)
+    call.k.with(|s| s.set_affinity(tid, u64::from_le_bytes(bytes))).map(|()| 0)
 }
 
 pub(super) async fn getcpu<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [cpu_at, node_at, ..] = call.args;
-    let cpu = call.k.with(|s| s.cpu);
+    let cpu = call.k.with(|s| s.cpu_of(call.current.tid));
     for (at, value) in [(cpu_at, cpu), (node_at, 0)] {
         if at != 0 {
             call.k.write_user(call.current, at, &value.to_le_bytes()).await?;

@@ -139,6 +139,18 @@ impl UserRegs for Regs {
         signal_frame::pop(self, frame)
     }
 
+    fn to_words(&self) -> alloc::vec::Vec<u64> {
+        let mut words = self.x.to_vec();
+        words.extend([self.sp, self.pc, self.pstate & PSTATE_USER, self.tpidr]);
+        words
+    }
+
+    fn from_words(words: &[u64]) -> Option<Regs> {
+        let (x, rest) = words.split_first_chunk::<31>()?;
+        let &[sp, pc, pstate, tpidr] = rest else { return None };
+        Some(Regs { x: *x, sp, pc, pstate: pstate & PSTATE_USER, tpidr })
+    }
+
     fn describe(&self) -> alloc::vec::Vec<(&'static str, u64)> {
         const NAMES: [&str; 31] = [
             "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",

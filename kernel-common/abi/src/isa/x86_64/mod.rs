@@ -151,6 +151,64 @@ impl UserRegs for Regs {
         signal_frame::pop(self, frame)
     }
 
+    fn to_words(&self) -> alloc::vec::Vec<u64> {
+        let mut words: alloc::vec::Vec<u64> =
+            self.describe().into_iter().map(|(_, word)| word).collect();
+        words[17] = self.rflags & RFLAGS_USER;
+        words
+    }
+
+    fn from_words(words: &[u64]) -> Option<Regs> {
+        let &[
+            rax,
+            rbx,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            rbp,
+            rsp,
+            r8,
+            r9,
+            r10,
+            r11,
+            r12,
+            r13,
+            r14,
+            r15,
+            rip,
+            rflags,
+            fs_base,
+            gs_base,
+        ] = words
+        else {
+            return None;
+        };
+        let rflags = rflags & RFLAGS_USER | RFLAGS_FIXED;
+        Some(Regs {
+            rax,
+            rbx,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            rbp,
+            rsp,
+            r8,
+            r9,
+            r10,
+            r11,
+            r12,
+            r13,
+            r14,
+            r15,
+            rip,
+            rflags,
+            fs_base,
+            gs_base,
+        })
+    }
+
     fn describe(&self) -> alloc::vec::Vec<(&'static str, u64)> {
         alloc::vec![
             ("rax", self.rax),

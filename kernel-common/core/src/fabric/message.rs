@@ -1,0 +1,247 @@
+//! The messages of the core: kinds, classes, bodies, and how long each may be.
+
+use alloc::vec::Vec;
+
+use maize_wire::{Class, Kind};
+use serde::{Deserialize, Serialize};
+
+use crate::group::{AreaRecord, Dropped, SpaceKey};
+use crate::migrate::{Departure, Stay};
+
+/// Names a request: who of the asking instance's threads asks, and its number among that instance's
+/// requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct RequestId {
+    /// The thread's id, or 0 for the instance itself.
+    pub(crate) asker: u32,
+    /// Counts up at the asking instance.
+    pub(crate) sequence: u32,
+}
+
+/// What an instance is, for its peers to decide whether they can work with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// [`VERSION`].
+    pub(crate) version: u16,
+    /// `e_machine` of its programs.
+    pub(crate) machine: u16,
+    /// Bytes of its FPU state.
+    pub(crate) fpu_len: u32,
+    /// Bytes of its root image.
+    pub(crate) image_len: u64,
+    /// Whether it runs the voting protocol.
+    pub(crate) voting: bool,
+}
+
+/// Version of these messages: instances of different versions do not work together.
+pub(crate) const VERSION: u16 = 1;
+
+/// A page as it is named between instances: object, life, index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct PageName {
+    pub(crate) object: u64,
+    pub(crate) generation: u32,
+    pub(crate) index: u32,
+}
+
+/// A message of the page protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Page {
+    pub(crate) page: PageName,
+    /// The agent's message, encoded by its policy.
+    pub(crate) message: Vec<u8>,
+}
+
+/// The page is in a later life than a message said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PageStale {
+    pub(crate) page: PageName,
+}
+
+/// Run a thread until it traps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) id: RequestId,
+    pub(crate) stay: Stay,
+}
+
+/// A thread has trapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Trapped {
+    pub(crate) id: RequestId,
+    pub(crate) departure: Departure,
+}
+
+/// Which area is at an address?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AskArea {
+    pub(crate) id: RequestId,
+    pub(crate) space: SpaceKey,
+    pub(crate) address: u64,
+    /// Bits of [`maize_abi::pte::Access`].
+    pub(crate) access: u8,
+}
+
+/// Why there is no area to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum NoArea {
+    /// Nothing is mapped there, or not for that access: the thread's signal is its home's to send.
+    Fault,
+    /// It cannot be replicated.
+    Unsupported,
+}
+
+/// The area at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TellArea {
+    pub(crate) id: RequestId,
+    pub(crate) area: Result<AreaRecord, NoArea>,
+}
+
+/// Forget areas and pages: the home has changed them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Forget {
+    pub(crate) id: RequestId,
+    pub(crate) space: SpaceKey,
+    /// Addresses: first, and behind the last.
+    pub(crate) ranges: Vec<(u64, u64)>,
+    pub(crate) dropped: Vec<Dropped>,
+}
+
+/// Areas and pages are forgotten, translations flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Forgot {
+    pub(crate) id: RequestId,
+}
+
+/// Stop serving a request; its answer says how far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cancel {
+    pub(crate) id: RequestId,
+}
+
+/// A space has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leave {
+    pub(crate) space: SpaceKey,
+}
+
+/// The program that the fabric was started for has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ended {
+    /// As `wait4` gives it.
+    pub(crate) status: u32,
+}
+
+/// A message that is none: the sender broke the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Malformed {
+    /// No kind has this number.
+    Kind,
+    /// Longer than its kind allows.
+    Length,
+    /// The body is not what its kind says.
+    Body,
+    /// A page came with it that its kind does not have, or the reverse.
+    Page,
+}
+
+macro_rules! registry {
+    ($($name:ident = $kind:literal, $class:ident, $most:literal;)*) => {
+        /// Any message.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) enum Message {
+            $($name($name),)*
+        }
+
+        $(impl From<$name> for Message {
+            fn from(body: $name) -> Message {
+                Message::$name(body)
+            }
+        })*
+
+        /// Names of the kinds, for counters.
+        pub(crate) const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+        impl Message {
+            /// Class and kind.
+            pub(crate) const fn kind(&self) -> (Class, Kind) {
+                match self {
+                    $(Message::$name(_) => (Class::$class, Kind($kind)),)*
+                }
+            }
+
+            /// The body. `None` if it is longer than it may be, which is the sender's bug.
+            pub(crate) fn encode(&self) -> Option<Vec<u8>> {
+                match self {
+                    $(Message::$name(body) => {
+                        postcard::to_allocvec(body).ok().filter(|bytes| bytes.len() <= $most)
+                    })*
+                }
+            }
+
+            /// Takes a message that has arrived apart.
+            pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, Malformed> {
+                match kind.0 {
+                    $($kind if body.len() > $most => Err(Malformed::Length),
+                    $kind => {
+                        let (message, rest) =
+                            postcard::take_from_bytes(body).map_err(|_| Malformed::Body)?;
+                        if rest.is_empty() {
+                            Ok(Message::$name(message))
+                        } else {
+                            Err(Malformed::Body)
+                        }
+                    })*
+                    _ => Err(Malformed::Kind),
+                }
+            }
+        }
+    };
+}
+
+registry! {
+    Hello = 1, Normal, 32;
+    Page = 2, Normal, 96;
+    PageStale = 3, Normal, 24;
+    Run = 4, Normal, 16_384;
+    Trapped = 5, Normal, 16_384;
+    AskArea = 6, Normal, 48;
+    TellArea = 7, Normal, 120;
+    Forget = 8, Normal, 16_384;
+    Forgot = 9, Normal, 24;
+    Cancel = 10, Normal, 24;
+    Leave = 11, Normal, 24;
+    Ended = 12, Normal, 8;
+}
+
+/// Where a kind stands in [`NAMES`].
+pub(crate) fn index(kind: Kind) -> usize {
+    usize::from(kind.0.saturating_sub(1)).min(NAMES.len() - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_message_has_a_name() {
+        let ended = Message::from(Ended { status: 256 });
+        let bytes = ended.encode().unwrap();
+        assert_eq!(Message::decode(Kind(12), &bytes), Ok(ended));
+        assert_eq!(Message::decode(Kind(0), &bytes), Err(Malformed::Kind));
+        assert_eq!(Message::decode(Kind(13), &bytes), Err(Malformed::Kind));
+        assert_eq!(Message::decode(Kind(12), &[]), Err(Malformed::Body));
+        assert_eq!(Message::decode(Kind(12), &[0, 0]), Err(Malformed::Body));
+        assert_eq!(Message::decode(Kind(12), &[0; 9]), Err(Malformed::Length));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_message_or_refused(kind in 0_u16..16, body: Vec<u8>) {
+            if let Ok(message) = Message::decode(Kind(kind), &body) {
+                assert!(message.encode().is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! An instance among others: links, messages, requests, pages.
+
+pub(crate) mod message;
+mod pages;
+mod request;
+mod serve;
+mod transport;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use maize_abi::Isa;
+use maize_coherence::NodeId;
+use maize_hal::Arch;
+use maize_wire::{Class, InstanceId, Kind, Page as Content};
+
+pub(crate) use message::RequestId;
+pub(crate) use pages::{Machine, Pages};
+pub(crate) use request::{Asked, PeerDied, Serving, Start};
+pub use transport::{Arrival, LinkTransport, PageWords, Refused, Transport};
+
+use crate::kernel::Kernel;
+use crate::migrate::Placement;
+use crate::state::State;
+use message::{Hello, Message, VERSION};
+
+/// How pages are kept coherent between instances. All of a fabric need the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coherence {
+    /// One ordering point per page, its object's home.
+    #[default]
+    Directory,
+    /// The published Popcorn protocol.
+    Voting,
+}
+
+/// How an instance takes part in a fabric.
+#[derive(Clone, Debug, Default)]
+pub struct FabricSettings {
+    /// How pages are kept coherent.
+    pub coherence: Coherence,
+    /// Where new threads go.
+    pub placement: Placement,
+    /// If not 0: a thread is moved to a random core of its mask at every n-th trap that reaches its
+    /// home.
+    pub migrate_every: u32,
+}
+
+/// A message that waits for room on a link.
+struct Parcel {
+    kind: (Class, Kind),
+    body: Vec<u8>,
+    content: Option<Box<Content>>,
+}
+
+/// A peer whose link is up.
+#[derive(Default)]
+struct Peer {
+    /// It has said what it is, and can be worked with.
+    usable: bool,
+    waiting: VecDeque<Parcel>,
+}
+
+/// Messages that may wait for one peer. What can be asked at once bounds them far below; a peer for
+/// which more wait has stopped taking messages.
+const MOST_WAITING: usize = 65_536;
+
+/// What an instance knows of its fabric.
+pub(crate) struct Fabric {
+    transport: Option<Box<dyn Transport>>,
+    pub(crate) me: InstanceId,
+    peers: BTreeMap<InstanceId, Peer>,
+    pub(crate) asked: Asked,
+    pub(crate) serving: Serving,
+    pub(crate) pages: Pages,
+    pub(crate) settings: FabricSettings,
+    /// Counts traps for [`FabricSettings::migrate_every`].
+    pub(crate) traps: u32,
+    /// The core that the next thread is placed on, among those that threads may be placed on.
+    pub(crate) next_place: u32,
+}
+
+impl Fabric {
+    /// An instance alone.
+    pub(crate) fn alone(me: InstanceId) -> Fabric {
+        Fabric {
+            transport: None,
+            me,
+            peers: BTreeMap::new(),
+            asked: Asked::default(),
+            serving: Serving::default(),
+            pages: Pages::new(Machine::new(Coherence::default(), NodeId(me.0)), me),
+            settings: FabricSettings::default(),
+            traps: 0,
+            next_place: 0,
+        }
+    }
+
+    /// Whether there may be peers.
+    pub(crate) const fn is_joined(&self) -> bool {
+        self.transport.is_some()
+    }
+
+    /// Whether a peer can be worked with.
+    pub(crate) fn is_usable(&self, peer: InstanceId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.usable)
+    }
+
+    /// The peers that can be worked with.
+    pub(crate) fn usable_peers(&self) -> impl Iterator<Item = InstanceId> + '_ {
+        self.peers.iter().filter(|(_, peer)| peer.usable).map(|(id, _)| *id)
+    }
+
+    /// Whether all that was posted has been handed to the links.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.peers.values().all(|peer| peer.waiting.is_empty())
+    }
+}
+
+impl<A: Arch> Kernel<A> {
+    /// Links the instance to others. To be called before its program is spawned.
+    pub fn join(&mut self, transport: Box<dyn Transport>, settings: FabricSettings) {
+        self.handle.with(|s| {
+            let me = s.fabric.me;
+            s.fabric.pages = Pages::new(Machine::new(settings.coherence, NodeId(me.0)), me);
+            s.fabric.settings = settings;
+            s.fabric.transport = Some(transport);
+        });
+    }
+
+    /// The peers that this instance can work with now.
+    #[must_use]
+    pub fn peers(&self) -> Vec<u16> {
+        self.handle.with(|s| s.fabric.usable_peers().map(|peer| peer.0).collect())
+    }
+}
+
+impl<A: Arch> State<A> {
+    fn hello(&self) -> Hello {
+        Hello {
+            version: VERSION,
+            machine: <A::Isa as Isa>::ELF_MACHINE,
+            fpu_len: self.arch.fpu_len() as u32,
+            image_len: self.memory.image_len(),
+            voting: self.fabric.settings.coherence == Coherence::Voting,
+        }
+    }
+
+    /// Sends a message, or lets it wait for room. False if the peer is not there.
+    pub(crate) fn post(
+        &mut self,
+        to: InstanceId,
+        message: Message,
+        content: Option<Box<Content>>,
+    ) -> bool {
+        let greeting = matches!(message, Message::Hello(_));
+        let Some(peer) = self.fabric.peers.get_mut(&to) else { return false };
+        if !peer.usable && !greeting {
+            return false;
+        }
+        let Some(body) = message.encode() else {
+            log::error!("a message to {to} is too long: {message:?}");
+            return false;
+        };
+        let kind = message.kind();
+        self.stats.fabric.sent(kind.1, body.len(), content.is_some());
+        peer.waiting.push_back(Parcel { kind, body, content });
+        if peer.waiting.len() > MOST_WAITING {
+            log::error!("{to} takes no messages");
+            self.distrust(to);
+            return false;
+        }
+        self.send_waiting(to);
+        true
+    }
+
+    /// Hands what waits to the links, as far as they have room.
+    fn send_waiting(&mut self, to: InstanceId) {
+        let now = self.now();
+        let Fabric { transport: Some(transport), peers, .. } = &mut self.fabric else { return };
+        let Some(peer) = peers.get_mut(&to) else { return };
+        while let Some(parcel) = peer.waiting.front() {
+            let content = parcel.content.as_ref().map(|page| &page.0);
+            match transport.send(now, to, parcel.kind, &parcel.body, content) {
+                Ok(()) => {
+                    peer.waiting.pop_front();
+                }
+                Err(Refused::Full) => return,
+                // The news of its end is on the way.
+                Err(Refused::Gone) => {
+                    peer.waiting.clear();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Closes the link to a peer that broke the rules.
+    pub(crate) fn distrust(&mut self, peer: InstanceId) {
+        log::error!("{peer} sent what no instance sends: its link is closed");
+        self.stats.fabric.malformed += 1;
+        let now = self.now();
+        if let Some(transport) = self.fabric.transport.as_mut() {
+            transport.close(now, peer);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Getting a page that is elsewhere.
+
+use maize_abi::pte::Access as Rights;
+use maize_coherence::{Access, Failure};
+use maize_hal::{Arch, Nanos};
+use maize_mm::{FaultError, NeedPage};
+
+use super::machine::Happened;
+use crate::handle::Handle;
+use crate::state::State;
+use crate::thread::Current;
+use crate::wait::{Interruptible, WaitKey};
+
+impl<A: Arch> State<A> {
+    /// Asks for a page. True if it is here now.
+    ///
+    /// # Errors
+    /// [`FaultError::PastEnd`] if its content, or who could hand it out, is lost.
+    pub(crate) fn request_page(&mut self, need: NeedPage) -> Result<bool, FaultError> {
+        let NeedPage { object, index, access } = need;
+        let wanted = if access.contains(Rights::WRITE) { Rights::WRITE } else { Rights::READ };
+        if !self.fabric.is_joined() {
+            log::warn!("page {index} of {object:?} is on an instance that is not linked");
+            return Err(FaultError::PastEnd);
+        }
+        let pages = &mut self.fabric.pages;
+        let page = pages.key(object, index).ok_or(FaultError::PastEnd)?;
+        if pages.is_home(object) {
+            pages.machine.adopt(page);
+        }
+        let access = if wanted == Rights::WRITE { Access::Write } else { Access::Read };
+        let _ = self.tell(Happened::Fault { page, access }, None);
+        self.failure(need)?;
+        let here = self.memory.page(object, index);
+        Ok(here.is_some_and(|(_, rights)| rights.contains(wanted)))
+    }
+
+    fn failure(&mut self, need: NeedPage) -> Result<(), FaultError> {
+        match self.fabric.pages.failed.remove(&(need.object, need.index)) {
+            None | Some(Failure::Stale) => Ok(()),
+            Some(failure @ (Failure::Lost | Failure::HomeDied)) => {
+                log::warn!("page {} of {:?}: {failure:?}", need.index, need.object);
+                Err(FaultError::PastEnd)
+            }
+        }
+    }
+
+    /// Holds a page that came for a thread until it has been in user mode.
+    fn hold_for(&mut self, current: Current, need: NeedPage) {
+        if let Some(page) = self.fabric.pages.key(need.object, need.index) {
+            self.fabric.pages.held.entry(current.tid).or_default().push(page);
+        }
+    }
+}
+
+impl<A: Arch> Handle<A> {
+    /// Gets a page that another instance has, or the right to write one. The caller looks again:
+    /// the page may have gone again, or mean something else.
+    ///
+    /// # Errors
+    /// [`FaultError::PastEnd`] if it is lost.
+    pub(crate) async fn obtain(&self, current: Current, need: NeedPage) -> Result<(), FaultError> {
+        if self.with(|s| s.request_page(need))? {
+            return Ok(());
+        }
+        let key = [WaitKey::Page(need.object, need.index)];
+        self.wait_for(current.task, &key, Nanos::NEVER, Interruptible::Not).await;
+        self.with(|s| {
+            s.hold_for(current, need);
+            s.failure(need)
+        })
+    }
+}

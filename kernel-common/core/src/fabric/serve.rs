@@ -1,0 +1,236 @@
+//! The fabric's turn in a step: taking messages in, and what follows from each.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use maize_coherence::NodeId;
+use maize_hal::{Arch, Interrupts, Nanos};
+use maize_wire::{InstanceId, Kind, Page as Content};
+
+use super::message::{self, Malformed, Message, RequestId};
+use super::{Arrival, Peer, Start};
+use crate::handle::Handle;
+use crate::state::State;
+use crate::wait::WaitKey;
+
+/// Messages taken in before the rest of the kernel gets its turn.
+const MESSAGES_A_TURN: usize = 32;
+
+impl<A: Arch> State<A> {
+    /// Takes in what peers have sent.
+    pub(crate) fn serve_fabric(&mut self, k: &Handle<A>, interrupts: Interrupts) {
+        let now = self.now();
+        let Some(transport) = self.fabric.transport.as_mut() else { return };
+        if interrupts.contains(Interrupts::DOORBELL) {
+            transport.heard_doorbell(now);
+        }
+        for _ in 0..MESSAGES_A_TURN {
+            let now = self.now();
+            let Some(transport) = self.fabric.transport.as_mut() else { return };
+            let Some((peer, arrival)) = transport.poll(now) else { break };
+            match arrival {
+                Arrival::Up { .. } => self.peer_up(peer),
+                Arrival::Down => self.peer_down(peer),
+                Arrival::Fenced => self.fenced(),
+                Arrival::Room => self.send_waiting(peer),
+                Arrival::Message { kind, has_page } => {
+                    if self.on_message(k, peer, kind, has_page).is_err() {
+                        self.distrust(peer);
+                    }
+                }
+            }
+        }
+        let waiting: Vec<InstanceId> = self
+            .fabric
+            .peers
+            .iter()
+            .filter(|(_, peer)| !peer.waiting.is_empty())
+            .map(|(id, _)| *id)
+            .collect();
+        for peer in waiting {
+            self.send_waiting(peer);
+        }
+    }
+
+    /// Rings the doorbells that are due.
+    pub(crate) fn notify_fabric(&mut self) {
+        let now = self.now();
+        if let Some(transport) = self.fabric.transport.as_mut() {
+            transport.notify(now);
+        }
+    }
+
+    /// Whether user code may run: what peers send then interrupts it.
+    pub(crate) fn arm_fabric(&mut self) -> bool {
+        let now = self.now();
+        self.fabric.transport.as_mut().is_none_or(|transport| transport.arm(now))
+    }
+
+    /// Until when the core may halt as far as peers are concerned; `None` if it may not.
+    pub(crate) fn fabric_idle(&mut self) -> Option<Nanos> {
+        let now = self.now();
+        match self.fabric.transport.as_mut() {
+            Some(transport) => transport.idle(now),
+            None => Some(Nanos::NEVER),
+        }
+    }
+
+    /// When the links want to be polled although nothing arrives.
+    pub(crate) fn fabric_beat(&self) -> Nanos {
+        self.fabric.transport.as_ref().map_or(Nanos::NEVER, |transport| transport.next_beat())
+    }
+
+    fn peer_up(&mut self, peer: InstanceId) {
+        if self.fabric.peers.contains_key(&peer) {
+            self.peer_down(peer);
+        }
+        log::info!("{peer} is there");
+        self.fabric.peers.insert(peer, Peer::default());
+        let hello = self.hello();
+        self.post(peer, hello.into(), None);
+    }
+
+    fn peer_down(&mut self, peer: InstanceId) {
+        if self.fabric.peers.remove(&peer).is_none() {
+            return;
+        }
+        log::warn!("{peer} is gone");
+        for id in self.fabric.asked.peer_died(peer) {
+            self.wake(WaitKey::Answer(peer, id));
+        }
+        self.fabric.serving.peer_died(peer);
+        self.leave_groups(peer);
+        self.end_guests_of(peer);
+        self.page_peer_died(peer);
+    }
+
+    /// The peers have given this instance up: nobody would hear what its processes do.
+    fn fenced(&mut self) {
+        log::error!("the other instances have given this one up");
+        let peers: Vec<InstanceId> = self.fabric.peers.keys().copied().collect();
+        for peer in peers {
+            self.peer_down(peer);
+        }
+        self.shut_down();
+    }
+
+    fn on_message(
+        &mut self,
+        k: &Handle<A>,
+        from: InstanceId,
+        kind: Kind,
+        has_page: bool,
+    ) -> Result<(), Malformed> {
+        let now = self.now();
+        let Some(transport) = self.fabric.transport.as_mut() else { return Ok(()) };
+        let message = Message::decode(kind, transport.body())?;
+        let mut content = None;
+        if has_page {
+            if !matches!(message, Message::Page(_)) {
+                return Err(Malformed::Page);
+            }
+            let mut page = Box::new(Content::ZERO);
+            if !transport.copy_page(now, &mut page.0) {
+                return Err(Malformed::Page);
+            }
+            content = Some(page);
+        }
+        self.stats.fabric.received[message::index(kind)] += 1;
+        let Some(peer) = self.fabric.peers.get_mut(&from) else { return Ok(()) };
+        if let Message::Hello(hello) = message {
+            let mine = self.hello();
+            let usable = hello == mine;
+            if usable {
+                self.fabric.pages.machine.join(NodeId(from.0));
+            } else {
+                log::warn!("{from} cannot work with this instance: {hello:?} is not {mine:?}");
+            }
+            if let Some(peer) = self.fabric.peers.get_mut(&from) {
+                peer.usable = usable;
+            }
+            self.wake(WaitKey::Peers);
+            return Ok(());
+        }
+        if !peer.usable {
+            // It cannot have known, if its view of this instance is the better one.
+            return Ok(());
+        }
+        self.dispatch(k, from, message, content)
+    }
+
+    fn dispatch(
+        &mut self,
+        k: &Handle<A>,
+        from: InstanceId,
+        message: Message,
+        content: Option<Box<Content>>,
+    ) -> Result<(), Malformed> {
+        match message {
+            Message::Hello(_) => {}
+            Message::Page(page) => {
+                return self.on_page(from, page, content).map_err(|_| Malformed::Body);
+            }
+            Message::PageStale(stale) => self.on_page_stale(stale.page),
+            Message::Trapped(trapped) => self.on_answer(from, trapped.id, trapped.into()),
+            Message::TellArea(told) => self.on_answer(from, told.id, told.into()),
+            Message::Forgot(forgot) => self.on_answer(from, forgot.id, forgot.into()),
+            Message::Run(run) => {
+                if self.starts(from, run.id) {
+                    return self.begin_stay(k, from, run).map_err(|_| Malformed::Body);
+                }
+            }
+            Message::AskArea(ask) => {
+                if self.starts(from, ask.id) {
+                    self.tell_area(from, ask);
+                }
+            }
+            Message::Forget(forget) => {
+                if self.starts(from, forget.id) {
+                    self.begin_forgetting(k, from, forget);
+                }
+            }
+            Message::Cancel(cancel) => {
+                if self.fabric.serving.cancel(from, cancel.id) {
+                    self.recall_guest(from, cancel.id);
+                }
+            }
+            Message::Leave(leave) => self.drop_replica(from, leave.space),
+            Message::Ended(ended) => self.fabric_ended(ended.status),
+        }
+        Ok(())
+    }
+
+    fn on_answer(&mut self, from: InstanceId, id: RequestId, message: Message) {
+        if self.fabric.asked.answer(from, id, message) {
+            self.wake(WaitKey::Answer(from, id));
+        }
+    }
+
+    /// Whether a request is to be served; one that was is answered as it was then.
+    fn starts(&mut self, from: InstanceId, id: RequestId) -> bool {
+        match self.fabric.serving.start(from, id) {
+            Start::New => true,
+            Start::Known => false,
+            Start::Answered(message) => {
+                self.post(from, message, None);
+                false
+            }
+        }
+    }
+
+    /// The fabric's program has ended at its home.
+    fn fabric_ended(&mut self, status: u32) {
+        if self.program.is_none() {
+            self.exit_status = Some(status);
+        }
+    }
+
+    /// Tells all peers that the program has ended.
+    pub(crate) fn announce_end(&mut self, status: u32) {
+        let peers: Vec<InstanceId> = self.fabric.usable_peers().collect();
+        for peer in peers {
+            self.post(peer, message::Ended { status }.into(), None);
+        }
+        self.notify_fabric();
+    }
+}

@@ -1,0 +1,192 @@
+//! What carries messages between instances, as the kernel is handed it.
+
+use alloc::boxed::Box;
+
+use maize_hal::Nanos;
+use maize_link::{Announce, Event, Fabric, Idle, Life, News, Outgoing, Port, SendError};
+use maize_wire::{Class, InstanceId, Kind, PAGE_WORDS};
+
+/// Something that a transport has to say about a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Messages can be exchanged with the peer, in its incarnation `epoch`.
+    Up {
+        /// The incarnation.
+        epoch: u32,
+    },
+    /// The peer's incarnation is gone; nothing of it will arrive any more.
+    Down,
+    /// The peers have given this instance up: what it has is void.
+    Fenced,
+    /// A message; body and page stay at hand until the next poll.
+    Message {
+        /// What it is about.
+        kind: Kind,
+        /// Whether a page came along.
+        has_page: bool,
+    },
+    /// There is room again for messages of a class in which one was refused.
+    Room,
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no room now: [`Arrival::Room`] follows.
+    Full,
+    /// The peer is not there.
+    Gone,
+}
+
+/// A page's content on its way, aligned as the links want it.
+pub type PageWords = [u64; PAGE_WORDS];
+
+/// An instance's messages to and from its peers.
+///
+/// Nothing here waits. Messages of one class between two instances arrive in order and once, until
+/// one of the two is [`Arrival::Down`] for the other.
+pub trait Transport {
+    /// The next thing that has happened, and whose it is.
+    fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Arrival)>;
+
+    /// The body of the message that [`Transport::poll`] has just returned.
+    fn body(&self) -> &[u8];
+
+    /// Copies the page of that message; `false` if it cannot be had: the peer is then closed.
+    fn copy_page(&mut self, now: Nanos, into: &mut PageWords) -> bool;
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// [`Refused`]: the message was not taken.
+    fn send(
+        &mut self,
+        now: Nanos,
+        to: InstanceId,
+        message: (Class, Kind),
+        body: &[u8],
+        page: Option<&PageWords>,
+    ) -> Result<(), Refused>;
+
+    /// Tells peers of what was sent and taken since the last call.
+    fn notify(&mut self, now: Nanos);
+
+    /// This instance's doorbell has rung.
+    fn heard_doorbell(&mut self, now: Nanos);
+
+    /// Asks for a doorbell ([`maize_hal::Interrupts::DOORBELL`]) with what arrives next; `false` if
+    /// there is something to poll for already.
+    fn arm(&mut self, now: Nanos) -> bool;
+
+    /// Whether the core may halt, and until when: `None` to poll on. Arms.
+    fn idle(&mut self, now: Nanos) -> Option<Nanos>;
+
+    /// When [`Transport::poll`] has to be called at the latest.
+    fn next_beat(&self) -> Nanos;
+
+    /// Closes the link to a peer that broke the rules.
+    fn close(&mut self, now: Nanos, peer: InstanceId);
+}
+
+/// The links of `maize-link` as a transport: over windows on machines, over the simulated network
+/// in tests.
+pub struct LinkTransport<P, A, D> {
+    fabric: Fabric<P, A>,
+    ring: D,
+}
+
+impl<P: Port, A: Announce, D: FnMut(InstanceId)> LinkTransport<P, A, D> {
+    /// The links `fabric`; `ring` rings a peer's doorbell.
+    pub const fn new(fabric: Fabric<P, A>, ring: D) -> LinkTransport<P, A, D> {
+        LinkTransport { fabric, ring }
+    }
+
+    /// As a kernel takes it.
+    pub fn boxed(self) -> Box<dyn Transport>
+    where
+        P: 'static,
+        A: 'static,
+        D: 'static,
+    {
+        Box::new(self)
+    }
+}
+
+impl<P: Port, A: Announce, D: FnMut(InstanceId)> Transport for LinkTransport<P, A, D> {
+    fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Arrival)> {
+        loop {
+            let (peer, event) = self.fabric.poll(now)?;
+            let arrival = match event {
+                Event::Message(message) => {
+                    Arrival::Message { kind: message.kind, has_page: message.has_page }
+                }
+                Event::Room(_) => Arrival::Room,
+                Event::News(News::Up) => match self.fabric.life(peer) {
+                    Some(Life::Up { session } | Life::Suspect { session }) => {
+                        Arrival::Up { epoch: session.remote.get() }
+                    }
+                    _ => continue,
+                },
+                Event::News(News::Down(_)) => Arrival::Down,
+                Event::News(News::Fenced(_)) => Arrival::Fenced,
+                Event::News(News::Suspect | News::Recovered | News::Stopped) => continue,
+            };
+            return Some((peer, arrival));
+        }
+    }
+
+    fn body(&self) -> &[u8] {
+        self.fabric.body()
+    }
+
+    fn copy_page(&mut self, now: Nanos, into: &mut PageWords) -> bool {
+        self.fabric.copy_page(now, into)
+    }
+
+    fn send(
+        &mut self,
+        now: Nanos,
+        to: InstanceId,
+        (class, kind): (Class, Kind),
+        body: &[u8],
+        page: Option<&PageWords>,
+    ) -> Result<(), Refused> {
+        let message = Outgoing { class, kind, contents: body, page };
+        match self.fabric.send(now, to, message) {
+            Ok(_) => Ok(()),
+            // What found no memory is tried again with the next step, as what found no room.
+            Err(SendError::Full | SendError::NoMemory) => Err(Refused::Full),
+            Err(error) => {
+                log::debug!("{to}: {error}");
+                Err(Refused::Gone)
+            }
+        }
+    }
+
+    fn notify(&mut self, _: Nanos) {
+        self.fabric.notify(&mut self.ring);
+    }
+
+    fn heard_doorbell(&mut self, now: Nanos) {
+        self.fabric.heard_doorbell(now);
+    }
+
+    fn arm(&mut self, now: Nanos) -> bool {
+        self.fabric.arm(now)
+    }
+
+    fn idle(&mut self, now: Nanos) -> Option<Nanos> {
+        match self.fabric.idle(now) {
+            Idle::Poll => None,
+            Idle::Sleep(until) => Some(until),
+        }
+    }
+
+    fn next_beat(&self) -> Nanos {
+        self.fabric.next_beat()
+    }
+
+    fn close(&mut self, now: Nanos, peer: InstanceId) {
+        self.fabric.close(now, peer);
+    }
+}

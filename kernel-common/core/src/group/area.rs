@@ -1,0 +1,160 @@
+//! What a home tells a member about an area.
+
+use maize_abi::pte::Access;
+use maize_hal::Arch;
+use maize_mm::{Area, AreaFlags, ObjectId, PageStore, Sharing};
+use maize_wire::InstanceId;
+use serde::{Deserialize, Serialize};
+
+use super::{ObjectName, SpaceKey};
+use crate::fabric::message::{AskArea, NoArea, TellArea};
+use crate::state::State;
+
+/// Where a member finds the pages of an area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Pages {
+    /// They are kept coherent.
+    Object {
+        object: ObjectName,
+        /// Bytes the object can hold.
+        len: u64,
+        /// Whether the object ends with the space.
+        private: bool,
+    },
+    /// They are in the root image, which every instance has: start and length there.
+    Image(u64, u64),
+}
+
+/// An area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AreaRecord {
+    start: u64,
+    end: u64,
+    /// Bits of [`Access`].
+    access: u8,
+    pages: Pages,
+    /// The object's page at `start`.
+    first: u64,
+}
+
+impl<A: Arch> State<A> {
+    /// Answers a member that does not know what is at an address.
+    pub(crate) fn tell_area(&mut self, from: InstanceId, ask: AskArea) {
+        let area = self.describe_area(from, &ask);
+        self.answer(from, ask.id, TellArea { id: ask.id, area }.into());
+    }
+
+    fn describe_area(&mut self, from: InstanceId, ask: &AskArea) -> Result<AreaRecord, NoArea> {
+        let led = &self.groups.led;
+        let known = led.iter().find(|(space, group)| {
+            space.serial() == ask.space.serial && group.members.contains(&from)
+        });
+        let space = match known {
+            Some((space, _)) if ask.space.home == self.fabric.me.0 => *space,
+            _ => return Err(NoArea::Fault),
+        };
+        let access = Access::from_bits_truncate(ask.access);
+        let area = self.memory.area_for(space, ask.address, access).map_err(|_| NoArea::Fault)?;
+        let pages = self.pages_of(&area)?;
+        if let Pages::Object { private: true, .. } = pages
+            && let Some(group) = self.groups.led.get_mut(&space)
+        {
+            group.private.insert(area.object);
+        }
+        Ok(AreaRecord {
+            start: area.start,
+            end: area.end,
+            access: area.access.bits(),
+            pages,
+            first: area.first,
+        })
+    }
+
+    fn pages_of(&self, area: &Area) -> Result<Pages, NoArea> {
+        if area.flags.contains(AreaFlags::INSTANCE_PRIVATE) {
+            return Err(NoArea::Unsupported);
+        }
+        let private = self.memory.is_private(area.object);
+        let read_only = !area.effective().contains(Access::WRITE);
+        if !private
+            && area.sharing == Sharing::Private
+            && read_only
+            && let Some((start, len)) = self.memory.pristine_image(area.object)
+        {
+            return Ok(Pages::Image(start, len));
+        }
+        // A file that can be read and written by calls as well: those do not ask other instances
+        // for its pages.
+        if !private && area.label.as_ref().is_some_and(|label| label.inode != 0) {
+            return Err(NoArea::Unsupported);
+        }
+        let len = self.memory.object_len(area.object).ok_or(NoArea::Fault)?;
+        Ok(Pages::Object { object: area.object.into(), len, private })
+    }
+
+    /// Adds an area that the home has told of to a replica.
+    pub(crate) fn learn_area(&mut self, key: SpaceKey, record: &AreaRecord) -> Result<(), NoArea> {
+        let object = self.local_object(key, record)?;
+        let access = Access::from_bits_truncate(record.access);
+        let (sharing, access) = match record.pages {
+            // Stores go to the page that all instances share.
+            Pages::Object { .. } => (Sharing::Shared, access),
+            Pages::Image(..) => (Sharing::Private, access & !Access::WRITE),
+        };
+        const PAGE: u64 = maize_abi::PAGE_SIZE as u64;
+        if record.start >= record.end
+            || !record.start.is_multiple_of(PAGE)
+            || !record.end.is_multiple_of(PAGE)
+            || record.first.checked_add((record.end - record.start) / PAGE).is_none()
+        {
+            return Err(NoArea::Fault);
+        }
+        let area = Area {
+            start: record.start,
+            end: record.end,
+            access,
+            may: access,
+            sharing,
+            flags: AreaFlags::empty(),
+            object,
+            first: record.first,
+            label: None,
+        };
+        let Some(replica) = self.groups.replicas.get(&key) else { return Err(NoArea::Fault) };
+        let space = replica.space();
+        self.memory.add_replica_area(&mut self.arch, space, area);
+        Ok(())
+    }
+
+    /// The object that stands for an area's pages here.
+    fn local_object(&mut self, key: SpaceKey, record: &AreaRecord) -> Result<ObjectId, NoArea> {
+        match record.pages {
+            Pages::Image(start, len) => {
+                if let Some(object) = self.groups.images.get(&(start, len)) {
+                    return Ok(*object);
+                }
+                let mut store = self.memory.store(&mut self.arch);
+                let object =
+                    store.create_from_image(start, len).map_err(|_| NoArea::Unsupported)?;
+                self.groups.images.insert((start, len), object);
+                Ok(object)
+            }
+            Pages::Object { object, len, private } => {
+                let object = ObjectId::from(object);
+                if object.home == self.fabric.me.0 {
+                    let known = self.memory.has_object(object);
+                    return if known { Ok(object) } else { Err(NoArea::Fault) };
+                }
+                if !self.memory.has_object(object)
+                    && self.memory.create_replica(object, len).is_err()
+                {
+                    return Err(NoArea::Unsupported);
+                }
+                if private && let Some(replica) = self.groups.replicas.get_mut(&key) {
+                    replica.own(object);
+                }
+                Ok(object)
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Telling members that areas have changed, and what they do about it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use maize_hal::Arch;
+use maize_mm::{Budget, Progress, SpaceId};
+use maize_wire::InstanceId;
+use serde::{Deserialize, Serialize};
+
+use super::{ObjectName, SpaceKey};
+use crate::executor::TaskId;
+use crate::fabric::RequestId;
+use crate::fabric::message::{Forget, Forgot};
+use crate::handle::Handle;
+use crate::state::State;
+use crate::thread::Current;
+use crate::wait::Interruptible;
+
+/// Pages of an object that are dropped everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Dropped {
+    pub(crate) object: ObjectName,
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+    /// The life that the pages start.
+    pub(crate) generation: u32,
+}
+
+impl<A: Arch> Handle<A> {
+    /// Has every member forget areas and pages; returns when all have confirmed it, or are gone.
+    pub(crate) async fn forget_everywhere(
+        &self,
+        current: Current,
+        space: SpaceId,
+        ranges: &[Range<u64>],
+        dropped: &[Dropped],
+    ) {
+        let asked: Vec<(InstanceId, RequestId)> = self.with(|s| {
+            let key = SpaceKey { home: s.fabric.me.0, serial: space.serial() };
+            let members = s.members(space);
+            let ask = |member| {
+                let id = s.ask(member, current.tid.0, |id| {
+                    let ranges = ranges.iter().map(|r| (r.start, r.end)).collect();
+                    Forget { id, space: key, ranges, dropped: dropped.to_vec() }.into()
+                });
+                (member, id)
+            };
+            members.into_iter().map(ask).collect()
+        });
+        for (member, id) in asked {
+            // A member that is gone maps nothing.
+            let _ = self.answer(current.task, member, id, Interruptible::Not).await;
+        }
+    }
+}
+
+impl<A: Arch> State<A> {
+    /// A home wants areas forgotten.
+    pub(crate) fn begin_forgetting(&mut self, k: &Handle<A>, from: InstanceId, forget: Forget) {
+        let own = forget.space.home == from.0;
+        let Some(space) = self.replica_space(forget.space).filter(|_| own) else {
+            self.answer(from, forget.id, Forgot { id: forget.id }.into());
+            return;
+        };
+        for dropped in &forget.dropped {
+            let object = dropped.object.into();
+            if dropped.object.home == from.0 && self.memory.has_object(object) {
+                let end = dropped.first.saturating_add(dropped.count);
+                self.drop_pages(object, dropped.first..end, dropped.generation);
+            }
+        }
+        let end = self.user_end();
+        for (start, stop) in forget.ranges {
+            self.memory.forget_areas(space, start..stop.min(end));
+        }
+        let task = self.tasks.reserve();
+        self.tasks.spawn(task, Box::pin(finish(k.clone(), task, from, forget.id, space)));
+    }
+}
+
+async fn finish<A: Arch>(
+    k: Handle<A>,
+    task: TaskId,
+    from: InstanceId,
+    id: RequestId,
+    space: SpaceId,
+) {
+    loop {
+        let mut budget = Budget::step();
+        let progress = k.with(|s| s.memory.advance(&mut s.arch, space, &mut budget));
+        if progress == Progress::Done {
+            break;
+        }
+        k.yield_now(task).await;
+    }
+    k.with(|s| {
+        s.wake_background();
+        s.answer(from, id, Forgot { id }.into());
+    });
+}

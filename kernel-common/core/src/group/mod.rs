@@ -1,0 +1,68 @@
+//! Spaces that span instances: who is a member, replicas, and changes in order.
+
+mod area;
+mod change;
+mod forget;
+mod replica;
+mod turn;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use maize_mm::{ObjectId, SpaceId};
+use maize_wire::InstanceId;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use area::AreaRecord;
+pub(crate) use change::{ordered, recall};
+pub(crate) use forget::Dropped;
+pub(crate) use replica::Replica;
+
+/// A space as other instances know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct SpaceKey {
+    /// The instance that orders its areas.
+    pub(crate) home: u16,
+    /// The home's number of it.
+    pub(crate) serial: u64,
+}
+
+/// A memory object as it travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ObjectName {
+    home: u16,
+    serial: u64,
+}
+
+impl From<ObjectId> for ObjectName {
+    fn from(id: ObjectId) -> ObjectName {
+        ObjectName { home: id.home, serial: id.serial }
+    }
+}
+
+impl From<ObjectName> for ObjectId {
+    fn from(name: ObjectName) -> ObjectId {
+        ObjectId { home: name.home, serial: name.serial }
+    }
+}
+
+/// A space of this instance that others have replicas of.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    /// Instances that a thread of the space was sent to.
+    members: BTreeSet<InstanceId>,
+    /// Objects that members know, and that end with the space.
+    private: BTreeSet<ObjectId>,
+}
+
+/// All that is shared with other instances.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    /// Spaces whose home is here.
+    led: BTreeMap<SpaceId, Group>,
+    /// Spaces whose areas are being changed.
+    changing: BTreeSet<SpaceId>,
+    /// Replicas of spaces of other instances.
+    replicas: BTreeMap<SpaceKey, Replica>,
+    /// Objects for ranges of the root image that replicas map.
+    images: BTreeMap<(u64, u64), ObjectId>,
+}

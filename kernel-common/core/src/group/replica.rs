@@ -1,0 +1,105 @@
+//! A member's replica of a space.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use maize_abi::pte::Access;
+use maize_hal::Arch;
+use maize_mm::{ObjectId, OutOfMemory, PageStore, SpaceId};
+use maize_wire::InstanceId;
+
+use super::SpaceKey;
+use crate::fabric::message::{AskArea, Message, NoArea};
+use crate::handle::Handle;
+use crate::state::State;
+use crate::thread::Current;
+use crate::wait::Interruptible;
+
+/// A replica of another instance's space: the areas that threads here have touched.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    space: SpaceId,
+    /// Objects that end with the space.
+    private: BTreeSet<ObjectId>,
+}
+
+impl Replica {
+    pub(crate) const fn space(&self) -> SpaceId {
+        self.space
+    }
+
+    /// Takes note of an object that ends with the space.
+    pub(crate) fn own(&mut self, object: ObjectId) {
+        self.private.insert(object);
+    }
+}
+
+impl<A: Arch> State<A> {
+    /// The space that a member's threads run in, made with the first of them.
+    pub(crate) fn replica(&mut self, key: SpaceKey) -> Result<SpaceId, OutOfMemory> {
+        if let Some(replica) = self.groups.replicas.get(&key) {
+            return Ok(replica.space);
+        }
+        let layout = self.new_layout(0);
+        let space = self.memory.create_space(&mut self.arch, layout)?;
+        self.groups.replicas.insert(key, Replica { space, private: BTreeSet::new() });
+        Ok(space)
+    }
+
+    /// Whether this instance has a replica of the space.
+    pub(crate) fn replica_space(&self, key: SpaceKey) -> Option<SpaceId> {
+        self.groups.replicas.get(&key).map(Replica::space)
+    }
+
+    /// The space has ended at its home, or the home has.
+    pub(crate) fn drop_replica(&mut self, from: InstanceId, key: SpaceKey) {
+        if key.home != from.0 {
+            return;
+        }
+        let Some(replica) = self.groups.replicas.remove(&key) else { return };
+        self.memory.destroy_space(replica.space);
+        for object in replica.private {
+            self.detach_object(object);
+            // The reference that the replica of the object was made with.
+            self.memory.store(&mut self.arch).release(object);
+        }
+        self.wake_background();
+    }
+
+    /// Drops the replicas of a peer's spaces.
+    pub(crate) fn drop_replicas_of(&mut self, peer: InstanceId) {
+        let keys: Vec<SpaceKey> =
+            self.groups.replicas.keys().filter(|key| key.home == peer.0).copied().collect();
+        for key in keys {
+            self.drop_replica(peer, key);
+        }
+    }
+}
+
+impl<A: Arch> Handle<A> {
+    /// Learns from a space's home which area is at `address`.
+    ///
+    /// # Errors
+    /// [`NoArea`], also if the home is gone.
+    pub(crate) async fn fetch_area(
+        &self,
+        current: Current,
+        key: SpaceKey,
+        address: u64,
+        access: Access,
+    ) -> Result<(), NoArea> {
+        let home = InstanceId(key.home);
+        let id = self.with(|s| {
+            s.stats.fabric.areas_fetched += 1;
+            let access = access.bits();
+            s.ask(home, current.tid.0, |id| AskArea { id, space: key, address, access }.into())
+        });
+        match self.answer(current.task, home, id, Interruptible::Not).await {
+            Ok(Message::TellArea(told)) => {
+                let record = told.area?;
+                self.with(|s| s.learn_area(key, &record))
+            }
+            Ok(_) | Err(_) => Err(NoArea::Fault),
+        }
+    }
+}

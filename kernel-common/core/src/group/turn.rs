@@ -1,0 +1,73 @@
+//! One change of a shared space at a time.
+
+use alloc::vec::Vec;
+
+use maize_hal::{Arch, Nanos};
+use maize_mm::SpaceId;
+use maize_wire::InstanceId;
+
+use super::{Group, SpaceKey};
+use crate::fabric::message::Leave;
+use crate::handle::Handle;
+use crate::state::State;
+use crate::thread::Current;
+use crate::wait::{Interruptible, WaitKey};
+
+impl<A: Arch> State<A> {
+    /// The space of a thread, if other instances have replicas of it.
+    pub(crate) fn shared_space(&self, current: Current) -> Option<SpaceId> {
+        let space = self.thread_space(current.tid)?;
+        self.groups.led.contains_key(&space).then_some(space)
+    }
+
+    /// A thread of the space is about to be sent to `to`.
+    pub(crate) fn add_member(&mut self, space: SpaceId, to: InstanceId) -> SpaceKey {
+        self.groups.led.entry(space).or_default().members.insert(to);
+        SpaceKey { home: self.fabric.me.0, serial: space.serial() }
+    }
+
+    /// The members of a space of this instance.
+    pub(crate) fn members(&self, space: SpaceId) -> Vec<InstanceId> {
+        self.groups.led.get(&space).map(|g| g.members.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// A space of this instance ends: so do its replicas.
+    pub(crate) fn end_group(&mut self, space: SpaceId) {
+        let Some(Group { members, private }) = self.groups.led.remove(&space) else { return };
+        let key = SpaceKey { home: self.fabric.me.0, serial: space.serial() };
+        for member in members {
+            self.post(member, Leave { space: key }.into(), None);
+        }
+        for object in private {
+            self.detach_object(object);
+        }
+    }
+
+    /// A member of spaces, or the home of replicas, is gone.
+    pub(crate) fn leave_groups(&mut self, peer: InstanceId) {
+        for group in self.groups.led.values_mut() {
+            group.members.remove(&peer);
+        }
+    }
+
+    fn take_turn(&mut self, space: SpaceId) -> bool {
+        self.groups.changing.insert(space)
+    }
+
+    /// Lets the next change of a space begin.
+    pub(crate) fn end_turn(&mut self, space: SpaceId) {
+        self.groups.changing.remove(&space);
+        self.wake(WaitKey::Turn(space));
+    }
+}
+
+impl<A: Arch> Handle<A> {
+    /// Waits until nobody else changes a shared space, and keeps others from it until
+    /// [`State::end_turn`].
+    pub(crate) async fn take_turn(&self, current: Current, space: SpaceId) {
+        while !self.with(|s| s.take_turn(space)) {
+            let key = [WaitKey::Turn(space)];
+            self.wait_for(current.task, &key, Nanos::NEVER, Interruptible::Not).await;
+        }
+    }
+}

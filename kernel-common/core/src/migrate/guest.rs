@@ -1,0 +1,200 @@
+//! The other side: a thread of another instance's process that runs user code here.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use maize_abi::pte::Access;
+use maize_abi::{Isa, Sysno, UserRegs};
+use maize_hal::{Arch, PageFault, Trap};
+use maize_mm::FaultError;
+use maize_wire::InstanceId;
+
+use super::travel::{Departure, TrapRecord, UserMode, rseq_area};
+use crate::fabric::RequestId;
+use crate::fabric::message::{NoArea, Run, Trapped};
+use crate::group::SpaceKey;
+use crate::handle::Handle;
+use crate::ids::{Pid, Tid};
+use crate::state::State;
+use crate::syscall;
+use crate::thread::{Current, Guest, Thread};
+
+/// A thread's state that this instance cannot run.
+pub(crate) struct BadStay;
+
+impl<A: Arch> State<A> {
+    /// A thread has arrived.
+    pub(crate) fn begin_stay(
+        &mut self,
+        k: &Handle<A>,
+        from: InstanceId,
+        run: Run,
+    ) -> Result<(), BadStay> {
+        let Run { id, stay } = run;
+        let tid = Tid(id.asker);
+        if stay.space.home != from.0 || self.threads.contains_key(&tid) {
+            return Err(BadStay);
+        }
+        let (regs, fpu) = stay.user.load(&self.arch).ok_or(BadStay)?;
+        let Ok(space) = self.replica(stay.space) else {
+            log::error!("no memory for a replica of a space of {from}");
+            let trap = TrapRecord::NeedsHome { address: regs.pc(), access: 0 };
+            let departure = Departure { user: stay.user, trap, user_time: 0 };
+            self.answer(from, id, Trapped { id, departure }.into());
+            return Ok(());
+        };
+        let now = self.now();
+        let task = self.tasks.reserve();
+        let mut thread = Thread::new(Pid(stay.pid), task, regs, fpu, now);
+        thread.rseq = rseq_area(stay.rseq);
+        thread.guest = Some(Guest { home: from, space });
+        self.threads.insert(tid, thread);
+        self.task_threads.insert(task, tid);
+        self.stats.fabric.stays += 1;
+        let current = Current { tid, pid: Pid(stay.pid), task };
+        let visit = Visit { home: from, id, space: stay.space, current };
+        self.tasks.spawn(task, Box::pin(stay_here(k.clone(), visit)));
+        Ok(())
+    }
+
+    /// The home wants a thread back.
+    pub(crate) fn recall_guest(&mut self, from: InstanceId, id: RequestId) {
+        let tid = Tid(id.asker);
+        if let Some(thread) = self.threads.get_mut(&tid)
+            && thread.guest.is_some_and(|guest| guest.home == from)
+        {
+            // Whatever its task waits for is bounded; the thread goes as soon as it is to run.
+            thread.exiting = Some(0);
+        }
+    }
+
+    /// Ends the guests of a dead peer, and what they have here.
+    pub(crate) fn end_guests_of(&mut self, peer: InstanceId) {
+        let guests = self.threads.values_mut();
+        for thread in guests.filter(|t| t.guest.is_some_and(|guest| guest.home == peer)) {
+            thread.exiting = Some(0);
+        }
+        self.drop_replicas_of(peer);
+    }
+
+    /// Takes a guest's record away; returns what goes home.
+    fn end_stay(&mut self, current: Current, trap: TrapRecord) -> Option<Departure> {
+        self.release_holds(current.tid);
+        self.sync_fpu(current.tid);
+        self.run_queue.forget_fpu(current.tid);
+        self.task_threads.remove(&current.task);
+        let thread = self.threads.remove(&current.tid)?;
+        let user = UserMode::of(&thread);
+        Some(Departure { user, trap, user_time: thread.user_time.0 })
+    }
+}
+
+/// One stay of a thread here.
+struct Visit {
+    home: InstanceId,
+    id: RequestId,
+    space: SpaceKey,
+    current: Current,
+}
+
+/// Runs a guest until it needs its home.
+async fn stay_here<A: Arch>(k: Handle<A>, visit: Visit) {
+    let trap = run_here(&k, &visit).await;
+    k.with(|s| {
+        let id = visit.id;
+        if let Some(departure) = s.end_stay(visit.current, trap) {
+            s.answer(visit.home, id, Trapped { id, departure }.into());
+        }
+    });
+}
+
+async fn run_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> TrapRecord {
+    let current = visit.current;
+    loop {
+        let cancelled = k.with(|s| s.fabric.serving.is_cancelled(visit.home, visit.id));
+        if cancelled {
+            return TrapRecord::Interrupt;
+        }
+        let trap = k.run_user_here(current.tid).await;
+        k.with(|s| s.release_holds(current.tid));
+        match trap {
+            Trap::PageFault(fault) => {
+                if let Err(trap) = page_fault(k, visit, fault).await {
+                    return trap;
+                }
+            }
+            Trap::Interrupt(_) => {
+                if k.with(|s| s.is_in_sequence(current)) {
+                    return TrapRecord::Interrupt;
+                }
+            }
+            Trap::Syscall => {
+                if !served_here(k, visit).await {
+                    return TrapRecord::Syscall;
+                }
+            }
+            Trap::Exception(_) => return TrapRecord::of(trap),
+        }
+    }
+}
+
+/// Makes a page accessible.
+async fn page_fault<A: Arch>(
+    k: &Handle<A>,
+    visit: &Visit,
+    fault: PageFault,
+) -> Result<(), TrapRecord> {
+    let PageFault { address, access } = fault;
+    let refused = Err(TrapRecord::of(Trap::PageFault(fault)));
+    // The area may change between the home's answer and its use; then the home is asked again, and
+    // who has no luck leaves the fault to the home, which is never wrong.
+    const TRIES: usize = 4;
+    for _ in 0..TRIES {
+        match k.resolve_fault(visit.current, address, access).await {
+            Ok(()) => {
+                k.with(|s| s.stats.page_faults += 1);
+                return Ok(());
+            }
+            Err(FaultError::NoMapping | FaultError::Denied) => {}
+            // The home knows why, and whom to signal.
+            Err(FaultError::PastEnd | FaultError::OutOfMemory) => {
+                return Err(TrapRecord::NeedsHome { address, access: access.bits() });
+            }
+        }
+        match k.fetch_area(visit.current, visit.space, address, access).await {
+            Ok(()) => {}
+            Err(NoArea::Fault) => return refused,
+            Err(NoArea::Unsupported) => {
+                return Err(TrapRecord::NeedsHome { address, access: access.bits() });
+            }
+        }
+    }
+    refused
+}
+
+/// Serves a call that needs nothing of the home. False if it is the home's.
+async fn served_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> bool {
+    let current = visit.current;
+    let called = k.with(|s| {
+        let regs = &s.threads.get(&current.tid)?.regs;
+        let number = usize::try_from(regs.syscall_number()).ok()?;
+        let sysno = <A::Isa as Isa>::SYSCALLS.get(number).copied().flatten()?;
+        Some((sysno, regs.syscall_args()))
+    });
+    let Some((sysno, args)) = called else { return false };
+    let results: Vec<u64> = match sysno {
+        Sysno::Getpid | Sysno::Gettid | Sysno::SchedYield => Vec::new(),
+        Sysno::Getcpu => args[..2].iter().copied().filter(|at| *at != 0).collect(),
+        _ => return false,
+    };
+    for address in results {
+        let fault = PageFault { address, access: Access::WRITE };
+        if address.checked_add(3).is_none_or(|last| last / 4096 != address / 4096)
+            || page_fault(k, visit, fault).await.is_err()
+        {
+            return false;
+        }
+    }
+    syscall::handle(k, current).await;
+    true
+}

@@ -1,0 +1,9 @@
+//! Threads away from home: where they are to run, and how user mode moves there and back.
+
+mod guest;
+mod place;
+mod run;
+mod travel;
+
+pub use place::Placement;
+pub(crate) use travel::{Departure, Stay};

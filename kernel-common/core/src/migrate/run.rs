@@ -1,0 +1,142 @@
+//! The home's side of a thread that runs somewhere else.
+
+use maize_abi::signal::Signal;
+use maize_hal::{Arch, Interrupts, Nanos, Trap};
+use maize_wire::InstanceId;
+
+use super::travel::{Departure, Stay, TrapRecord, UserMode, rseq_record};
+use crate::fabric::message::{Message, Run};
+use crate::fabric::{PeerDied, RequestId};
+use crate::handle::Handle;
+use crate::ids::Tid;
+use crate::rseq;
+use crate::state::State;
+use crate::thread::Current;
+use crate::wait::Interruptible;
+
+impl<A: Arch> Handle<A> {
+    /// Runs the thread in user mode, where its place is, until it traps.
+    pub(crate) async fn run_user(&self, current: Current) -> Trap {
+        if !self.with(|s| s.fabric.is_joined()) {
+            return self.run_user_here(current.tid).await;
+        }
+        let moved = self.with(|s| s.arrive_at_place(current.tid));
+        if let Some(cpu) = moved {
+            // As Linux does on migration: the thread's own word for its core.
+            rseq::on_migration(self, current, cpu).await;
+        }
+        match self.with(|s| s.away_place(current.tid)) {
+            None => self.run_user_here(current.tid).await,
+            Some(place) => self.run_user_at(current, place).await,
+        }
+    }
+
+    async fn run_user_at(&self, current: Current, place: InstanceId) -> Trap {
+        let nothing = Trap::Interrupt(Interrupts::empty());
+        let Some(id) = self.with(|s| s.send_away(current, place)) else { return nothing };
+        let answer = self.answer(current.task, place, id, Interruptible::ByRecall).await;
+        self.with(|s| s.come_home(current, place, answer)).unwrap_or(nothing)
+    }
+}
+
+impl<A: Arch> State<A> {
+    /// Where the thread is to run, if that is not here.
+    pub(crate) fn away_place(&self, tid: Tid) -> Option<InstanceId> {
+        let place = self.threads.get(&tid)?.place;
+        (place != self.fabric.me && self.fabric.is_usable(place)).then_some(place)
+    }
+
+    /// Whether the thread is not where it is to be.
+    pub(crate) fn is_misplaced(&self, tid: Tid) -> bool {
+        self.threads.get(&tid).is_some_and(|t| t.guest.is_none() && t.away != self.away_place(tid))
+    }
+
+    /// If the thread was somewhere else before: the number of the core it will be on.
+    fn arrive_at_place(&mut self, tid: Tid) -> Option<u32> {
+        let place = self.away_place(tid).unwrap_or(self.fabric.me);
+        let thread = self.threads.get_mut(&tid)?;
+        if thread.last_place == place {
+            return None;
+        }
+        thread.last_place = place;
+        self.stats.fabric.moves += 1;
+        Some(u32::from(place.0))
+    }
+
+    /// A thread of this instance has been in user mode.
+    pub(crate) fn after_user_mode(&mut self, tid: Tid) {
+        if self.fabric.is_joined() {
+            self.release_holds(tid);
+            self.force_move(tid);
+        }
+    }
+
+    /// Sends the thread's user mode to `place`.
+    fn send_away(&mut self, current: Current, place: InstanceId) -> Option<RequestId> {
+        self.sync_fpu(current.tid);
+        self.run_queue.forget_fpu(current.tid);
+        self.charge_system_time(current.tid);
+        let space = self.thread_space(current.tid)?;
+        let space = self.add_member(space, place);
+        let thread = self.threads.get_mut(&current.tid)?;
+        thread.away = Some(place);
+        let stay = Stay {
+            space,
+            pid: current.pid.0,
+            user: UserMode::of(thread),
+            rseq: rseq_record(thread.rseq),
+        };
+        Some(self.ask(place, current.tid.0, |id| Run { id, stay }.into()))
+    }
+
+    /// Takes the thread back. `None` if it will not run again.
+    fn come_home(
+        &mut self,
+        current: Current,
+        place: InstanceId,
+        answer: Result<Message, PeerDied>,
+    ) -> Option<Trap> {
+        let now = self.now();
+        let thread = self.threads.get_mut(&current.tid)?;
+        thread.away = None;
+        thread.kernel_since = now;
+        let departure = match answer {
+            Ok(Message::Trapped(trapped)) => trapped.departure,
+            Ok(_) => {
+                self.distrust(place);
+                self.lost(current, place);
+                return None;
+            }
+            Err(PeerDied) => {
+                self.lost(current, place);
+                return None;
+            }
+        };
+        let Departure { user, trap, user_time } = departure;
+        let loaded = user.load(&self.arch).and_then(|loaded| Some((loaded, trap.trap()?)));
+        let Some(((regs, fpu), served)) = loaded else {
+            self.distrust(place);
+            self.lost(current, place);
+            return None;
+        };
+        thread.regs = regs;
+        thread.fpu = fpu;
+        thread.user_time = thread.user_time + Nanos(user_time);
+        if matches!(trap, TrapRecord::NeedsHome { .. }) {
+            self.call_home(current.tid);
+        }
+        Some(served)
+    }
+
+    /// A thread's registers are lost with the instance that it ran on: its process cannot go on.
+    fn lost(&mut self, current: Current, place: InstanceId) {
+        let text = alloc::format!(
+            "thread {} of process {} was on {place}, which is gone: the process ends",
+            current.tid,
+            current.pid
+        );
+        log::error!("{text}");
+        self.host.report(maize_hal::Report::Fault { text });
+        self.begin_group_exit(current.pid, u32::from(Signal::SIGKILL.number()));
+    }
+}

@@ -1,0 +1,262 @@
+//! Many kernels on emulated machines with a simulated network between them, in virtual time.
+
+use std::collections::BTreeMap;
+
+use maize_abi::Isa;
+use maize_arch_host::{HostArch, Script, ScriptRegs, ScriptedHost, Wires};
+use maize_core::{Config, FabricSettings, Kernel, LinkTransport, ProgramSpec, Step};
+use maize_hal::{Frame, FrameRange, Interrupts, Nanos};
+use maize_launcher::cpio;
+use maize_launcher::tree::Tree;
+use maize_link::FabricConfig;
+use maize_simnet::{NetConfig, Network};
+use maize_wire::{Epoch, InstanceId};
+
+use crate::{Outcome, Stuck, root_with};
+
+/// Frames of an emulated machine in a fabric: 16 MiB.
+const FRAMES: u64 = 4096;
+
+/// Virtual time that a step of a kernel takes besides its user code.
+const STEP_TIME: Nanos = Nanos(200);
+
+/// One instance.
+pub struct Node<I: Isa>
+where
+    I::Regs: ScriptRegs,
+{
+    /// The kernel.
+    pub kernel: Kernel<HostArch<I>>,
+    /// The host's end of its streams.
+    pub host: ScriptedHost,
+    /// The machine's clock and interrupts.
+    pub wires: Wires,
+    /// Until when it sleeps, if it does.
+    asleep: Option<Nanos>,
+    /// Whether it still runs.
+    on: bool,
+    /// How its program, or the fabric's, has ended.
+    status: Option<u32>,
+}
+
+/// A fabric.
+pub struct Fabric<I: Isa>
+where
+    I::Regs: ScriptRegs,
+{
+    /// The instances; the program is started on the first.
+    pub nodes: Vec<Node<I>>,
+    network: Network,
+    rng: fastrand::Rng,
+}
+
+impl<I: Isa> Fabric<I>
+where
+    I::Regs: ScriptRegs,
+{
+    /// That many instances, the first of them about to run `script`.
+    #[must_use]
+    pub fn new(instances: u16, script: &Script, settings: &FabricSettings, seed: u64) -> Fabric<I> {
+        Fabric::with_root(instances, &root_with::<I>(script), settings, NetConfig::new(seed))
+    }
+
+    /// As [`Fabric::new`], for `/program` of `root` and any network.
+    ///
+    /// # Panics
+    /// If a kernel refuses the root or the program: the test is wrong.
+    #[must_use]
+    pub fn with_root(
+        instances: u16,
+        root: &Tree,
+        settings: &FabricSettings,
+        net: NetConfig,
+    ) -> Fabric<I> {
+        let mut archive = cpio::Writer::new();
+        assert!(archive.tree(root).is_ok(), "the root is too large");
+        let image = archive.finish();
+        let network = Network::new(net, usize::from(instances));
+        let links = FabricConfig { poll_for: Nanos(0), ..FabricConfig::default() };
+        let nodes = (0..instances).map(|number| {
+            let me = InstanceId(number);
+            let frames = FrameRange { start: Frame(16), end: Frame(16 + FRAMES) };
+            let arch = HostArch::<I>::new(frames, net.seed ^ u64::from(number) << 32);
+            let wires = arch.wires();
+            let host = ScriptedHost::default();
+            let config = Config {
+                cpu: u32::from(number),
+                cpus: u32::from(instances),
+                hostname: b"sim".to_vec(),
+                stats: false,
+                hidden: Vec::new(),
+            };
+            let (host_end, image) = (Box::new(host.clone()), Box::new(image.clone()));
+            let mut kernel = match Kernel::new(arch, host_end, &[frames], &[], image, config) {
+                Ok(kernel) => kernel,
+                Err(error) => unreachable!("{error}"),
+            };
+            let fabric = network.start(me, Epoch::FIRST, links);
+            let transport = LinkTransport::new(fabric, network.doorbell(me));
+            kernel.join(transport.boxed(), settings.clone());
+            Node { kernel, host, wires, asleep: None, on: true, status: None }
+        });
+        let nodes = nodes.collect();
+        let mut fabric = Fabric { nodes, network, rng: fastrand::Rng::with_seed(net.seed) };
+        fabric.meet();
+        let program = ProgramSpec {
+            path: b"/program".to_vec(),
+            argv: vec![b"/program".to_vec()],
+            envp: Vec::new(),
+            cwd: b"/".to_vec(),
+            terminal: None,
+        };
+        let spawned = fabric.nodes[0].kernel.spawn(program);
+        fabric.nodes[0].asleep = None;
+        assert!(spawned.is_ok(), "{spawned:?}");
+        fabric
+    }
+
+    /// Runs until all instances know each other.
+    fn meet(&mut self) {
+        let others = self.nodes.len() - 1;
+        for _ in 0..100_000 {
+            if self.nodes.iter().all(|node| node.kernel.peers().len() == others) {
+                return;
+            }
+            self.turn();
+        }
+        unreachable!("the instances do not find each other");
+    }
+
+    /// The time up to which everything has happened.
+    #[must_use]
+    pub fn now(&self) -> Nanos {
+        self.network.now()
+    }
+
+    /// When an instance has its next turn.
+    fn next_turn(&self, number: usize) -> Option<Nanos> {
+        let node = &self.nodes[number];
+        if !node.on || node.status.is_some() {
+            return None;
+        }
+        let now = node.wires.now();
+        let Some(until) = node.asleep else { return Some(now) };
+        let bell = self.network.next_doorbell(InstanceId(number as u16));
+        Some(until.min(bell.unwrap_or(Nanos::NEVER)).max(now))
+    }
+
+    /// Lets the instance that is furthest behind do a step. False if nothing will happen any more.
+    pub fn turn(&mut self) -> bool {
+        let next = (0..self.nodes.len()).filter_map(|n| Some((self.next_turn(n)?, n))).min();
+        let Some((at, number)) = next.filter(|(at, _)| *at != Nanos::NEVER) else { return false };
+        self.network.advance_to(at);
+        let slice = Nanos(self.rng.u64(500..5_000));
+        let node = &mut self.nodes[number];
+        node.wires.advance_to(at);
+        if self.network.take_doorbells(InstanceId(number as u16), at) {
+            node.wires.raise(Interrupts::DOORBELL);
+        }
+        if node.asleep.take().is_some() {
+            node.kernel.wait_for_interrupt();
+        }
+        node.wires.stop_at(at + slice);
+        match node.kernel.step() {
+            Step::Busy => node.wires.advance_to(node.wires.now() + STEP_TIME),
+            Step::Idle { until } => node.asleep = Some(until),
+            Step::Halted { status } => node.status = Some(status),
+        }
+        true
+    }
+
+    /// Runs until the program has ended and all instances know it.
+    ///
+    /// # Errors
+    /// [`Stuck`] if that is not so after `turns`, or nothing happens for 20 s.
+    pub fn run(&mut self, turns: u64) -> Result<Outcome, Stuck> {
+        let mut last_progress = (self.progress(), self.now());
+        for turn in 0..turns {
+            if self.nodes.iter().all(|node| !node.on || node.status.is_some()) {
+                return Ok(self.outcome());
+            }
+            if !self.turn() {
+                return Err(Stuck::Deadlock);
+            }
+            if turn % 1024 == 0 {
+                let progress = self.progress();
+                if progress != last_progress.0 {
+                    last_progress = (progress, self.now());
+                } else if self.now().since(last_progress.1) > Nanos(20 * Nanos::SECOND.0) {
+                    return Err(Stuck::Deadlock);
+                }
+            }
+        }
+        Err(Stuck::TooLong)
+    }
+
+    fn progress(&self) -> u64 {
+        self.nodes.iter().map(|node| node.kernel.counter("traps")).sum()
+    }
+
+    fn outcome(&self) -> Outcome {
+        let node = &self.nodes[0];
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Outcome {
+            status: node.status.unwrap_or(u32::MAX),
+            stdout: text(node.host.stdout()),
+            stderr: text(node.host.stderr()),
+            ended: self.now(),
+        }
+    }
+
+    /// An instance dies at once.
+    pub fn kill(&mut self, number: usize) {
+        self.nodes[number].on = false;
+        self.network.cut(InstanceId(number as u16));
+    }
+
+    /// All instances' counters, added up.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for (name, count) in self.nodes.iter().flat_map(|node| node.kernel.counters()) {
+            *all.entry(name).or_default() += count;
+        }
+        all
+    }
+
+    /// One counter, added up over all instances.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> u64 {
+        self.nodes.iter().map(|node| node.kernel.counter(name)).sum()
+    }
+}
+
+/// Turns that every test's program ends within.
+pub const ENOUGH: u64 = 8_000_000;
+
+/// Runs a script on that many instances from a seed.
+///
+/// # Panics
+/// If it does not end.
+#[must_use]
+pub fn run<I: Isa>(
+    instances: u16,
+    script: &Script,
+    settings: &FabricSettings,
+    seed: u64,
+) -> (Outcome, Fabric<I>)
+where
+    I::Regs: ScriptRegs,
+{
+    let mut fabric = Fabric::<I>::new(instances, script, settings, seed);
+    match fabric.run(ENOUGH) {
+        Ok(outcome) => (outcome, fabric),
+        Err(stuck) => unreachable!(
+            "{stuck:?} at {:?}, seed {seed}; output so far: {}{}\n{:#?}",
+            fabric.now(),
+            String::from_utf8_lossy(&fabric.nodes[0].host.stdout()),
+            String::from_utf8_lossy(&fabric.nodes[0].host.stderr()),
+            fabric.counters(),
+        ),
+    }
+}
