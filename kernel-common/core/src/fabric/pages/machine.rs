@@ -167,7 +167,11 @@ fn deed<M: Serialize + WireSize>(action: Action<M>) -> Option<Deed> {
         Action::Wake { page, .. } => Deed::Wake(page),
         Action::Timer { page, at } => Deed::Timer(page, Nanos(at.0)),
         Action::Fail { page, failure } => Deed::Fail(page, failure),
-        Action::WriteBack { .. }
+        // Inside a node and for the window: nothing here asks for them yet.
+        Action::Stash { .. }
+        | Action::InstallStashed { .. }
+        | Action::Adopt { .. }
+        | Action::WriteBack { .. }
         | Action::MapWindow { .. }
         | Action::ToWindow { .. }
         | Action::FromWindow { .. }
