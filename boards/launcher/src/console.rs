@@ -15,6 +15,15 @@ pub const MAX_LINE: usize = 4096;
 /// How a kernel begins the line that says it cannot go on.
 pub const PANIC_PREFIX: &str = "kernel panic:";
 
+/// Whose panic a line reports: the number of a sibling, whose lines begin with it in brackets, or
+/// `Some(None)` for the machine's first instance. `None` if the line reports no panic.
+#[must_use]
+pub fn panicking(line: &str) -> Option<Option<u16>> {
+    let (before, _) = line.split_once(PANIC_PREFIX)?;
+    let number = before.strip_prefix('[').and_then(|rest| rest.strip_suffix("] "));
+    Some(number.and_then(|number| number.parse().ok()))
+}
+
 /// One console of one machine.
 #[derive(Debug)]
 pub struct Console {
@@ -60,7 +69,7 @@ impl Console {
         // A terminal's carriage returns and escapes are not for a log.
         let text: String = text.chars().filter(|c| !c.is_control() || *c == '\t').collect();
         let text = symbols.map_or_else(|| text.clone(), |symbols| symbols.annotate(&text));
-        if self.panic.is_none() && text.contains(PANIC_PREFIX) {
+        if self.panic.is_none() && panicking(&text) == Some(None) {
             self.panic = Some(text.clone());
         }
         if self.lines.len() == MAX_LINES {
@@ -71,7 +80,7 @@ impl Console {
         text
     }
 
-    /// The line by which the kernel said that it cannot go on.
+    /// The line by which the machine's first instance said that it cannot go on.
     #[must_use]
     pub fn panic(&self) -> Option<&str> {
         self.panic.as_deref()
@@ -157,6 +166,16 @@ mod tests {
         let mut console = Console::new("m".into());
         console.feed(b"kernel panic: first\nmaize: panic: second\n", None);
         assert_eq!(console.panic(), Some("kernel panic: first"));
+    }
+
+    #[test]
+    fn a_siblings_panic_is_its_own() {
+        let mut console = Console::new("m".into());
+        console.feed(b"[3] kernel panic: mine\n", None);
+        assert_eq!(console.panic(), None);
+        assert_eq!(panicking("[3] kernel panic: mine"), Some(Some(3)));
+        assert_eq!(panicking("[INFO x] kernel panic: odd"), Some(None));
+        assert_eq!(panicking("[3] all is well"), None);
     }
 
     #[test]

@@ -95,13 +95,10 @@ impl Session {
         let instances: Vec<String> = member.instances.clone().map(|n| n.to_string()).collect();
         let name = &member.name;
         let text = format!("machine {name} {how}; lost: instance {}", instances.join(", "));
-        if self.config.log.warnings && !self.config.log.verbose {
-            if !brief {
-                self.config.log.show(&member.transcripts().concat());
-            }
-            self.config.log.show(&format!("maize: {text}"));
+        if self.config.log.warnings && !self.config.log.verbose && !brief {
+            self.config.log.show(&member.transcripts().concat());
         }
-        self.reports.push((Level::Error, text));
+        self.report(Level::Error, text);
     }
 
     /// Starts a machine again under its number, whatever it does now.
@@ -135,10 +132,7 @@ impl Session {
             self.stops.restarted(index);
             self.tell_remote(Event::Started { machine: index, process });
         }
-        if self.config.log.warnings && !self.config.log.verbose {
-            self.config.log.show(&format!("maize: {text}"));
-        }
-        self.reports.push((Level::Warning, text));
+        self.report(Level::Warning, text);
     }
 
     /// A peer was given up, and who gave it up waits for the stop of its incarnation.

@@ -5,8 +5,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
+use maize_hostlink::control::Level;
+
 use super::{END_LIMIT, Session};
-use crate::console::Console;
+use crate::console::{Console, panicking};
 use crate::link::{Link, is_transient};
 use crate::process::Process;
 use crate::symbols::LazySymbols;
@@ -117,8 +119,15 @@ impl Session {
                 Vec::new()
             }
         };
+        let mut siblings = Vec::new();
         for line in lines {
             self.config.log.line(&console.name, &line);
+            if let Some(Some(_)) = panicking(&line) {
+                siblings.push(format!("machine {}: {line}", console.name));
+            }
+        }
+        for text in siblings {
+            self.report(Level::Error, text);
         }
     }
 

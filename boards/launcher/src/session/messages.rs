@@ -86,6 +86,12 @@ impl Session {
             KernelMessage::PeerDown { peer, epoch, cause, awaits_stop } => {
                 let text = format!("instance {instance}: {peer} is down, epoch {epoch}: {cause}");
                 self.note(index, &text);
+                let gone = self.machine_of(peer).and_then(|index| self.members.get(index));
+                let known = gone.is_some_and(|member| !member.runs());
+                if awaits_stop && self.given_up.insert((peer, epoch)) && !known {
+                    let text = format!("instance {peer} was given up in epoch {epoch}: {cause}");
+                    self.report(Level::Warning, text);
+                }
                 if awaits_stop {
                     self.on_ask(Ask { by: instance, peer, epoch });
                 }
@@ -94,12 +100,17 @@ impl Session {
             KernelMessage::Exercise { .. } => {}
             KernelMessage::Report { level, text } => {
                 self.note(index, &text);
-                if level >= Level::Warning && self.config.log.warnings && !self.config.log.verbose {
-                    self.config.log.show(&format!("maize: {text}"));
-                }
-                self.reports.push((level, text));
+                self.report(level, text);
             }
         }
+    }
+
+    /// Keeps a text for the outcome, and shows it unless it is unimportant or shown already.
+    pub(super) fn report(&mut self, level: Level, text: String) {
+        if level >= Level::Warning && self.config.log.warnings && !self.config.log.verbose {
+            self.config.log.show(&format!("maize: {text}"));
+        }
+        self.reports.push((level, text));
     }
 
     /// Puts a text into the log as if it stood on the machine's console.

@@ -90,6 +90,8 @@ pub struct Session {
     stats: FabricStats,
     /// Instances that were asked for their counters and have not answered.
     awaited_stats: BTreeSet<u16>,
+    /// The incarnations that some instance has given up.
+    given_up: BTreeSet<(u16, u32)>,
     /// The last incarnation that each instance told of itself.
     epochs: BTreeMap<u16, u32>,
     ready: Option<Duration>,
@@ -144,6 +146,7 @@ impl Session {
             reports: Vec::new(),
             stats: FabricStats::default(),
             awaited_stats: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             epochs: BTreeMap::new(),
             ready: None,
             phases: Vec::new(),
