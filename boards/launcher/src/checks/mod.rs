@@ -37,6 +37,8 @@ pub enum Step {
     Packages(&'static [&'static str]),
     /// `cargo test` with these arguments; it must run at least one test.
     Tests(&'static str),
+    /// The same, only when long runs are asked for.
+    Long(&'static str),
     /// A check of this program: a note on what was looked at, or what is wrong.
     Check(fn(&Workspace) -> Result<String, String>),
 }
@@ -157,7 +159,10 @@ fn run_step(
             Err(wrong) => writeln!(log, "{wrong}").map(|()| false),
         },
         Step::Cargo(arguments) => cargo(arguments.split(' '), workspace, log),
-        Step::Tests(arguments) => tests(arguments.split(' '), workspace, log),
+        Step::Long(_) if length == Length::Usual => Ok(true),
+        Step::Tests(arguments) | Step::Long(arguments) => {
+            tests(arguments.split(' '), workspace, log)
+        }
         Step::Packages(folders) => {
             let packages = match packages_in(folders, workspace) {
                 Ok(packages) => packages,
@@ -200,7 +205,7 @@ fn every_package_is_tested(workspace: &Workspace) -> Result<String, String> {
     for step in groups::GROUPS.iter().flat_map(|group| group.steps) {
         match step {
             Step::Packages(folders) => patterns.extend(folders.iter()),
-            Step::Tests(arguments) => named.extend(arguments.split(' ')),
+            Step::Tests(arguments) | Step::Long(arguments) => named.extend(arguments.split(' ')),
             Step::Cargo(_) | Step::Check(_) => {}
         }
     }
