@@ -3,6 +3,7 @@
 //! What the rest needs of it is the same for every version: [`Gic::enable_private`],
 //! [`Gic::allocate_msi`], [`Gic::acknowledge`], [`Gic::end`] and [`Gic::bells`].
 
+pub mod its;
 mod sgi;
 mod v2;
 mod v2m;
@@ -42,6 +43,8 @@ pub enum GicError {
     OutOfMessages,
     /// No redistributor is this processor's, which has this affinity.
     NoRedistributor(u64),
+    /// No memory is left for the controller's tables.
+    NoMemory,
     /// The controller does not take a change of its registers.
     NotReady,
     /// The message frame claims interrupts that the controller does not have.
@@ -62,6 +65,7 @@ impl fmt::Display for GicError {
             Self::NoRedistributor(affinity) => {
                 write!(f, "no redistributor for the processor with affinity {affinity:#x}")
             }
+            Self::NoMemory => f.write_str("no memory for the interrupt controller's tables"),
             Self::NotReady => f.write_str("the interrupt controller does not get ready"),
             Self::BadMessageFrame { first, count } => {
                 write!(f, "the message frame claims {count} interrupts from {first}")
@@ -77,9 +81,9 @@ impl core::error::Error for GicError {}
 pub enum Gic {
     /// Version 2, with a v2m frame if there is one.
     V2(GicV2<'static>, Option<GicV2m>),
-    /// Version 3.
+    /// Version 3, with what its translation service gives this instance if there is one.
     #[cfg(target_os = "none")]
-    V3(GicV3),
+    V3(GicV3, Option<its::Lpis>),
 }
 
 impl Gic {
@@ -94,7 +98,7 @@ impl Gic {
         match self {
             Gic::V2(gic, _) => gic.enable(number),
             #[cfg(target_os = "none")]
-            Gic::V3(gic) => gic.enable(number),
+            Gic::V3(gic, _) => gic.enable(number),
         }
         Ok(())
     }
@@ -112,7 +116,7 @@ impl Gic {
                 Ok(message)
             }
             #[cfg(target_os = "none")]
-            Gic::V3(_) => Err(GicError::NoMessages),
+            Gic::V3(_, lpis) => lpis.as_mut().ok_or(GicError::NoMessages)?.allocate(),
         }
     }
 
@@ -122,7 +126,7 @@ impl Gic {
         match self {
             Gic::V2(gic, _) => gic.acknowledge(),
             #[cfg(target_os = "none")]
-            Gic::V3(gic) => gic.acknowledge(),
+            Gic::V3(gic, _) => gic.acknowledge(),
         }
     }
 
@@ -131,7 +135,7 @@ impl Gic {
         match self {
             Gic::V2(gic, _) => gic.end(interrupt),
             #[cfg(target_os = "none")]
-            Gic::V3(gic) => gic.end(interrupt),
+            Gic::V3(gic, _) => gic.end(interrupt),
         }
     }
 
@@ -141,7 +145,7 @@ impl Gic {
         match self {
             Gic::V2(gic, _) => gic.bells(),
             #[cfg(target_os = "none")]
-            Gic::V3(_) => Bells::V3,
+            Gic::V3(..) => Bells::V3,
         }
     }
 }

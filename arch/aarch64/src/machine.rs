@@ -22,6 +22,7 @@ use crate::asid::Asids;
 use crate::clock::{BadFrequency, Clock};
 use crate::entry::BootInfo;
 use crate::features::{FPSR_MASK, IdRegisters};
+use crate::gic::its::{EVENTS, FIRST_LPI, INSTANCES};
 use crate::gic::{Gic, GicError, Message};
 use crate::space::{direct, empty_root};
 use crate::syndrome::{Cause, decode};
@@ -60,8 +61,20 @@ pub fn counter() -> u64 {
     CNTVCT_EL0.get()
 }
 
-/// What interrupt numbers mean. Numbers from 1020 on do not exist.
-struct Routes([Interrupts; 1020]);
+/// What interrupt numbers mean. Those from 1020 up to the first of messages do not exist.
+struct Routes {
+    lines: [Interrupts; 1020],
+    messages: [Interrupts; (EVENTS * INSTANCES) as usize],
+}
+
+impl Routes {
+    fn at(&mut self, number: u32) -> Option<&mut Interrupts> {
+        match number.checked_sub(FIRST_LPI) {
+            Some(message) => self.messages.get_mut(message as usize),
+            None => self.lines.get_mut(number as usize),
+        }
+    }
+}
 
 /// One aarch64 processor with its share of the interrupt controller.
 pub struct Machine {
@@ -114,9 +127,11 @@ impl Machine {
         }
         CNTV_CTL_EL0.set(0);
         parts.gic.enable_private(parts.timer_interrupt)?;
-        let mut routes = Routes([Interrupts::empty(); 1020]);
+        let none = Interrupts::empty();
+        let mut routes =
+            Routes { lines: [none; 1020], messages: [none; (EVENTS * INSTANCES) as usize] };
         // Software-generated interrupts come from siblings.
-        routes.0[..16].fill(Interrupts::DOORBELL);
+        routes.lines[..16].fill(Interrupts::DOORBELL);
         Ok(Machine {
             gic: parts.gic,
             routes,
@@ -139,7 +154,7 @@ impl Machine {
     /// [`GicError`] if there is none left.
     pub fn allocate_msi(&mut self, meaning: Interrupts) -> Result<Message, GicError> {
         let message = self.gic.allocate_msi()?;
-        if let Some(route) = self.routes.0.get_mut(message.interrupt as usize) {
+        if let Some(route) = self.routes.at(message.interrupt) {
             *route = meaning;
         }
         Ok(message)
@@ -163,7 +178,7 @@ impl Machine {
                 CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::SET + CNTV_CTL_EL0::IMASK::SET);
                 barrier::isb(barrier::SY);
                 seen |= Interrupts::TIMER;
-            } else if let Some(route) = self.routes.0.get(number as usize) {
+            } else if let Some(route) = self.routes.at(number) {
                 seen |= *route;
             }
             self.gic.end(interrupt);

@@ -99,8 +99,14 @@ impl LazySymbols {
     }
 }
 
-/// The address in a line such as `  #3 0xffffffff80001234`.
+/// The address in a line such as `  #3 0xffffffff80001234`, which has `[2] ` in front if it comes
+/// from another instance than the machine's first.
 fn backtrace_address(line: &str) -> Option<u64> {
+    let numbered = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    let line = match numbered {
+        Some((number, rest)) if number.parse::<u16>().is_ok() => rest,
+        _ => line,
+    };
     let mut words = line.trim_start().strip_prefix('#')?.split_whitespace();
     words.next()?.parse::<u32>().ok()?;
     u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()
@@ -124,7 +130,19 @@ mod tests {
     fn addresses_are_found_in_backtraces_only() {
         assert_eq!(backtrace_address("  #0 0xffffffff80001234"), Some(0xffff_ffff_8000_1234));
         assert_eq!(backtrace_address("#12 0x40 extra"), Some(0x40));
-        for line in ["", "#0", "#x 0x40", "0x40", "#0 40", "#1 0xzz", "page #3 at 0x40"] {
+        assert_eq!(backtrace_address("[15]   #1 0x40"), Some(0x40));
+        for line in [
+            "[x] #1 0x40",
+            "[1] [2] #1 0x40",
+            "[1]",
+            "",
+            "#0",
+            "#x 0x40",
+            "0x40",
+            "#0 40",
+            "#1 0xzz",
+            "page #3 at 0x40",
+        ] {
             assert_eq!(backtrace_address(line), None, "{line}");
         }
     }

@@ -249,7 +249,7 @@ fn interrupt_controller(space: &mut Space, gic: &Gic) -> Result<gic::Gic, BringU
             }
             // SAFETY: as above; siblings use the distributor for interrupts of their own, and each
             // its own redistributor.
-            Ok(gic::Gic::V3(unsafe { GicV3::new(distributor, &regions)? }))
+            Ok(gic::Gic::V3(unsafe { GicV3::new(distributor, &regions)? }, None))
         }
     }
 }

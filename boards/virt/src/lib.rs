@@ -27,6 +27,8 @@ pub mod pci;
 mod siblings;
 #[cfg(target_os = "none")]
 mod start;
+#[cfg(target_os = "none")]
+mod translations;
 
 #[cfg(target_os = "none")]
 pub use bring_up::{Board, BringUpError, bring_up};

@@ -13,7 +13,7 @@ use maize_arch_aarch64::gic::Bells;
 use maize_arch_aarch64::layout::{DIRECT_BASE, PHYSICAL_LIMIT};
 use maize_arch_aarch64::space::direct;
 use maize_hal::{Frame, FrameRange};
-use maize_platform::siblings::{Cores, Divisible, Division, PLATFORM_WORDS, Siblings};
+use maize_platform::siblings::{BootBlock, Cores, Divisible, Division, PLATFORM_WORDS, Siblings};
 
 use crate::Board;
 
@@ -35,10 +35,24 @@ pub(crate) fn divisible(board: &Board) -> Divisible {
     }
 }
 
+/// What a sibling is told besides: the count at which the clock is zero, and where the tables of the
+/// interrupt translation service are, or 0.
+pub(crate) struct Told {
+    pub(crate) entered_at: u64,
+    pub(crate) tables: u64,
+}
+
+impl Told {
+    /// From a sibling's boot block.
+    pub(crate) fn by(block: &BootBlock) -> Told {
+        let [entered_at, tables, ..] = block.platform;
+        Told { entered_at, tables }
+    }
+}
+
 /// Takes hold of the machine's other processors.
-pub(crate) fn siblings(division: Division, board: &Board, bells: Bells) -> Siblings {
-    let mut words = [0; PLATFORM_WORDS];
-    words[0] = board.boot.entered_at;
+pub(crate) fn siblings(division: Division, board: &Board, bells: Bells, told: &Told) -> Siblings {
+    let words: [u64; PLATFORM_WORDS] = [told.entered_at, told.tables, 0, 0];
     // SAFETY: slots are RAM in the direct map, writable there and nobody else's; an image is loaded
     // only while nothing runs there.
     let load = |physical| unsafe { load_image(direct(physical)) };

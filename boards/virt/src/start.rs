@@ -7,6 +7,7 @@ use core::fmt::Display;
 use log::{LevelFilter, info};
 use maize_abi::PAGE_SIZE;
 use maize_arch_aarch64::entry::{BootInfo, keep_image};
+use maize_arch_aarch64::firmware;
 use maize_arch_aarch64::layout::DIRECT_BASE;
 use maize_arch_aarch64::{Machine, Parts, boot_clock, counter};
 use maize_hal::{FrameRange, Nanos};
@@ -14,8 +15,8 @@ use maize_platform::siblings::{BootBlock, Division, record_of};
 use maize_platform::{ByteStream, HostLink, Unconnected, boot_record, console, memory, virtio};
 
 use crate::pci::{GicMessages, apertures, first_bus};
-use crate::siblings::{bell, divisible, siblings};
-use crate::{Board, bring_up, hooks};
+use crate::siblings::{Told, bell, divisible, siblings};
+use crate::{Board, bring_up, hooks, translations};
 
 /// What cannot be done without ends the instance, by name.
 fn needed<T, E: Display>(result: Result<T, E>) -> T {
@@ -74,17 +75,26 @@ unsafe fn first(mut board: Board) -> Virt {
     let record = needed(boot_record::find(board.initrd));
     // SAFETY: as above, less the early heap.
     let division = needed(unsafe { Division::new(divisible(&board), &free, &record) });
-    let own = division.as_ref().map_or(&free[..], Division::share);
+    let mut own = division.as_ref().map_or(&free[..], Division::share).to_vec();
     let ram = match &division {
-        Some(_) => bytes(own),
+        Some(_) => bytes(&own),
         None => board.description.memory.iter().map(|range| range.len).sum(),
     };
+    let Some(pcie) = board.description.pcie.clone() else {
+        fail(&"the device tree has no PCI bus")
+    };
+    let Some(ecam) = first_bus(&pcie) else { fail(&"the configuration space cannot be mapped") };
+    let affinity = [firmware::affinity()];
+    let cores = division.as_ref().map_or(&affinity[..], Division::cores);
     // SAFETY: as above, less what the partition has taken.
-    let free = needed(unsafe { memory::divide(own, DIRECT_BASE) });
+    let tables = needed(unsafe { translations::set_up(&mut board, &mut own, cores, ecam) });
+    // SAFETY: as above, less the tables.
+    let free = needed(unsafe { memory::divide(&own, DIRECT_BASE) });
     let bells = board.gic.bells();
     let local = division.as_ref().map(|division| division.window(bell(bells)));
     let siblings = division.map(|division| {
-        let mut siblings = siblings(division, &board, bells);
+        let told = Told { entered_at: boot.entered_at, tables: tables.unwrap_or(0) };
+        let mut siblings = siblings(division, &board, bells, &told);
         siblings.start_all(&|| clock.nanos(counter()));
         siblings
     });
@@ -99,9 +109,7 @@ unsafe fn first(mut board: Board) -> Virt {
     // SAFETY: the frames in `free` are in the direct map and the core's alone; this is the only
     // `Machine` of this processor.
     let mut machine = needed(unsafe { Machine::new(parts) });
-    let Some(pcie) = &board.description.pcie else { fail(&"the device tree has no PCI bus") };
-    let Some(ecam) = first_bus(pcie) else { fail(&"the configuration space cannot be mapped") };
-    let mut apertures = apertures(pcie);
+    let mut apertures = apertures(&pcie);
     let device = virtio::open_console(ecam, &mut apertures, &mut GicMessages(&mut machine));
     let stream: Box<dyn ByteStream> = Box::new(needed(device));
     let mut link = HostLink::new(stream, record.instance);
@@ -116,8 +124,11 @@ unsafe fn first(mut board: Board) -> Virt {
 /// # Safety
 /// As [`first`].
 unsafe fn sibling(mut board: Board, block: &BootBlock) -> Virt {
+    let Told { entered_at, tables } = Told::by(block);
     // Its clock is the first instance's: processors of a machine have one counter.
-    let clock = needed(boot_clock(&BootInfo { entered_at: block.platform[0], ..board.boot }));
+    let clock = needed(boot_clock(&BootInfo { entered_at, ..board.boot }));
+    // SAFETY: the first instance's word.
+    unsafe { translations::join(&mut board, tables, block.index) };
     let ram = bytes(&board.free);
     let mut free = board.free.clone();
     // SAFETY: bring-up has mapped what it calls free, and it is this instance's alone.

@@ -102,6 +102,11 @@ fn eight_aarch64_instances_ring_each_other() {
 }
 
 #[test]
+fn sixteen_aarch64_instances_ring_each_other() {
+    meet(Isa::Aarch64, 16, 512);
+}
+
+#[test]
 fn an_aarch64_instance_is_started_again_unless_it_hangs() {
     again(Isa::Aarch64, 4);
 }

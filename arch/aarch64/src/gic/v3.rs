@@ -8,6 +8,7 @@
 use core::arch::asm;
 use core::ptr::NonNull;
 
+use super::its::{Tables, Target};
 use super::{Acknowledged, GicError};
 
 /// Offsets in the distributor, and in a redistributor's second frame for private interrupts.
@@ -28,6 +29,8 @@ const WRITE_PENDING: u32 = 1 << 31;
 /// Offsets in a redistributor's first frame.
 const REDISTRIBUTOR_TYPER: usize = 0x8;
 const WAKER: usize = 0x14;
+const PROPBASER: usize = 0x70;
+const PENDBASER: usize = 0x78;
 
 const FRAME: u64 = 0x1_0000;
 
@@ -61,6 +64,11 @@ impl Registers {
     fn write(self, offset: usize, value: u32) {
         // SAFETY: as above; what is written changes which interrupts this processor gets.
         unsafe { self.0.add(offset).cast::<u32>().write_volatile(value) }
+    }
+
+    fn write_long(self, offset: usize, value: u64) {
+        // SAFETY: as above.
+        unsafe { self.0.add(offset).cast::<u64>().write_volatile(value) }
     }
 
     fn wait(self, offset: usize, bit: u32) -> Result<(), GicError> {
@@ -128,6 +136,36 @@ impl GicV3 {
     /// Lets private interrupt `number` through.
     pub(crate) fn enable(&mut self, number: u32) {
         self.private().write(ISENABLER, 1 << (number % 32));
+    }
+
+    /// Lets the interrupts of messages come to this processor, as instance `instance` of the
+    /// machine. A processor that was started again has them already.
+    ///
+    /// # Safety
+    /// The tables are those of the machine's translation service, and stay.
+    pub unsafe fn enable_lpis(&mut self, tables: Tables, instance: u32) {
+        const ENABLE_LPIS: u32 = 1;
+        let control = self.redistributor.read(CTLR);
+        if control & ENABLE_LPIS == 0 {
+            self.redistributor.write_long(PROPBASER, tables.settings_register());
+            self.redistributor.write_long(PENDBASER, tables.pending_register(instance));
+            self.redistributor.write(CTLR, control | ENABLE_LPIS);
+        }
+    }
+
+    /// This processor as one that messages can go to; `physical` are the redistributors' regions.
+    #[must_use]
+    pub fn target(
+        regions: &[(NonNull<u8>, u64)],
+        physical: &[u64],
+        affinity: u64,
+    ) -> Option<Target> {
+        regions.iter().zip(physical).find_map(|(region, start)| {
+            let found = find(*region, affinity)?;
+            let offset = found.0.addr().get() - region.0.addr().get();
+            let number = found.read_long(REDISTRIBUTOR_TYPER) >> 8 & 0xffff;
+            Some(Target { redistributor: start + offset as u64, number })
+        })
     }
 
     pub(crate) fn acknowledge(&mut self) -> Option<Acknowledged> {
