@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fabric;
+pub mod scripts;
 
 use maize_abi::Isa;
 use maize_arch_host::{HostArch, Script, ScriptRegs, ScriptedHost, Wires};

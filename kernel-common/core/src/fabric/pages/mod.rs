@@ -134,11 +134,6 @@ impl Pages {
 }
 
 impl<A: Arch> State<A> {
-    /// Whether the page protocol knows of the object here.
-    fn knows(&self, object: ObjectId) -> bool {
-        self.memory.has_object(object)
-    }
-
     /// Tells the agent of something and does what it wants done.
     fn tell(&mut self, happened: Happened<'_>, content: Option<&Content>) -> Result<(), Broken> {
         let now = self.now();
@@ -158,8 +153,10 @@ impl<A: Arch> State<A> {
     ) -> Result<(), Broken> {
         let named = PageKey::from(message.page);
         let (object, index) = page_of(named);
-        if !self.knows(object) {
-            // The object has ended here; whoever asked hears of that too.
+        let known = self.memory.has_object(object);
+        if !known && self.fabric.pages.machine.orders_requests() {
+            // The object has ended here; whoever asked hears of that too. (Where everybody is asked,
+            // everybody answers, whether they use the page or not.)
             self.stats.fabric.late_pages += 1;
             return Ok(());
         }
@@ -180,7 +177,9 @@ impl<A: Arch> State<A> {
                 // Only the home starts generations.
                 return Err(Broken);
             }
-            pages.machine.adopt(key);
+            if known {
+                pages.machine.adopt(key);
+            }
         }
         let event =
             Happened::Message { from: NodeId(from.0), page: named, bytes: &message.message };

@@ -1,0 +1,68 @@
+//! Pieces of scripts that tests of several kernels share.
+
+use maize_abi::Sysno;
+use maize_arch_host::{DATA, Place, Reg, Script};
+
+/// `clone` flags of a thread without its own thread pointer.
+pub const THREAD: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000;
+
+/// `FUTEX_WAIT`, `FUTEX_WAKE` and `FUTEX_PRIVATE_FLAG`.
+pub const FUTEX_WAIT: u64 = 0;
+/// As above.
+pub const FUTEX_WAKE: u64 = 1;
+/// As above.
+pub const FUTEX_PRIVATE: u64 = 128;
+
+/// The top of the stack of thread `n`, each of two pages.
+#[must_use]
+pub fn stack(n: u64) -> u64 {
+    DATA + 0x4_0000 + (n + 1) * 0x2000
+}
+
+/// Moves the calling thread to `core`.
+pub fn go(s: &mut Script, core: u32) {
+    move_thread(s, 0, core);
+}
+
+/// Moves thread `tid` to `core`.
+pub fn move_thread(s: &mut Script, tid: u64, core: u32) {
+    let mask = s.data(&(1_u64 << core).to_le_bytes());
+    s.syscall_with(Sysno::SchedSetaffinity, &[tid, 8, mask]).expect(Reg::Ret, 0, 90);
+}
+
+/// Exits with `status` unless the thread is on `core`.
+pub fn expect_core(s: &mut Script, core: u32, status: u8) {
+    let word = s.data(&[0xff; 4]);
+    s.syscall_with(Sysno::Getcpu, &[word, 0, 0]).expect(Reg::Ret, 0, 91);
+    s.imm(Reg::S(4), word).load32(Reg::S(4), Reg::S(4), 0);
+    s.expect(Reg::S(4), u64::from(core), status);
+}
+
+/// Starts thread `n` at `body`.
+pub fn start_thread(s: &mut Script, n: u64, body: Place) {
+    s.syscall_with(Sysno::Clone, &[THREAD, stack(n), 0, 0, 0]);
+    s.imm(Reg::S(5), 0).if_equal(Reg::Ret, Reg::S(5), body);
+}
+
+/// Waits by futex until the word at `address` is `value`. Uses `S(4)` and `S(5)`.
+pub fn wait_until(s: &mut Script, address: u64, value: u64) {
+    let again = s.mark();
+    let done = s.place();
+    s.imm(Reg::S(5), address).load32(Reg::S(4), Reg::S(5), 0);
+    s.imm(Reg::S(5), value).if_equal(Reg::S(4), Reg::S(5), done);
+    s.imm(Reg::A(0), address).imm(Reg::A(1), FUTEX_WAIT | FUTEX_PRIVATE).mov(Reg::A(2), Reg::S(4));
+    s.imm(Reg::A(3), 0).syscall(Sysno::Futex);
+    s.jump(again);
+    s.here(done);
+}
+
+/// Adds one to the word at `address`, atomically, and wakes who waits for it. Uses `S(4)`, `S(5)`.
+pub fn bump(s: &mut Script, address: u64) {
+    s.imm(Reg::S(5), address).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
+    s.syscall_with(Sysno::Futex, &[address, FUTEX_WAKE | FUTEX_PRIVATE, 1000, 0, 0, 0]);
+}
+
+/// Ends the calling thread.
+pub fn end_thread(s: &mut Script) {
+    s.syscall_with(Sysno::Exit, &[0]);
+}
