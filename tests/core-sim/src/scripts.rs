@@ -44,12 +44,12 @@ pub fn start_thread(s: &mut Script, n: u64, body: Place) {
     s.imm(Reg::S(5), 0).if_equal(Reg::Ret, Reg::S(5), body);
 }
 
-/// Waits by futex until the word at `address` is `value`. Uses `S(4)` and `S(5)`.
+/// Waits by futex until the word at `address`, which grows, is `value` or more. Uses `S(4)`, `S(5)`.
 pub fn wait_until(s: &mut Script, address: u64, value: u64) {
     let again = s.mark();
     let done = s.place();
     s.imm(Reg::S(5), address).load32(Reg::S(4), Reg::S(5), 0);
-    s.imm(Reg::S(5), value).if_equal(Reg::S(4), Reg::S(5), done);
+    s.imm(Reg::S(5), value - 1).if_less(Reg::S(5), Reg::S(4), done);
     s.imm(Reg::A(0), address).imm(Reg::A(1), FUTEX_WAIT | FUTEX_PRIVATE).mov(Reg::A(2), Reg::S(4));
     s.imm(Reg::A(3), 0).syscall(Sysno::Futex);
     s.jump(again);

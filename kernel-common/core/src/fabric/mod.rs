@@ -42,7 +42,7 @@ pub struct FabricSettings {
     pub coherence: Coherence,
     /// Where new threads go.
     pub placement: Placement,
-    /// If not 0: a thread is moved to a random core of its mask at every n-th trap that reaches its
+    /// If not 0: a thread is moved to a random other core of its mask at every n-th trap that reaches its
     /// home.
     pub migrate_every: u32,
 }

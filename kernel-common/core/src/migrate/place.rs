@@ -100,7 +100,7 @@ impl<A: Arch> State<A> {
         }
     }
 
-    /// Moves a thread that is at home to a random core of its mask, if it is time.
+    /// Moves a thread that is at home to a random other core of its mask, if it is time.
     pub(crate) fn force_move(&mut self, tid: Tid) {
         let every = self.fabric.settings.migrate_every;
         if every == 0 || !self.fabric.is_joined() {
@@ -110,7 +110,9 @@ impl<A: Arch> State<A> {
         if !self.fabric.traps.is_multiple_of(every) {
             return;
         }
-        let cores = self.reachable() & self.affinity(tid);
+        let place = self.threads.get(&tid).map_or(self.fabric.me, |thread| thread.place);
+        let here = 1_u64.checked_shl(u32::from(place.0)).unwrap_or(0);
+        let cores = self.reachable() & self.affinity(tid) & !here;
         if cores == 0 {
             return;
         }

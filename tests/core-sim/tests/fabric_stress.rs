@@ -1,0 +1,171 @@
+//! Everything at once, with random moves: the sum must be right, whatever the seed.
+//!
+//! `FABRIC_SEEDS=n` runs that many seeds of each instead of the few that a test run has time for;
+//! `FABRIC_SEED=n` runs one. A seed that fails is printed and does the same again.
+
+use maize_abi::isa::aarch64::Aarch64;
+use maize_abi::isa::x86_64::X86_64;
+use maize_abi::{Isa, Sysno};
+use maize_arch_host::{Reg, Script, ScriptRegs};
+use maize_core::{Coherence, FabricSettings, Placement};
+use maize_core_sim::fabric::run;
+use maize_core_sim::scripts::{bump, end_thread, start_thread, wait_until};
+
+/// Where threads map memory of their own, 1 MiB apart.
+const HERE: u64 = 0x1_0000_0000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// The seeds of this run: `few` if nothing else is asked for.
+fn seeds(few: u64) -> Vec<u64> {
+    match (number("FABRIC_SEED"), number("FABRIC_SEEDS")) {
+        (Some(seed), _) => vec![seed],
+        (None, count) => (1..=count.unwrap_or(few)).collect(),
+    }
+}
+
+/// `threads` threads that each add one to two numbers `rounds` times, one atomically, the other
+/// under a lock of their own making, and map, protect and unmap memory in between.
+fn adders(threads: u64, rounds: u64) -> Script {
+    let mut s = Script::new();
+    // The counters share a page, the lock has another.
+    let atomic = s.data(&[0; 8]);
+    let locked = s.data(&[0; 8]);
+    let done = s.data(&[0; 8]);
+    let lock = s.data(&[0; 4096]);
+    let body = s.place();
+    for n in 0..threads {
+        // A thread finds its own memory by this.
+        s.imm(Reg::S(1), HERE + n * 0x10_0000);
+        start_thread(&mut s, n, body);
+    }
+    wait_until(&mut s, done, threads);
+    for (address, status) in [(atomic, 1), (locked, 2)] {
+        s.imm(Reg::S(0), address).load32(Reg::S(1), Reg::S(0), 0);
+        s.expect(Reg::S(1), threads * rounds, status);
+    }
+    s.print("right\n").exit(0);
+
+    s.here(body).imm(Reg::S(0), rounds);
+    let again = s.mark();
+    s.imm(Reg::S(2), atomic).imm(Reg::S(3), 1).fetch_add32(Reg::S(3), Reg::S(2), Reg::S(3));
+    let (take, taken) = (s.mark(), s.place());
+    s.imm(Reg::S(2), lock).imm(Reg::S(3), 0).imm(Reg::S(4), 1);
+    s.compare_swap32(Reg::S(3), Reg::S(2), Reg::S(4)).imm(Reg::S(4), 0);
+    s.if_equal(Reg::S(3), Reg::S(4), taken);
+    s.syscall_with(Sysno::SchedYield, &[]).jump(take);
+    s.here(taken).imm(Reg::S(3), locked).load32(Reg::S(4), Reg::S(3), 0);
+    s.add_imm(Reg::S(4), Reg::S(4), 1).store32(Reg::S(3), 0, Reg::S(4));
+    s.imm(Reg::S(3), 0).store32(Reg::S(2), 0, Reg::S(3));
+    // Memory of its own: fresh, written, read-only, gone.
+    s.mov(Reg::A(0), Reg::S(1)).imm(Reg::A(1), 0x2000).imm(Reg::A(2), 3).imm(Reg::A(3), 0x32);
+    s.imm(Reg::A(4), u64::MAX).imm(Reg::A(5), 0).syscall(Sysno::Mmap);
+    s.load64(Reg::S(3), Reg::S(1), 0x1008).expect(Reg::S(3), 0, 3);
+    s.store64(Reg::S(1), 0x1008, Reg::S(0));
+    s.mov(Reg::A(0), Reg::S(1)).imm(Reg::A(1), 0x2000).imm(Reg::A(2), 1).syscall(Sysno::Mprotect);
+    s.expect(Reg::Ret, 0, 4).load64(Reg::S(3), Reg::S(1), 0x1008);
+    let same = s.place();
+    s.if_equal(Reg::S(3), Reg::S(0), same).exit(5);
+    s.here(same);
+    s.mov(Reg::A(0), Reg::S(1)).imm(Reg::A(1), 0x2000).syscall(Sysno::Munmap);
+    s.expect(Reg::Ret, 0, 6);
+    s.add_imm(Reg::S(0), Reg::S(0), -1).imm(Reg::S(3), 0);
+    s.if_not_equal(Reg::S(0), Reg::S(3), again);
+    bump(&mut s, done);
+    end_thread(&mut s);
+    s
+}
+
+fn settings(coherence: Coherence, migrate_every: u32) -> FabricSettings {
+    FabricSettings { coherence, placement: Placement::Spread, migrate_every }
+}
+
+fn adds_up<I: Isa>(coherence: Coherence, few: u64)
+where
+    I::Regs: ScriptRegs,
+{
+    let script = adders(4, 6);
+    for seed in seeds(few) {
+        let instances = 2 + (seed % 3) as u16;
+        let (outcome, fabric) =
+            run::<I>(instances, &script, &settings(coherence, 3 + seed as u32 % 5), seed);
+        let counters = fabric.counters();
+        let told = (outcome.stdout.as_str(), outcome.status);
+        assert_eq!(told, ("right\n", 0), "seed {seed}, {counters:#?}");
+        assert!(fabric.counter("fabric.moves") > 10, "seed {seed} moves nothing");
+        assert_eq!(fabric.counter("fabric.malformed"), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn sums_are_right_with_the_directory() {
+    adds_up::<X86_64>(Coherence::Directory, 10);
+}
+
+#[test]
+fn sums_are_right_with_the_directory_on_aarch64() {
+    adds_up::<Aarch64>(Coherence::Directory, 5);
+}
+
+#[test]
+fn sums_are_right_with_voting() {
+    adds_up::<X86_64>(Coherence::Voting, 10);
+}
+
+/// Store buffering, message passing: threads on two instances, words on two pages.
+fn litmus(rounds: u64) -> Script {
+    let mut s = Script::new();
+    let x = s.data(&[0; 4096]);
+    let y = s.data(&[0; 4096]);
+    let results = [s.data(&[0; 4096]), s.data(&[0; 4096])];
+    let arrived = s.data(&[0; 8]);
+    let other = s.place();
+    start_thread(&mut s, 0, other);
+    for side in 0..2_u64 {
+        if side == 1 {
+            s.here(other);
+        }
+        let (mine, theirs) = if side == 0 { (x, y) } else { (y, x) };
+        for round in 1..=rounds {
+            // Both store their own word and read the other's: one of them must see the other.
+            s.imm(Reg::S(0), mine).imm(Reg::S(1), round).imm(Reg::S(2), theirs);
+            s.store32(Reg::S(0), 0, Reg::S(1)).load32(Reg::S(3), Reg::S(2), 0);
+            s.imm(Reg::S(2), results[side as usize]).store32(Reg::S(2), 0, Reg::S(3));
+            bump(&mut s, arrived);
+            wait_until(&mut s, arrived, round * 4 - 2);
+            if side == 0 {
+                // What this one read, and what the other did: not both the round before.
+                let fine = s.place();
+                s.imm(Reg::S(0), round);
+                for result in results {
+                    s.imm(Reg::S(2), result).load32(Reg::S(3), Reg::S(2), 0);
+                    s.if_equal(Reg::S(3), Reg::S(0), fine);
+                }
+                s.exit(1);
+                s.here(fine);
+            }
+            bump(&mut s, arrived);
+            wait_until(&mut s, arrived, round * 4);
+        }
+        if side == 0 {
+            s.print("consistent\n").exit(0);
+        }
+    }
+    end_thread(&mut s);
+    s
+}
+
+#[test]
+fn no_store_is_overlooked() {
+    // Each round waits until both have come twice, so a number is waited for that only grows.
+    let script = litmus(6);
+    for seed in seeds(10) {
+        for coherence in [Coherence::Directory, Coherence::Voting] {
+            let (outcome, _) = run::<X86_64>(3, &script, &settings(coherence, 4), seed);
+            let told = (outcome.stdout.as_str(), outcome.status);
+            assert_eq!(told, ("consistent\n", 0), "seed {seed}, {coherence:?}");
+        }
+    }
+}
