@@ -1,0 +1,95 @@
+//! The front end: clang, for a neutral target.
+//!
+//! Its target is 64-bit, little-endian, passes a variable argument list by pointer and no struct by
+//! value on the stack, and has a 128-bit `long double`, whatever the program will run on. It writes
+//! bitcode that no pass has optimised yet.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use maize_llvm::{Machine, Module, Optimisation};
+
+use crate::sysroot::Sysroot;
+use crate::{CompileError, neutral};
+
+/// The front end.
+const CLANG: &str = "clang-22";
+
+/// What makes the target neutral.
+const TARGET: [&str; 20] = [
+    "--target=riscv64-unknown-linux-musl",
+    "-march=rv64gc",
+    "-mabi=lp64d",
+    "-U__riscv",
+    "-U__riscv_xlen",
+    "-D__maize__=1",
+    "-fsigned-char",
+    "-ffp-contract=off",
+    "-fno-pic",
+    "-fno-stack-protector",
+    "-fno-asynchronous-unwind-tables",
+    "-fno-exceptions",
+    "-fno-discard-value-names",
+    "-fno-sanitize=all",
+    "-nostdinc",
+    "-Qunused-arguments",
+    "-Wno-unused-command-line-argument",
+    "-Xclang",
+    "-disable-llvm-passes",
+    "-emit-llvm",
+];
+
+fn clang(arguments: &[String], sysroot: &Sysroot) -> Command {
+    let mut command = Command::new(CLANG);
+    command.args(TARGET).args(arguments);
+    if !arguments.iter().any(|argument| argument == "-nostdinc") {
+        command.arg("-isystem").arg(sysroot.include());
+        if let Some(resources) = resource_folder() {
+            command.arg("-isystem").arg(resources);
+        }
+    }
+    command
+}
+
+/// Headers of the compiler itself.
+fn resource_folder() -> Option<std::path::PathBuf> {
+    let output = Command::new(CLANG).arg("-print-resource-dir").output().ok()?;
+    let path = String::from_utf8(output.stdout).ok()?;
+    Some(Path::new(path.trim()).join("include"))
+}
+
+/// Runs the front end for its own output only: `-E`, `-M`, `-fsyntax-only`.
+///
+/// # Errors
+/// [`CompileError::FrontEnd`] once the front end has said why.
+pub fn preprocess(arguments: &[String], sysroot: &Sysroot) -> Result<(), CompileError> {
+    let status = clang(arguments, sysroot)
+        .status()
+        .map_err(|error| CompileError::Tool { program: CLANG.to_owned(), error })?;
+    if status.success() { Ok(()) } else { Err(CompileError::FrontEnd(status)) }
+}
+
+/// Compiles a source file to neutral bitcode.
+///
+/// # Errors
+/// [`CompileError::Refused`] with every place in the source that cannot move.
+pub fn compile(
+    source: &Path,
+    arguments: &[String],
+    sysroot: &Sysroot,
+) -> Result<Vec<u8>, CompileError> {
+    let output = clang(arguments, sysroot)
+        .args(["-c", "-o", "-"])
+        .arg(source)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| CompileError::Tool { program: CLANG.to_owned(), error })?;
+    if !output.status.success() {
+        return Err(CompileError::FrontEnd(output.status));
+    }
+    let module = Module::read(&output.stdout, &source.display().to_string())?;
+    let machine = Machine::new(neutral::TRIPLE, Optimisation::None)?;
+    neutral::neutralise(&module, &machine)?;
+    module.verify()?;
+    Ok(module.bitcode())
+}

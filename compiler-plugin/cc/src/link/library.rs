@@ -1,0 +1,51 @@
+//! Functions of the C library that machine code calls where the program has no call.
+
+use std::collections::BTreeSet;
+
+use maize_llvm::Module;
+
+/// What any code may need.
+pub(crate) const ALWAYS: [&str; 4] = ["memcpy", "memmove", "memset", "memcmp"];
+
+/// Intrinsics that become calls of the function of the same name.
+const MATH: [&str; 34] = [
+    "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "pow",
+    "exp", "exp2", "exp10", "log", "log2", "log10", "fma", "floor", "ceil", "trunc", "rint",
+    "nearbyint", "round", "roundeven", "lround", "llround", "lrint", "llrint", "ldexp", "frexp",
+    "modf", "fmod",
+];
+
+/// Names of the functions that the intrinsics and instructions of a module may become.
+pub(crate) fn called_by_intrinsics(module: &Module) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = ALWAYS.iter().map(|&name| name.to_owned()).collect();
+    for function in module.functions().into_iter().filter(|f| f.is_intrinsic()) {
+        let name = function.name();
+        let mut words = name.split('.').skip(1);
+        let Some(operation) = words.next() else { continue };
+        let operation = match operation {
+            "minnum" | "minimumnum" => "fmin",
+            "maxnum" | "maximumnum" => "fmax",
+            // Without a fused instruction this is a call.
+            "fmuladd" => "fma",
+            other if MATH.contains(&other) => other,
+            _ => continue,
+        };
+        let suffix = if name.contains(".f128") {
+            "l"
+        } else if name.contains("f32") {
+            "f"
+        } else {
+            ""
+        };
+        names.insert(format!("{operation}{suffix}"));
+    }
+    let remainders = module
+        .functions()
+        .into_iter()
+        .flat_map(|f| f.instructions())
+        .any(|i| i.is(maize_llvm::Opcode::LLVMFRem));
+    if remainders {
+        names.extend(["fmod", "fmodf", "fmodl"].map(str::to_owned));
+    }
+    names
+}

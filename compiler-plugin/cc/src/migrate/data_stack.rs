@@ -1,0 +1,162 @@
+//! Locals in memory, on a stack that has the same addresses on every instruction set.
+//!
+//! Whatever is still an `alloca` after optimisation may have its address in any other place, so it
+//! must not be on the native stack of a function that a thread may leave in its middle. The data
+//! stack's top is a field of the thread block. It is lowered at entry and restored at each return.
+
+use maize_llvm::{Builder, Machine, Module, Opcode, Value};
+use maize_xisa_metadata::address::thread_block::DATA_STACK;
+
+use crate::CompileError;
+use crate::neutral::tls::thread_field;
+
+const STACK_ALIGNMENT: u64 = 16;
+
+/// Moves a function's locals to the data stack and says how many they were.
+///
+/// # Errors
+/// [`CompileError::Content`] for a frame whose size cannot be.
+pub(crate) fn move_locals<'m>(
+    module: &'m Module,
+    machine: &Machine,
+    function: Value<'m>,
+) -> Result<usize, CompileError> {
+    let Some(entry) = function.blocks().into_iter().next() else { return Ok(0) };
+    let (mut fixed, mut dynamic, mut stack_calls) = (Vec::new(), Vec::new(), Vec::new());
+    for instruction in function.instructions() {
+        if instruction.is(Opcode::LLVMAlloca) {
+            let count = instruction.operand(0).and_then(Value::integer);
+            match count {
+                Some(count) if instruction.block() == Some(entry) => {
+                    fixed.push((instruction, count));
+                }
+                _ => dynamic.push(instruction),
+            }
+        } else if is_intrinsic(instruction, "llvm.stack") {
+            stack_calls.push(instruction);
+        }
+    }
+    if fixed.is_empty() && dynamic.is_empty() {
+        return Ok(0);
+    }
+    for instruction in function.instructions() {
+        if is_intrinsic(instruction, "llvm.lifetime.") {
+            instruction.remove();
+        }
+    }
+    let moved = fixed.len() + dynamic.len();
+    let returns: Vec<_> =
+        function.instructions().into_iter().filter(|i| i.is(Opcode::LLVMRet)).collect();
+    let (layout, bytes, alignment) = lay_out(machine, &fixed).ok_or_else(|| {
+        let what = "the locals of this function are too large".to_owned();
+        CompileError::Content { path: function.name().into(), what }
+    })?;
+
+    let Some(first) = entry.instructions().first().copied() else { return Ok(0) };
+    let builder = Builder::before(module, first);
+    let old = builder.load(module.pointer_type(), top(module, &builder), "data.old");
+    let mut base = builder.offset(old, -bytes);
+    if alignment > STACK_ALIGNMENT {
+        base = align_down(module, &builder, base, alignment);
+    }
+    builder.store(base, top(module, &builder));
+    for ((local, _), offset) in fixed.iter().zip(layout) {
+        let builder = Builder::before(module, *local);
+        let name = local.name();
+        let address = builder.offset(base, offset);
+        if offset != 0 {
+            address.set_name(&name);
+        }
+        local.replace_with(address);
+        local.remove();
+    }
+    for local in dynamic {
+        let builder = Builder::before(module, local);
+        let address = push(module, machine, &builder, local);
+        local.replace_with(address);
+        local.remove();
+    }
+    for call in stack_calls {
+        let builder = Builder::before(module, call);
+        match call.operand(0).filter(|_| is_intrinsic(call, "llvm.stackrestore")) {
+            Some(saved) => drop(builder.store(saved, top(module, &builder))),
+            None => {
+                let now = builder.load(module.pointer_type(), top(module, &builder), "");
+                call.replace_with(now);
+            }
+        }
+        call.remove();
+    }
+    for ret in returns {
+        let at = musttail_before(ret).unwrap_or(ret);
+        let builder = Builder::before(module, at);
+        builder.store(old, top(module, &builder));
+    }
+    Ok(moved)
+}
+
+fn is_intrinsic(instruction: Value<'_>, start: &str) -> bool {
+    instruction.is_intrinsic_call()
+        && instruction.callee().is_some_and(|callee| callee.name().starts_with(start))
+}
+
+fn top<'m>(module: &'m Module, builder: &Builder<'m>) -> Value<'m> {
+    thread_field(module, builder, u64::from(DATA_STACK))
+}
+
+/// Offsets of the locals above the new top, all their bytes, and their alignment.
+fn lay_out(machine: &Machine, locals: &[(Value<'_>, i64)]) -> Option<(Vec<i64>, i64, u64)> {
+    let (mut end, mut most) = (0_u64, STACK_ALIGNMENT);
+    let mut offsets = Vec::new();
+    for (local, count) in locals {
+        let alignment = local.alignment().max(1);
+        most = most.max(alignment);
+        end = end.checked_next_multiple_of(alignment)?;
+        offsets.push(i64::try_from(end).ok()?);
+        let size = machine.size(local.allocated_type());
+        end = end.checked_add(size.checked_mul(u64::try_from(*count).ok()?)?)?;
+    }
+    let bytes = i64::try_from(end.checked_next_multiple_of(most)?).ok()?;
+    Some((offsets, bytes, most))
+}
+
+fn align_down<'m>(
+    module: &'m Module,
+    builder: &Builder<'m>,
+    pointer: Value<'m>,
+    alignment: u64,
+) -> Value<'m> {
+    let types = [module.pointer_type(), module.int_type(64)];
+    let mask = module.i64((alignment as i64).wrapping_neg());
+    builder.intrinsic("llvm.ptrmask", &types, &[pointer, mask])
+}
+
+/// Makes room for a local whose size is known only when it is reached.
+fn push<'m>(
+    module: &'m Module,
+    machine: &Machine,
+    builder: &Builder<'m>,
+    local: Value<'m>,
+) -> Value<'m> {
+    let wide = module.int_type(64);
+    let now = builder.load(module.pointer_type(), top(module, builder), "");
+    let count = local.operand(0).unwrap_or_else(|| module.i64(1));
+    let count = builder.resize(count, wide, maize_llvm::Signed::No);
+    let size = module.i64(machine.size(local.allocated_type()) as i64);
+    let bytes = builder.binary(Opcode::LLVMMul, count, size);
+    let bytes = builder.binary(Opcode::LLVMAdd, bytes, module.i64(STACK_ALIGNMENT as i64 - 1));
+    let bytes = builder.binary(Opcode::LLVMAnd, bytes, module.i64(-(STACK_ALIGNMENT as i64)));
+    let down = builder.binary(Opcode::LLVMSub, module.i64(0), bytes);
+    let mut address = builder.index(now, down);
+    if local.alignment() > STACK_ALIGNMENT {
+        address = align_down(module, builder, address, local.alignment());
+    }
+    builder.store(address, top(module, builder));
+    address
+}
+
+/// The call that must become a jump and that a return only follows.
+fn musttail_before(ret: Value<'_>) -> Option<Value<'_>> {
+    let instructions = ret.block()?.instructions();
+    instructions.into_iter().rev().skip(1).take(2).find(|i| i.is_must_tail())
+}

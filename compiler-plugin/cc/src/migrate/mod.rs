@@ -1,0 +1,174 @@
+//! Makes an optimised program able to move.
+//!
+//! Each call that may be on the stack when its thread moves becomes an `invoke`: its landing pad
+//! stores the frame's live values into a record and goes on to the caller ([`save`]). One cold
+//! clone per function enters it again at any such call ([`resume`]). Locals whose address is taken
+//! live on a data stack with the same addresses everywhere ([`data_stack`]), functions whose
+//! address is taken have one address everywhere ([`slots`]), and so has all data ([`place`]).
+//!
+//! It works in two steps, with a clean-up by LLVM's own passes in between: [`split`], [`CLEAN_UP`],
+//! [`finish`].
+
+pub mod data_stack;
+pub mod liveness;
+pub mod place;
+pub mod polls;
+pub mod reach;
+pub mod resume;
+pub mod save;
+pub mod sites;
+pub mod slots;
+
+use maize_llvm::{CallConvention, Linkage, Machine, Module, Opcode, Place, Value};
+use maize_xisa_metadata::address::{
+    MIGRATE_FUNCTION, POLL_FUNCTION, RECORD_FUNCTION, REQUEST_WORD, RESUME_TABLE, UNWIND_FUNCTION,
+};
+use maize_xisa_metadata::{Function, Polls, Site};
+
+use crate::CompileError;
+
+/// LLVM's passes between the two steps.
+pub const CLEAN_UP: &str = "function(unreachableblockelim,mem2reg,simplifycfg)";
+
+/// Attributes that do not hold for a function, or a call of it, that a thread may leave in the
+/// middle: it reads and writes memory, and may unwind.
+const UNSOUND: [&str; 8] = [
+    "nounwind",
+    "memory",
+    "willreturn",
+    "nosync",
+    "nofree",
+    "noreturn",
+    "nocallback",
+    "mustprogress",
+];
+
+/// What the first step found.
+#[derive(Debug, Default)]
+pub struct Split {
+    /// Functions with sites.
+    pub functions: Vec<Function>,
+    /// Functions that may be on the stack without a record.
+    pub transparent: Vec<String>,
+    /// Sites.
+    pub sites: Vec<Site>,
+    /// Polls that were placed.
+    pub polls: usize,
+    /// Locals that were moved to the data stack.
+    pub locals_moved: usize,
+}
+
+/// The functions of the runtime that generated code calls.
+pub struct Runtime<'m> {
+    pub(crate) poll: Value<'m>,
+    pub(crate) migrate: Value<'m>,
+    pub(crate) record: Value<'m>,
+    pub(crate) unwind_next: Value<'m>,
+    pub(crate) request: Value<'m>,
+    pub(crate) personality: Value<'m>,
+}
+
+impl<'m> Runtime<'m> {
+    fn declare(module: &'m Module) -> Self {
+        let void = module.void_type();
+        let (word, pointer) = (module.int_type(32), module.pointer_type());
+        let poll = module.declare(POLL_FUNCTION, void.function(&[]));
+        poll.set_convention(CallConvention::PreserveAll);
+        let migrate = module.declare(MIGRATE_FUNCTION, void.function(&[]));
+        let record = module.declare(RECORD_FUNCTION, pointer.function(&[word, word]));
+        record.add_attribute(Place::Function, "nounwind", 0);
+        let unwind_next = module.declare(UNWIND_FUNCTION, void.function(&[]));
+        unwind_next.add_attribute(Place::Function, "nounwind", 0);
+        unwind_next.add_attribute(Place::Function, "noreturn", 0);
+        let request = module
+            .variable(REQUEST_WORD)
+            .unwrap_or_else(|| module.add_variable(REQUEST_WORD, word));
+        request.set_local();
+        let personality = module.declare("__maize_personality", word.function(&[]));
+        for function in [poll, migrate, record, unwind_next, personality] {
+            function.set_local();
+        }
+        Self { poll, migrate, record, unwind_next, request, personality }
+    }
+}
+
+/// Splits every function that may be on the stack when a thread moves.
+///
+/// # Errors
+/// [`CompileError::Content`] for a frame that no record can hold.
+pub fn split(module: &Module, machine: &Machine, polls: Polls) -> Result<Split, CompileError> {
+    let runtime = Runtime::declare(module);
+    for alias in module.aliases() {
+        if let Some(aliasee) = alias.aliasee() {
+            alias.replace_with(aliasee);
+        }
+    }
+    let mut split = Split::default();
+    let defined: Vec<_> =
+        module.functions().into_iter().filter(|f| !f.is_declaration()).collect();
+    split.polls = polls::place(module, &runtime, &defined, polls);
+    let reach = reach::Reach::of(&runtime, &defined);
+    for function in &defined {
+        if reach.may_migrate(*function) {
+            weaken(*function);
+            split.locals_moved += data_stack::move_locals(module, machine, *function)?;
+        }
+    }
+    weaken(runtime.poll);
+    weaken(runtime.migrate);
+    let mut clones = vec![module.zero(module.pointer_type())];
+    for function in &defined {
+        if !reach.may_migrate(*function) {
+            continue;
+        }
+        let found = sites::find(module, machine, &reach, *function, &mut split)?;
+        if found.is_empty() {
+            split.transparent.push(function.name());
+            continue;
+        }
+        let clone = resume::clone(module, &runtime, *function, &found)?;
+        save::convert_function(module, &runtime, *function, &found)?;
+        clones.resize(clones.len() + found.len(), clone);
+    }
+    let table = module.array(module.pointer_type(), &clones);
+    let table = module.add_constant(RESUME_TABLE, table);
+    table.set_section(".rodata.resume_table");
+    table.set_local();
+    Ok(split)
+}
+
+/// Checks the clones and gives functions and data their sections.
+///
+/// # Errors
+/// [`CompileError::Internal`] if a value that a clone needs is in no record.
+pub fn finish(module: &Module, machine: &Machine) -> Result<(), CompileError> {
+    for function in module.functions() {
+        for instruction in function.instructions() {
+            if instruction.is(Opcode::LLVMFreeze)
+                && instruction.name().starts_with(resume::MISSING)
+                && !instruction.is_unused()
+            {
+                let name = function.name();
+                return Err(CompileError::Internal(format!("{name}: an argument is in no record")));
+            }
+        }
+    }
+    slots::add(module);
+    place::data(module, machine);
+    Ok(())
+}
+
+/// Takes away what does not hold for a function that a thread may leave in its middle.
+fn weaken(function: Value<'_>) {
+    function.remove_attributes(Place::Function, &UNSOUND);
+    for number in 0..function.arguments().len() as u32 {
+        let facts = ["readnone", "readonly", "writeonly", "captures", "returned"];
+        function.remove_attributes(Place::Parameter(number), &facts[..4]);
+    }
+    if !function.is_declaration() {
+        function.add_attribute(Place::Function, "uwtable", 1);
+        if function.linkage() == Linkage::LLVMAvailableExternallyLinkage {
+            function.set_linkage(Linkage::LLVMInternalLinkage);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! aarch64.
+//!
+//! Soundness: the assembly keeps AAPCS64. `maize_install` is given the registers of a frame that is
+//! on the stack, or of `maize_enter`. Vector registers are saved for the frame that polled, whose
+//! convention keeps them all.
+
+use core::arch::{asm, global_asm};
+
+pub(crate) const ISA: maize_xisa_metadata::Isa = maize_xisa_metadata::Isa::Aarch64;
+
+/// Registers of a frame: `x0` to `x30`, the stack pointer, the program counter; and `v0` to `v31`.
+#[derive(Clone)]
+#[repr(C, align(16))]
+pub(crate) struct Registers {
+    pub(crate) general: [u64; 34],
+    vector: [[u64; 2]; 32],
+}
+
+const SP: usize = 31;
+const PC: usize = 32;
+
+impl Registers {
+    pub(crate) fn pc(&self) -> u64 {
+        self.general[PC]
+    }
+
+    pub(crate) fn set_pc(&mut self, pc: u64) {
+        self.general[PC] = pc;
+    }
+
+    pub(crate) fn sp(&self) -> u64 {
+        self.general[SP]
+    }
+
+    pub(crate) fn set_sp(&mut self, sp: u64) {
+        self.general[SP] = sp;
+    }
+
+    /// The place of a register by DWARF's number, if unwinding restores it.
+    pub(crate) fn of_dwarf(&mut self, number: u16) -> Option<&mut u64> {
+        match number {
+            0..=31 => self.general.get_mut(usize::from(number)),
+            64..=95 => self.vector.get_mut(usize::from(number - 64)).map(|[low, _]| low),
+            _ => None,
+        }
+    }
+}
+
+// The whole of a frame's registers, as its callee finds them.
+global_asm!(
+    ".arch_extension fp",
+    ".arch_extension simd",
+    ".macro maize_capture handler",
+    "sub sp, sp, #784",
+    "stp x0, x1, [sp, #0]",
+    "stp x2, x3, [sp, #16]",
+    "stp x4, x5, [sp, #32]",
+    "stp x6, x7, [sp, #48]",
+    "stp x8, x9, [sp, #64]",
+    "stp x10, x11, [sp, #80]",
+    "stp x12, x13, [sp, #96]",
+    "stp x14, x15, [sp, #112]",
+    "stp x16, x17, [sp, #128]",
+    "stp x18, x19, [sp, #144]",
+    "stp x20, x21, [sp, #160]",
+    "stp x22, x23, [sp, #176]",
+    "stp x24, x25, [sp, #192]",
+    "stp x26, x27, [sp, #208]",
+    "stp x28, x29, [sp, #224]",
+    "str x30, [sp, #240]",
+    "add x16, sp, #784",
+    "str x16, [sp, #248]",
+    "str x30, [sp, #256]",
+    "add x16, sp, #272",
+    "stp q0, q1, [x16, #0]",
+    "stp q2, q3, [x16, #32]",
+    "stp q4, q5, [x16, #64]",
+    "stp q6, q7, [x16, #96]",
+    "stp q8, q9, [x16, #128]",
+    "stp q10, q11, [x16, #160]",
+    "stp q12, q13, [x16, #192]",
+    "stp q14, q15, [x16, #224]",
+    "stp q16, q17, [x16, #256]",
+    "stp q18, q19, [x16, #288]",
+    "stp q20, q21, [x16, #320]",
+    "stp q22, q23, [x16, #352]",
+    "stp q24, q25, [x16, #384]",
+    "stp q26, q27, [x16, #416]",
+    "stp q28, q29, [x16, #448]",
+    "stp q30, q31, [x16, #480]",
+    "mov x0, sp",
+    "bl \\handler",
+    ".endm",
+    ".macro maize_restore base",
+    "add x16, \\base, #272",
+    "ldp q0, q1, [x16, #0]",
+    "ldp q2, q3, [x16, #32]",
+    "ldp q4, q5, [x16, #64]",
+    "ldp q6, q7, [x16, #96]",
+    "ldp q8, q9, [x16, #128]",
+    "ldp q10, q11, [x16, #160]",
+    "ldp q12, q13, [x16, #192]",
+    "ldp q14, q15, [x16, #224]",
+    "ldp q16, q17, [x16, #256]",
+    "ldp q18, q19, [x16, #288]",
+    "ldp q20, q21, [x16, #320]",
+    "ldp q22, q23, [x16, #352]",
+    "ldp q24, q25, [x16, #384]",
+    "ldp q26, q27, [x16, #416]",
+    "ldp q28, q29, [x16, #448]",
+    "ldp q30, q31, [x16, #480]",
+    "ldp x2, x3, [\\base, #16]",
+    "ldp x4, x5, [\\base, #32]",
+    "ldp x6, x7, [\\base, #48]",
+    "ldp x8, x9, [\\base, #64]",
+    "ldp x10, x11, [\\base, #80]",
+    "ldp x12, x13, [\\base, #96]",
+    "ldp x14, x15, [\\base, #112]",
+    "ldr x19, [\\base, #152]",
+    "ldp x20, x21, [\\base, #160]",
+    "ldp x22, x23, [\\base, #176]",
+    "ldp x24, x25, [\\base, #192]",
+    "ldp x26, x27, [\\base, #208]",
+    "ldp x28, x29, [\\base, #224]",
+    "ldr x30, [\\base, #240]",
+    ".endm",
+    ".globl __maize_poll",
+    ".globl __maize_migrate",
+    "__maize_poll:",
+    "__maize_migrate:",
+    "maize_capture maize_migration_point",
+    "maize_restore sp",
+    "ldp x0, x1, [sp]",
+    "add sp, sp, #784",
+    "ret",
+    ".globl __maize_unwind_next",
+    "__maize_unwind_next:",
+    "maize_capture maize_next_frame",
+    "brk #0",
+    ".globl maize_install",
+    "maize_install:",
+    "ldr x17, [x0, #256]",
+    "maize_restore x0",
+    "ldr x16, [x0, #248]",
+    "mov sp, x16",
+    "ldp x0, x1, [x0]",
+    "br x17",
+    ".globl maize_enter",
+    ".globl maize_entered",
+    ".globl maize_unwound",
+    "maize_enter:",
+    "stp x29, x30, [sp, #-160]!",
+    "stp x19, x20, [sp, #16]",
+    "stp x21, x22, [sp, #32]",
+    "stp x23, x24, [sp, #48]",
+    "stp x25, x26, [sp, #64]",
+    "stp x27, x28, [sp, #80]",
+    "stp d8, d9, [sp, #96]",
+    "stp d10, d11, [sp, #112]",
+    "stp d12, d13, [sp, #128]",
+    "stp d14, d15, [sp, #144]",
+    "mov x16, x0",
+    "mov x0, x1",
+    "mov x1, x2",
+    "blr x16",
+    "maize_entered:",
+    "mov x1, x0",
+    "mov x0, #0",
+    "b 2f",
+    "maize_unwound:",
+    "mov x0, #1",
+    "2:",
+    "ldp d14, d15, [sp, #144]",
+    "ldp d12, d13, [sp, #128]",
+    "ldp d10, d11, [sp, #112]",
+    "ldp d8, d9, [sp, #96]",
+    "ldp x27, x28, [sp, #80]",
+    "ldp x25, x26, [sp, #64]",
+    "ldp x23, x24, [sp, #48]",
+    "ldp x21, x22, [sp, #32]",
+    "ldp x19, x20, [sp, #16]",
+    "ldp x29, x30, [sp], #160",
+    "ret",
+    ".globl _start",
+    "_start:",
+    "mov x29, #0",
+    "mov x30, #0",
+    "mov x0, sp",
+    "bl maize_start",
+    "brk #0",
+    ".globl __maize_personality",
+    "__maize_personality:",
+    "brk #0",
+);
+
+/// A system call by the neutral target's number: aarch64's own.
+pub(crate) fn native_syscall(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {
+    let result: i64;
+    // SAFETY: the kernel's own calling convention; what the call does to memory is what the program
+    // asked for.
+    unsafe {
+        asm!("svc 0", inlateout("x0") a => result, in("x1") b, in("x2") c, in("x3") d, in("x4") e,
+            in("x5") f, in("x8") number, options(nostack));
+    }
+    result
+}
+
+/// A system call of the program.
+pub(crate) fn program_syscall(number: u64, arguments: [u64; 6]) -> i64 {
+    native_syscall(number, arguments)
+}
+
+/// Sets the thread pointer.
+pub(crate) fn set_thread_pointer(pointer: u64) {
+    // SAFETY: no code of the runtime has thread-local variables.
+    unsafe { asm!("msr tpidr_el0, {}", in(reg) pointer, options(nostack)) };
+}
+
+/// The thread pointer.
+pub(crate) fn thread_pointer() -> u64 {
+    let pointer;
+    // SAFETY: reads a register.
+    unsafe { asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, nomem)) };
+    pointer
+}
+
+/// The floating-point environment: FPCR and FPSR, by the numbers that an assembler without floating
+/// point takes.
+pub(crate) fn fpu() -> maize_xisa_metadata::fpu::Fpu {
+    let (control, status);
+    // SAFETY: reads registers.
+    unsafe {
+        asm!("mrs {}, s3_3_c4_c4_0", "mrs {}, s3_3_c4_c4_1", out(reg) control, out(reg) status,
+            options(nostack, nomem));
+    }
+    maize_xisa_metadata::fpu::Fpu::from_fpcr_fpsr(control, status)
+}
+
+/// Sets the floating-point environment.
+pub(crate) fn set_fpu(fpu: maize_xisa_metadata::fpu::Fpu) {
+    let (control, status) = fpu.to_fpcr_fpsr();
+    // SAFETY: every bit that is set exists, or is ignored.
+    unsafe { asm!("msr s3_3_c4_c4_0, {}", "msr s3_3_c4_c4_1, {}", in(reg) control, in(reg) status, options(nostack)) };
+}

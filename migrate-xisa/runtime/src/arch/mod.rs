@@ -1,0 +1,52 @@
+//! The processor: entry, registers of frames, system calls.
+//!
+//! This is code of one instruction set by nature: it is the program's half of a context switch.
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use aarch64::*;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::*;
+
+/// How a function that was entered came back.
+#[repr(C)]
+pub(crate) struct Outcome {
+    /// 0: it returned; 1: its frames have been saved.
+    pub(crate) status: u64,
+    /// What it returned, if that is an integer.
+    pub(crate) value: u64,
+}
+
+unsafe extern "C" {
+    /// Calls `function(first, second)`. Returns when it does, or when unwinding ends here.
+    pub(crate) fn maize_enter(function: u64, first: u64, second: u64) -> Outcome;
+    /// Where a call of `maize_enter` returns to: no frame of a program lies beyond.
+    pub(crate) static maize_entered: u8;
+    /// Where unwinding goes on at that place.
+    pub(crate) static maize_unwound: u8;
+    /// Makes the registers those of a frame. Does not return.
+    pub(crate) fn maize_install(registers: *const Registers) -> !;
+}
+
+/// Writes bytes to a file, until all are written or it fails.
+pub(crate) fn write(file: i32, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let number = u64::from(const { crate::syscall::WRITE });
+        let (pointer, length) = (bytes.as_ptr() as u64, bytes.len() as u64);
+        let written = native_syscall(number, [file as u64, pointer, length, 0, 0, 0]);
+        let Some(rest) = usize::try_from(written).ok().filter(|n| *n > 0) else { return false };
+        bytes = bytes.get(rest..).unwrap_or_default();
+    }
+    true
+}
+
+/// Ends every thread.
+pub(crate) fn exit(status: i32) -> ! {
+    loop {
+        native_syscall(u64::from(const { crate::syscall::EXIT_GROUP }), [status as u64, 0, 0, 0, 0, 0]);
+    }
+}

@@ -1,0 +1,227 @@
+//! x86_64.
+//!
+//! Soundness: the assembly keeps the System V ABI. `maize_install` is given the registers of a frame
+//! that is on the stack, or of `maize_enter`.
+
+use core::arch::{asm, global_asm};
+
+use crate::syscall::{open_flags_from_x86_64, open_flags_to_x86_64, stat_from_x86_64, to_x86_64};
+
+pub(crate) const ISA: maize_xisa_metadata::Isa = maize_xisa_metadata::Isa::X86_64;
+
+/// Registers of a frame, general ones by DWARF's numbers; 16 is the program counter.
+#[derive(Clone)]
+#[repr(C, align(16))]
+pub(crate) struct Registers {
+    pub(crate) general: [u64; 18],
+    vector: [u128; 16],
+}
+
+const SP: usize = 7;
+const PC: usize = 16;
+
+impl Registers {
+    pub(crate) fn pc(&self) -> u64 {
+        self.general[PC]
+    }
+
+    pub(crate) fn set_pc(&mut self, pc: u64) {
+        self.general[PC] = pc;
+    }
+
+    pub(crate) fn sp(&self) -> u64 {
+        self.general[SP]
+    }
+
+    pub(crate) fn set_sp(&mut self, sp: u64) {
+        self.general[SP] = sp;
+    }
+
+    /// The place of a register by DWARF's number, if unwinding restores it.
+    pub(crate) fn of_dwarf(&mut self, number: u16) -> Option<&mut u64> {
+        self.general.get_mut(usize::from(number)).filter(|_| number <= 16)
+    }
+}
+
+// The whole of a frame's registers, as its callee finds them: return address on top of the stack.
+global_asm!(
+    ".macro maize_capture handler",
+    "sub rsp, 408",
+    "mov [rsp], rax",
+    "mov [rsp + 8], rdx",
+    "mov [rsp + 16], rcx",
+    "mov [rsp + 24], rbx",
+    "mov [rsp + 32], rsi",
+    "mov [rsp + 40], rdi",
+    "mov [rsp + 48], rbp",
+    ".irp n, 8, 9, 10, 11, 12, 13, 14, 15",
+    "mov [rsp + 8 * \\n], r\\n",
+    ".endr",
+    "mov rax, [rsp + 408]",
+    "mov [rsp + 128], rax",
+    "lea rax, [rsp + 416]",
+    "mov [rsp + 56], rax",
+    ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+    "movups [rsp + 144 + 16 * \\n], xmm\\n",
+    ".endr",
+    "mov rdi, rsp",
+    "call \\handler",
+    ".endm",
+    ".macro maize_restore base",
+    ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+    "movups xmm\\n, [\\base + 144 + 16 * \\n]",
+    ".endr",
+    "mov rdx, [\\base + 8]",
+    "mov rcx, [\\base + 16]",
+    "mov rbx, [\\base + 24]",
+    "mov rsi, [\\base + 32]",
+    "mov rbp, [\\base + 48]",
+    ".irp n, 8, 9, 10, 11, 12, 13, 14, 15",
+    "mov r\\n, [\\base + 8 * \\n]",
+    ".endr",
+    ".endm",
+    ".globl __maize_poll",
+    ".globl __maize_migrate",
+    "__maize_poll:",
+    "__maize_migrate:",
+    "maize_capture maize_migration_point",
+    "maize_restore rsp",
+    "mov rax, [rsp]",
+    "mov rdi, [rsp + 40]",
+    "add rsp, 408",
+    "ret",
+    ".globl __maize_unwind_next",
+    "__maize_unwind_next:",
+    "maize_capture maize_next_frame",
+    "ud2",
+    ".globl maize_install",
+    "maize_install:",
+    "mov rsp, [rdi + 56]",
+    "push qword ptr [rdi + 128]",
+    "maize_restore rdi",
+    "mov rax, [rdi]",
+    "mov rdi, [rdi + 40]",
+    "ret",
+    ".globl maize_enter",
+    ".globl maize_entered",
+    ".globl maize_unwound",
+    "maize_enter:",
+    "push rbp",
+    "push rbx",
+    "push r12",
+    "push r13",
+    "push r14",
+    "push r15",
+    "sub rsp, 8",
+    "mov rax, rdi",
+    "mov rdi, rsi",
+    "mov rsi, rdx",
+    "call rax",
+    "maize_entered:",
+    "mov rdx, rax",
+    "xor eax, eax",
+    "jmp 2f",
+    "maize_unwound:",
+    "mov eax, 1",
+    "2:",
+    "add rsp, 8",
+    "pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop rbx",
+    "pop rbp",
+    "ret",
+    ".globl _start",
+    "_start:",
+    "xor ebp, ebp",
+    "mov rdi, rsp",
+    "and rsp, -16",
+    "call maize_start",
+    "ud2",
+    ".globl __maize_personality",
+    "__maize_personality:",
+    "ud2",
+);
+
+const ENOSYS: i64 = -38;
+const EINVAL: i64 = -22;
+
+fn raw(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {
+    let result: i64;
+    // SAFETY: the kernel's own calling convention; what the call does to memory is what the program
+    // asked for.
+    unsafe {
+        asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c,
+            in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _,
+            options(nostack));
+    }
+    result
+}
+
+/// A system call by the neutral target's number, whose arguments have the same form everywhere.
+pub(crate) fn native_syscall(number: u64, arguments: [u64; 6]) -> i64 {
+    to_x86_64(number).map_or(ENOSYS, |native| raw(native, arguments))
+}
+
+/// A system call of the program.
+pub(crate) fn program_syscall(number: u64, mut arguments: [u64; 6]) -> i64 {
+    use crate::syscall::{EPOLL_CTL, EPOLL_PWAIT, FCNTL, FSTAT, NEWFSTATAT, OPENAT, PIPE2};
+    const SETFL: u64 = 4;
+    const GETFL: u64 = 3;
+    let Ok(call) = u16::try_from(number) else { return ENOSYS };
+    match call {
+        OPENAT => arguments[2] = open_flags_to_x86_64(arguments[2]),
+        PIPE2 => arguments[1] = open_flags_to_x86_64(arguments[1]),
+        FCNTL if arguments[1] == SETFL => arguments[2] = open_flags_to_x86_64(arguments[2]),
+        FCNTL if arguments[1] == GETFL => {
+            let flags = native_syscall(number, arguments);
+            return u64::try_from(flags).map_or(flags, |f| open_flags_from_x86_64(f) as i64);
+        }
+        FSTAT | NEWFSTATAT => {
+            let place = if call == FSTAT { 1 } else { 2 };
+            let mut native = [0_u64; 18];
+            let wanted = core::mem::replace(&mut arguments[place], native.as_mut_ptr() as u64);
+            let result = native_syscall(number, arguments);
+            if result == 0 {
+                // SAFETY: the program gave the place for a `struct stat`, as it would the kernel.
+                unsafe { (wanted as *mut [u64; 16]).write_unaligned(stat_from_x86_64(native)) };
+            }
+            return result;
+        }
+        // Their structures are packed on x86_64 only.
+        EPOLL_CTL | EPOLL_PWAIT => return EINVAL,
+        _ => {}
+    }
+    native_syscall(number, arguments)
+}
+
+/// Sets the thread pointer.
+pub(crate) fn set_thread_pointer(pointer: u64) {
+    const ARCH_PRCTL: u64 = 158;
+    const ARCH_SET_FS: u64 = 0x1002;
+    raw(ARCH_PRCTL, [ARCH_SET_FS, pointer, 0, 0, 0, 0]);
+}
+
+/// The thread pointer.
+pub(crate) fn thread_pointer() -> u64 {
+    let pointer;
+    // SAFETY: the first word at the thread pointer is its own address.
+    unsafe { asm!("mov {}, fs:[0]", out(reg) pointer, options(nostack, readonly)) };
+    pointer
+}
+
+/// The floating-point environment.
+pub(crate) fn fpu() -> maize_xisa_metadata::fpu::Fpu {
+    let mut mxcsr = 0_u32;
+    // SAFETY: it writes the word whose address it is given.
+    unsafe { asm!("stmxcsr [{}]", in(reg) &mut mxcsr, options(nostack)) };
+    maize_xisa_metadata::fpu::Fpu::from_mxcsr(mxcsr)
+}
+
+/// Sets the floating-point environment.
+pub(crate) fn set_fpu(fpu: maize_xisa_metadata::fpu::Fpu) {
+    let mxcsr = fpu.to_mxcsr();
+    // SAFETY: every bit that is set exists.
+    unsafe { asm!("ldmxcsr [{}]", in(reg) &mxcsr, options(nostack)) };
+}

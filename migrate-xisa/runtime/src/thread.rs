@@ -1,0 +1,83 @@
+//! Migration points: what a poll comes to when its word is set.
+//!
+//! Soundness: the thread block is the running thread's; `maize_capture` gives registers that it has
+//! just stored on this stack.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::arch::{self, Registers};
+use crate::fatal;
+use crate::records::ThreadBlock;
+use crate::unwind::{From, go_on};
+
+/// Points that are still to be passed before the thread moves; `u64::MAX`: it does not.
+static POINTS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Asks for a move at the `points`-th migration point from now.
+pub(crate) fn arm(points: u64) {
+    unsafe extern "C" {
+        static __maize_request: core::sync::atomic::AtomicU32;
+    }
+    POINTS.store(points, Ordering::Relaxed);
+    // SAFETY: the word is the program's own, in a page of this instance.
+    unsafe { __maize_request.store(u32::from(points != u64::MAX), Ordering::Relaxed) };
+}
+
+/// The running thread's block.
+pub(crate) fn block() -> &'static mut ThreadBlock {
+    // SAFETY: the thread pointer is the block's address from `start` on, the block is the thread's
+    // alone, and no caller keeps the reference across another call of this.
+    unsafe { &mut *(arch::thread_pointer() as *mut ThreadBlock) }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn maize_migration_point(registers: &mut Registers) {
+    let points = POINTS.load(Ordering::Relaxed);
+    if points == u64::MAX {
+        return;
+    }
+    if points > 1 {
+        POINTS.store(points - 1, Ordering::Relaxed);
+        return;
+    }
+    arm(u64::MAX);
+    go_on(registers, From::Frame)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn maize_next_frame(registers: &mut Registers) -> ! {
+    go_on(registers, From::Caller)
+}
+
+/// Begins a record: what a pad calls first.
+#[unsafe(no_mangle)]
+extern "C" fn __maize_record(site: u32, bytes: u32) -> u64 {
+    // SAFETY: `start` gave the block its memory for records.
+    match unsafe { block().begin_record(site, bytes) } {
+        Ok(address) => address,
+        Err(_) => fatal("a thread's frames do not fit into its records"),
+    }
+}
+
+/// A system call of the program, by the neutral target's numbers.
+#[unsafe(no_mangle)]
+extern "C" fn __maize_syscall(number: u64, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> i64 {
+    crate::image::program_syscall(number, [a, b, c, d, e, f])
+}
+
+/// Makes another block the thread's: the C library lays out its own.
+#[unsafe(no_mangle)]
+extern "C" fn __maize_set_thread_block(pointer: u64) {
+    let old = block();
+    // SAFETY: the C library has made room for a block there.
+    unsafe {
+        (pointer as *mut ThreadBlock).write(ThreadBlock { this: pointer, reserved: 0, ..*old });
+    }
+    arch::set_thread_pointer(pointer);
+}
+
+/// Name of the instruction set that runs now.
+#[unsafe(no_mangle)]
+extern "C" fn __maize_isa() -> u32 {
+    u32::from(arch::ISA.elf_machine())
+}
