@@ -78,7 +78,11 @@ pub fn compile(
     arguments: &[String],
     sysroot: &Sysroot,
 ) -> Result<Vec<u8>, CompileError> {
+    // Refusals name their line whether or not the program shall have debug information.
+    let debug = arguments.iter().any(|a| a.starts_with("-g") && a != "-g0");
+    let lines = if debug { &[][..] } else { &["-gline-tables-only"] };
     let output = clang(arguments, sysroot)
+        .args(lines)
         .args(["-c", "-o", "-"])
         .arg(source)
         .stderr(Stdio::inherit())
@@ -87,9 +91,12 @@ pub fn compile(
     if !output.status.success() {
         return Err(CompileError::FrontEnd(output.status));
     }
-    let module = Module::read(&output.stdout, &source.display().to_string())?;
+    let mut module = Module::read(&output.stdout, &source.display().to_string())?;
     let machine = Machine::new(neutral::TRIPLE, Optimisation::None)?;
     neutral::neutralise(&module, &machine)?;
+    if !debug {
+        module.strip_debug();
+    }
     module.verify()?;
     Ok(module.bitcode())
 }

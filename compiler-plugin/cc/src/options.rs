@@ -62,8 +62,20 @@ pub enum File {
 
 /// Options with a value in the next word, for the front end.
 const WITH_VALUE: [&str; 14] = [
-    "-I", "-D", "-U", "-include", "-isystem", "-idirafter", "-iquote", "-imacros", "-MF", "-MT",
-    "-MQ", "-Xclang", "-Xpreprocessor", "-isysroot",
+    "-I",
+    "-D",
+    "-U",
+    "-include",
+    "-isystem",
+    "-idirafter",
+    "-iquote",
+    "-imacros",
+    "-MF",
+    "-MT",
+    "-MQ",
+    "-Xclang",
+    "-Xpreprocessor",
+    "-isysroot",
 ];
 
 /// Libraries that are part of the C library.
@@ -71,14 +83,35 @@ const IN_C_LIBRARY: [&str; 8] = ["c", "m", "pthread", "rt", "dl", "util", "crypt
 
 /// Options of the front end that only speak of a native target or of linking.
 const IGNORED_STARTS: [&str; 12] = [
-    "-fPI", "-fpi", "-fPIE", "-fno-pi", "-fno-PI", "-fstack-protector", "-fcf-protection", "-Wl,",
-    "-mtune=", "-flto", "-fno-plt", "-fuse-ld=",
+    "-fPI",
+    "-fpi",
+    "-fPIE",
+    "-fno-pi",
+    "-fno-PI",
+    "-fstack-protector",
+    "-fcf-protection",
+    "-Wl,",
+    "-mtune=",
+    "-flto",
+    "-fno-plt",
+    "-fuse-ld=",
 ];
 
 /// Options that have their effect anyway.
 const IGNORED: [&str; 13] = [
-    "-static", "-pipe", "-s", "-no-pie", "-pie", "-rdynamic", "-nopie", "-fno-lto", "-static-pie",
-    "-fvisibility=hidden", "-funwind-tables", "-fasynchronous-unwind-tables", "-mno-red-zone",
+    "-static",
+    "-pipe",
+    "-s",
+    "-no-pie",
+    "-pie",
+    "-rdynamic",
+    "-nopie",
+    "-fno-lto",
+    "-static-pie",
+    "-fvisibility=hidden",
+    "-funwind-tables",
+    "-fasynchronous-unwind-tables",
+    "-mno-red-zone",
 ];
 
 fn usage(text: String) -> CompileError {
@@ -111,9 +144,8 @@ impl Options {
         let mut words = words.into_iter();
         let mut language = None;
         while let Some(word) = words.next() {
-            let mut value = |name: &str| {
-                words.next().ok_or_else(|| usage(format!("{name} wants a value")))
-            };
+            let mut value =
+                |name: &str| words.next().ok_or_else(|| usage(format!("{name} wants a value")));
             match word.as_str() {
                 "-c" => options.goal = Goal::Objects,
                 "-E" | "-M" | "-MM" | "-fsyntax-only" => {

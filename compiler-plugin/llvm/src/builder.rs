@@ -83,7 +83,14 @@ impl<'m> Builder<'m> {
         let mut indices = [bytes.0];
         // SAFETY: see the module.
         Value::new(unsafe {
-            LLVMBuildInBoundsGEP2(self.raw, byte.0, pointer.0, indices.as_mut_ptr(), 1, c("").as_ptr())
+            LLVMBuildInBoundsGEP2(
+                self.raw,
+                byte.0,
+                pointer.0,
+                indices.as_mut_ptr(),
+                1,
+                c("").as_ptr(),
+            )
         })
     }
 
@@ -106,7 +113,12 @@ impl<'m> Builder<'m> {
     }
 
     /// Calls a function of this type.
-    pub fn call_typed(&self, kind: Type<'m>, callee: Value<'m>, arguments: &[Value<'m>]) -> Value<'m> {
+    pub fn call_typed(
+        &self,
+        kind: Type<'m>,
+        callee: Value<'m>,
+        arguments: &[Value<'m>],
+    ) -> Value<'m> {
         let mut raw: Vec<_> = arguments.iter().map(|argument| argument.0).collect();
         let count = raw.len() as u32;
         // SAFETY: see the module.
@@ -155,7 +167,8 @@ impl<'m> Builder<'m> {
     pub fn cleanup_pad(&self, kind: Type<'m>) -> Value<'m> {
         // SAFETY: see the module; a personality is given to the function, not here.
         unsafe {
-            let pad = LLVMBuildLandingPad(self.raw, kind.0, std::ptr::null_mut(), 0, c("").as_ptr());
+            let pad =
+                LLVMBuildLandingPad(self.raw, kind.0, std::ptr::null_mut(), 0, c("").as_ptr());
             LLVMSetCleanup(pad, 1);
             Value::new(pad)
         }

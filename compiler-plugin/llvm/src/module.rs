@@ -195,6 +195,12 @@ impl Module {
         Ok(())
     }
 
+    /// Takes the debug information away.
+    pub fn strip_debug(&mut self) {
+        // SAFETY: no handle is alive, as the module is borrowed mutably.
+        unsafe { llvm_sys::debuginfo::LLVMStripModuleDebugInfo(self.raw) };
+    }
+
     /// Looks whether it keeps LLVM's rules.
     ///
     /// # Errors

@@ -6,12 +6,12 @@
 
 use std::marker::PhantomData;
 
-use llvm_sys::core::*;
-use llvm_sys::debuginfo::*;
-use llvm_sys::prelude::*;
 pub use llvm_sys::LLVMIntPredicate as Predicate;
 pub use llvm_sys::LLVMLinkage as Linkage;
 pub use llvm_sys::LLVMOpcode as Opcode;
+use llvm_sys::core::*;
+use llvm_sys::debuginfo::*;
+use llvm_sys::prelude::*;
 use llvm_sys::{LLVMTailCallKind, LLVMUnnamedAddr};
 
 use crate::{Type, c, message};
@@ -234,7 +234,9 @@ impl<'m> Value<'m> {
     #[must_use]
     pub fn block(self) -> Option<Block<'m>> {
         // SAFETY: asked of an instruction only; null says that it is in none.
-        self.is_instruction().then(|| unsafe { LLVMGetInstructionParent(self.0) }).and_then(Block::some)
+        self.is_instruction()
+            .then(|| unsafe { LLVMGetInstructionParent(self.0) })
+            .and_then(Block::some)
     }
 
     /// The next instruction of its block.
@@ -270,7 +272,8 @@ impl<'m> Value<'m> {
             return None;
         }
         // SAFETY: asked of an instruction only.
-        let (line, column) = unsafe { (LLVMGetDebugLocLine(self.0), LLVMGetDebugLocColumn(self.0)) };
+        let (line, column) =
+            unsafe { (LLVMGetDebugLocLine(self.0), LLVMGetDebugLocColumn(self.0)) };
         (line != 0).then_some((line, column))
     }
 
@@ -381,7 +384,9 @@ impl<'m> Value<'m> {
     #[must_use]
     pub fn append_block(self, name: &str) -> Block<'m> {
         // SAFETY: asked of a function only; the name is copied.
-        Block::new(unsafe { LLVMAppendBasicBlockInContext(self.context(), self.0, c(name).as_ptr()) })
+        Block::new(unsafe {
+            LLVMAppendBasicBlockInContext(self.context(), self.0, c(name).as_ptr())
+        })
     }
 
     /// Gives a function its personality, unless it has one.
@@ -631,7 +636,9 @@ impl<'m> Block<'m> {
     #[must_use]
     pub fn from_value(value: Value<'m>) -> Option<Self> {
         // SAFETY: the cast is done for blocks only.
-        unsafe { (LLVMValueIsBasicBlock(value.0) != 0).then(|| Self::new(LLVMValueAsBasicBlock(value.0))) }
+        unsafe {
+            (LLVMValueIsBasicBlock(value.0) != 0).then(|| Self::new(LLVMValueAsBasicBlock(value.0)))
+        }
     }
 
     /// Its instructions.

@@ -117,7 +117,8 @@ const CREATE: u64 = 0o1101;
 /// Extents of the program's memory: its data, its thread's, and what it has mapped.
 fn extents() -> [(u64, u64); 4] {
     let block = thread::block();
-    let (data, data_end) = (&raw const __maize_data_start as u64, &raw const __maize_data_end as u64);
+    let (data, data_end) =
+        (&raw const __maize_data_start as u64, &raw const __maize_data_end as u64);
     let stack = block.data_stack & !(PAGE - 1);
     [
         (data, data_end - data),
@@ -212,7 +213,9 @@ pub(crate) fn load(path: &[u8]) {
             _ => fatal("the memory of the state does not fit this program"),
         }
         // SAFETY: each kind of extent has been found to be memory of the program.
-        memory.read_all(unsafe { core::slice::from_raw_parts_mut(address as *mut u8, bytes as usize) });
+        memory.read_all(unsafe {
+            core::slice::from_raw_parts_mut(address as *mut u8, bytes as usize)
+        });
     }
     load_state(path);
 }

@@ -30,10 +30,8 @@ pub struct ThreadBlock {
     pub reserved: u64,
 }
 
-const _: () = assert!(
-    size_of::<ThreadBlock>()
-        == maize_xisa_metadata::address::thread_block::BYTES as usize
-);
+const _: () =
+    assert!(size_of::<ThreadBlock>() == maize_xisa_metadata::address::thread_block::BYTES as usize);
 
 /// There is no room for another record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +139,7 @@ mod tests {
         };
         // SAFETY: the memory is the vector's, and lives until the end.
         unsafe {
-            for (site, bytes) in [(3, 32), (2, 16), (1, 48)] {
+            for (site, bytes) in [(3, 32), (2, 32), (1, 32)] {
                 let at = block.begin_record(site, bytes).unwrap();
                 (at as *mut u8).add(bytes as usize - 1).write(site as u8);
             }

@@ -62,7 +62,7 @@ const RULES: [Rule; 15] = [
     // The emulated machine is given page-table geometry by the core's own tables.
     rule("arch/host", &[DATA[0], "kernel-common/hal", "kernel-common/mm"]),
     rule("arch/", &[DATA[0], "kernel-common/hal"]),
-    rule("compiler-plugin/", &["migrate-xisa/"]),
+    rule("compiler-plugin/", &["migrate-xisa/", "compiler-plugin/"]),
     rule(
         "boards/",
         &["kernel-common/", "msg-pcie/", "migrate-xisa/", "arch/", "boards/", "tests/"],

@@ -6,6 +6,9 @@ use super::{Group, Step, dependencies, every_package_is_tested, links, sources};
 pub const BARE_FOLDERS: [&str; 5] =
     ["arch/x86_64", "arch/aarch64", "boards/empty", "boards/q35", "boards/virt"];
 
+/// Folders of packages that need LLVM: only their own group builds them.
+pub const LLVM_FOLDERS: [&str; 2] = ["compiler-plugin/cc", "compiler-plugin/llvm"];
+
 /// Every group, in the order of a full run: what is quick comes first.
 pub const GROUPS: &[Group] = &[
     Group {
@@ -93,6 +96,24 @@ pub const GROUPS: &[Group] = &[
         name: "coherence",
         about: "the page protocols, exhaustively on small fabrics",
         steps: &[Step::Packages(&["kernel-common/coherence", "tests/coherence-*"])],
+    },
+    Group {
+        name: "xisa",
+        about: "maize-cc: programs that move between instruction sets, in user mode",
+        steps: &[
+            Step::Cargo(
+                "clippy --quiet --package maize-llvm --package maize-cc --all-targets -- -D warnings",
+            ),
+            Step::Cargo(
+                "clippy --quiet --package maize-xisa-runtime --target x86_64-unknown-none \
+                 -- -D warnings",
+            ),
+            Step::Cargo(
+                "clippy --quiet --package maize-xisa-runtime \
+                 --target aarch64-unknown-none-softfloat -- -D warnings",
+            ),
+            Step::Tests("--quiet --package maize-llvm --package maize-cc"),
+        ],
     },
     Group {
         name: "programs",

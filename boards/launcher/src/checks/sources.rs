@@ -7,13 +7,16 @@ use super::metadata::Metadata;
 use crate::workspace::Workspace;
 
 /// Files outside `arch/` that may ask for the target instruction set, each with the reason.
-const TARGET_ARCH: [(&str, &str); 1] =
-    [("boards/launcher/src/checks/", "these checks speak of it")];
+const TARGET_ARCH: [(&str, &str); 2] = [
+    ("boards/launcher/src/checks/", "these checks speak of it"),
+    ("migrate-xisa/runtime/src/arch/", "a program's own half of a context switch"),
+];
 
 /// Packages that need `unsafe`, each with the reason; all others of the kernel forbid it.
-const MAY_BE_UNSAFE: [(&str, &str); 8] = [
+const MAY_BE_UNSAFE: [(&str, &str); 9] = [
     ("msg-pcie/window", "reads and writes memory that peers write too"),
     ("msg-pcie/pci", "configuration space is reached through memory"),
+    ("migrate-xisa/runtime", "reads and replaces the frames of its program"),
     ("boards/empty", "nothing but a machine's first instructions"),
     ("boards/platform", "drivers and the panic path"),
     ("boards/q35", "entry and devices of the machine"),
@@ -127,7 +130,7 @@ pub fn absolute_paths(workspace: &Workspace) -> Result<String, String> {
     verdict(files.len(), "files", wrong)
 }
 
-/// Every package is built for the host by default, or belongs to a kernel.
+/// Every package is built for the host by default, belongs to a kernel, or needs LLVM.
 pub fn default_members(workspace: &Workspace) -> Result<String, String> {
     let metadata = Metadata::read(workspace)?;
     let wrong = metadata
@@ -136,6 +139,7 @@ pub fn default_members(workspace: &Workspace) -> Result<String, String> {
         .filter(|package| !metadata.workspace_default_members.contains(&package.id))
         .map(|package| metadata.folder(package))
         .filter(|folder| !super::groups::BARE_FOLDERS.contains(&folder.as_str()))
+        .filter(|folder| !super::groups::LLVM_FOLDERS.contains(&folder.as_str()))
         .map(|folder| format!("{folder}: neither in default-members nor built for a bare target"))
         .collect();
     verdict(metadata.packages.len(), "packages", wrong)

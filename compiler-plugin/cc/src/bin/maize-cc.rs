@@ -30,7 +30,10 @@ fn run() -> Result<(), CompileError> {
     }
     match options.goal {
         Goal::Version => {
-            println!("maize-cc {} (clang 22, for every instruction set)", env!("CARGO_PKG_VERSION"));
+            println!(
+                "maize-cc {} (clang 22, for every instruction set)",
+                env!("CARGO_PKG_VERSION")
+            );
             return Ok(());
         }
         Goal::Machine => {
@@ -91,8 +94,7 @@ fn compile(
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), CompileError> {
-    std::fs::write(path, bytes)
-        .map_err(|error| CompileError::File { path: path.to_owned(), error })
+    std::fs::write(path, bytes).map_err(|error| CompileError::File { path: path.to_owned(), error })
 }
 
 fn compile_objects(options: &Options, sysroot: &Sysroot) -> Result<(), CompileError> {
@@ -116,10 +118,8 @@ fn compile_objects(options: &Options, sysroot: &Sysroot) -> Result<(), CompileEr
 }
 
 fn make_program(options: &Options, sysroot: &Sysroot) -> Result<(), CompileError> {
-    let work = tempfile::tempdir().map_err(|error| CompileError::File {
-        path: std::env::temp_dir(),
-        error,
-    })?;
+    let work = tempfile::tempdir()
+        .map_err(|error| CompileError::File { path: std::env::temp_dir(), error })?;
     let mut inputs = Vec::new();
     for (number, file) in options.files.iter().enumerate() {
         inputs.push(match file {

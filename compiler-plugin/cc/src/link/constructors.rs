@@ -50,4 +50,3 @@ fn entries<'m>(module: &'m Module, list: &str) -> Vec<(i64, Value<'m>)> {
         })
         .collect()
 }
-

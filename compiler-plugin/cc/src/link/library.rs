@@ -9,10 +9,40 @@ pub(crate) const ALWAYS: [&str; 4] = ["memcpy", "memmove", "memset", "memcmp"];
 
 /// Intrinsics that become calls of the function of the same name.
 const MATH: [&str; 34] = [
-    "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "pow",
-    "exp", "exp2", "exp10", "log", "log2", "log10", "fma", "floor", "ceil", "trunc", "rint",
-    "nearbyint", "round", "roundeven", "lround", "llround", "lrint", "llrint", "ldexp", "frexp",
-    "modf", "fmod",
+    "sqrt",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "atan2",
+    "sinh",
+    "cosh",
+    "tanh",
+    "pow",
+    "exp",
+    "exp2",
+    "exp10",
+    "log",
+    "log2",
+    "log10",
+    "fma",
+    "floor",
+    "ceil",
+    "trunc",
+    "rint",
+    "nearbyint",
+    "round",
+    "roundeven",
+    "lround",
+    "llround",
+    "lrint",
+    "llrint",
+    "ldexp",
+    "frexp",
+    "modf",
+    "fmod",
 ];
 
 /// Names of the functions that the intrinsics and instructions of a module may become.
@@ -42,7 +72,7 @@ pub(crate) fn called_by_intrinsics(module: &Module) -> BTreeSet<String> {
     let remainders = module
         .functions()
         .into_iter()
-        .flat_map(|f| f.instructions())
+        .flat_map(maize_llvm::Value::instructions)
         .any(|i| i.is(maize_llvm::Opcode::LLVMFRem));
     if remainders {
         names.extend(["fmod", "fmodf", "fmodl"].map(str::to_owned));

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use maize_llvm::{Machine, Module, Optimisation};
+use maize_llvm::{Machine, Module, Optimisation, Value};
 use maize_xisa_metadata::{BuildId, Isa, Polls, Program, SECTION};
 use object::write::{Object, SectionFlags};
 use object::{Architecture, BinaryFormat, Endianness, SectionKind};
@@ -149,7 +149,8 @@ fn whole_program(
             .chain([maize_xisa_metadata::address::TLS_TEMPLATE.to_owned()])
             .map(|name| format!("preserve-gv={name}"))
             .collect();
-        let passes = format!("internalize<{}>,default<O{}>", keep.join(";"), request.level);
+        let passes =
+            format!("internalize<{}>,globaldce,default<O{}>", keep.join(";"), request.level);
         module.run_passes(&passes, machine)?;
         let undefined = undefined(&module);
         let new = undefined.iter().any(|name| roots.insert(name.clone()));
@@ -170,14 +171,14 @@ fn undefined(module: &Module) -> Vec<String> {
     functions
         .chain(module.variables())
         .filter(|global| global.is_declaration() && !global.is_unused())
-        .map(|global| global.name())
+        .map(Value::name)
         .filter(|name| !name.starts_with("__maize_") && !name.starts_with("llvm."))
         .collect()
 }
 
 fn thread_locals(module: &Module) -> maize_xisa_metadata::ThreadLocals {
     let number = |name: &str| {
-        let value = module.variable(name).and_then(|v| v.initializer()).and_then(|v| v.integer());
+        let value = module.variable(name).and_then(Value::initializer).and_then(Value::integer);
         value.and_then(|value| u64::try_from(value).ok())
     };
     maize_xisa_metadata::ThreadLocals {

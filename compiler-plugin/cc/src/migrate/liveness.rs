@@ -12,8 +12,7 @@ pub(crate) struct Liveness<'m> {
 
 /// Whether a value is computed at run time and can be saved.
 pub(crate) fn is_tracked(value: Value<'_>) -> bool {
-    value.is_argument()
-        || value.is_instruction() && !matches!(value.kind().kind(), TypeKind::Void)
+    value.is_argument() || value.is_instruction() && !matches!(value.kind().kind(), TypeKind::Void)
 }
 
 fn insert(set: &mut [u64], index: usize) {

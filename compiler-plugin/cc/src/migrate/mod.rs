@@ -104,8 +104,7 @@ pub fn split(module: &Module, machine: &Machine, polls: Polls) -> Result<Split, 
         }
     }
     let mut split = Split::default();
-    let defined: Vec<_> =
-        module.functions().into_iter().filter(|f| !f.is_declaration()).collect();
+    let defined: Vec<_> = module.functions().into_iter().filter(|f| !f.is_declaration()).collect();
     split.polls = polls::place(module, &runtime, &defined, polls);
     let reach = reach::Reach::of(&runtime, &defined);
     for function in &defined {
@@ -121,7 +120,7 @@ pub fn split(module: &Module, machine: &Machine, polls: Polls) -> Result<Split, 
         if !reach.may_migrate(*function) {
             continue;
         }
-        let found = sites::find(module, machine, &reach, *function, &mut split)?;
+        let found = sites::find(machine, &reach, *function, &mut split)?;
         if found.is_empty() {
             split.transparent.push(function.name());
             continue;
@@ -162,8 +161,8 @@ pub fn finish(module: &Module, machine: &Machine) -> Result<(), CompileError> {
 fn weaken(function: Value<'_>) {
     function.remove_attributes(Place::Function, &UNSOUND);
     for number in 0..function.arguments().len() as u32 {
-        let facts = ["readnone", "readonly", "writeonly", "captures", "returned"];
-        function.remove_attributes(Place::Parameter(number), &facts[..4]);
+        let facts = ["readnone", "readonly", "writeonly", "captures"];
+        function.remove_attributes(Place::Parameter(number), &facts);
     }
     if !function.is_declaration() {
         function.add_attribute(Place::Function, "uwtable", 1);

@@ -22,7 +22,7 @@ pub(crate) fn data(module: &Module, machine: &Machine) {
         }
         let alignment = variable.alignment().max(machine.alignment(variable.value_type()));
         variable.set_alignment(alignment);
-        let zero = variable.initializer().is_some_and(|value| value.is_null());
+        let zero = variable.initializer().is_some_and(maize_llvm::Value::is_null);
         variable.set_section(match (variable.is_constant(), zero) {
             (true, _) => constants,
             (false, false) => data,

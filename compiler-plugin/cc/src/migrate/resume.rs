@@ -79,11 +79,12 @@ pub(crate) fn clone<'m>(
     for site in sites {
         let call = clone.value(site.call)?;
         let rest = clone.returned.get(&site.call).copied().ok_or_else(missing)?;
-        save::convert(module, runtime, function, site, call, rest, &|value| {
-            match clone.slots.get(&value) {
-                Some(slot) => Saved::Slot(*slot),
-                None => Saved::Value(value),
-            }
+        save::convert(module, runtime, function, site, call, rest, &|value| match clone
+            .slots
+            .get(&value)
+        {
+            Some(slot) => Saved::Slot(*slot),
+            None => Saved::Value(value),
         })?;
     }
     Ok(function)
@@ -165,9 +166,9 @@ impl<'m> Clone<'m> {
             .flat_map(|s| s.saved.iter().map(|(v, _)| *v).chain(s.recomputed.iter().copied()))
             .chain(sites.iter().map(|site| site.call));
         for value in in_order.filter(|value| needed.contains(value)) {
-            self.slots.entry(value).or_insert_with(|| {
-                builder.alloca(value.kind(), &format!("{}.slot", value.name()))
-            });
+            self.slots
+                .entry(value)
+                .or_insert_with(|| builder.alloca(value.kind(), &format!("{}.slot", value.name())));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use maize_llvm::{Block, Machine, Module, Opcode, Place, Type, TypeKind, Value};
+use maize_llvm::{Block, Machine, Opcode, Place, Type, TypeKind, Value};
 use maize_xisa_metadata::record::{ALIGNMENT, HEADER_BYTES};
 use maize_xisa_metadata::{Callee, Function, LiveValue, Location, MAX_RECORD_BYTES, ValueType};
 
@@ -34,7 +34,6 @@ pub(crate) struct Found<'m> {
 /// # Errors
 /// [`CompileError::Content`] for a live value that no record can hold.
 pub(crate) fn find<'m>(
-    module: &'m Module,
     machine: &Machine,
     reach: &Reach<'m>,
     function: Value<'m>,
@@ -86,7 +85,6 @@ pub(crate) fn find<'m>(
         let number = u32::try_from(split.sites.len()).unwrap_or(u32::MAX);
         found.push(Found { number, call, rest, saved, recomputed, bytes });
     }
-    let _ = module;
     Ok(found)
 }
 
@@ -114,9 +112,8 @@ fn is_cheap(value: Value<'_>) -> bool {
     };
     let comparison = value.is(Opcode::LLVMICmp) || value.is(Opcode::LLVMFCmp);
     let arithmetic = value.is_binary() && !divides && on_integers(value);
-    let conversion = value.is_cast()
-        && on_integers(value)
-        && value.operand(0).is_some_and(on_integers);
+    let conversion =
+        value.is_cast() && on_integers(value) && value.operand(0).is_some_and(on_integers);
     value.is(Opcode::LLVMGetElementPtr) || comparison || arithmetic || conversion
 }
 

@@ -22,7 +22,8 @@ pub(crate) fn add(module: &Module) {
 
 /// Functions of the runtime belong to one instruction set; no program holds their address.
 fn is_of_runtime(function: Value<'_>) -> bool {
-    function.name() == "__maize_personality" || function.section().is_some_and(|s| s == super::resume::SECTION)
+    function.name() == "__maize_personality"
+        || function.section().is_some_and(|s| s == super::resume::SECTION)
 }
 
 fn add_slot<'m>(module: &'m Module, function: Value<'m>) {

@@ -35,9 +35,10 @@ pub fn refusals(module: &Module) -> Vec<Refusal> {
     for function in module.functions() {
         for instruction in function.instructions() {
             if let Some(what) = refused(instruction) {
+                let place = place(function, instruction);
                 found.push(Refusal {
-                    file: instruction.file().unwrap_or_else(|| module.source_file()),
-                    line: instruction.location().map(|(line, _)| line),
+                    file: place.file().unwrap_or_else(|| module.source_file()),
+                    line: place.location().map(|(line, _)| line),
                     function: Some(function.name()),
                     what,
                 });
@@ -47,6 +48,19 @@ pub fn refusals(module: &Module) -> Vec<Refusal> {
     found.sort();
     found.dedup();
     found
+}
+
+/// The instruction that says where in the source another one is: itself, or a jump to it. The front
+/// end makes all computed gotos of a function one, which is nowhere.
+fn place<'m>(function: Value<'m>, instruction: Value<'m>) -> Value<'m> {
+    if instruction.location().is_some() {
+        return instruction;
+    }
+    let jumps = function.blocks().into_iter().filter_map(|block| {
+        let leads_here = instruction.block().is_some_and(|to| block.successors().contains(&to));
+        block.terminator().filter(|jump| leads_here && jump.location().is_some())
+    });
+    jumps.min_by_key(|jump| jump.location()).unwrap_or(instruction)
 }
 
 fn refused(instruction: Value<'_>) -> Option<String> {
@@ -134,7 +148,9 @@ mod tests {
         "#;
         assert_eq!(
             refused_in(text),
-            ["a.c:12: error: in `f`: inline assembly (`cpuid`) cannot move between instruction sets"]
+            [
+                "a.c:12: error: in `f`: inline assembly (`cpuid`) cannot move between instruction sets"
+            ]
         );
     }
 

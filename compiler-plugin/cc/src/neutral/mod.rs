@@ -27,8 +27,9 @@ const TARGET_ATTRIBUTES: [&str; 7] = [
     "frame-pointer",
 ];
 
-/// Function attributes that cannot hold on every instruction set.
-const DROPPED: [&str; 5] = ["ssp", "sspstrong", "sspreq", "nonlazybind", "naked"];
+/// Function attributes that cannot hold on every instruction set, and the one that would keep the
+/// clean-up after the migration passes away.
+const DROPPED: [&str; 6] = ["ssp", "sspstrong", "sspreq", "nonlazybind", "naked", "optnone"];
 
 /// Makes a module neutral.
 ///

@@ -13,7 +13,11 @@ use crate::CompileError;
 const MOST_ALIGNMENT: u64 = 64;
 
 /// The address at a distance from the thread pointer.
-pub(crate) fn thread_field<'m>(module: &'m Module, builder: &Builder<'m>, offset: u64) -> Value<'m> {
+pub(crate) fn thread_field<'m>(
+    module: &'m Module,
+    builder: &Builder<'m>,
+    offset: u64,
+) -> Value<'m> {
     let pointer = builder.intrinsic("llvm.thread.pointer", &[module.pointer_type()], &[]);
     builder.offset(pointer, offset as i64)
 }

@@ -240,5 +240,7 @@ pub(crate) fn fpu() -> maize_xisa_metadata::fpu::Fpu {
 pub(crate) fn set_fpu(fpu: maize_xisa_metadata::fpu::Fpu) {
     let (control, status) = fpu.to_fpcr_fpsr();
     // SAFETY: every bit that is set exists, or is ignored.
-    unsafe { asm!("msr s3_3_c4_c4_0, {}", "msr s3_3_c4_c4_1, {}", in(reg) control, in(reg) status, options(nostack)) };
+    unsafe {
+        asm!("msr s3_3_c4_c4_0, {}", "msr s3_3_c4_c4_1, {}", in(reg) control, in(reg) status, options(nostack));
+    };
 }

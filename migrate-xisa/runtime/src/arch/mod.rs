@@ -47,6 +47,9 @@ pub(crate) fn write(file: i32, mut bytes: &[u8]) -> bool {
 /// Ends every thread.
 pub(crate) fn exit(status: i32) -> ! {
     loop {
-        native_syscall(u64::from(const { crate::syscall::EXIT_GROUP }), [status as u64, 0, 0, 0, 0, 0]);
+        native_syscall(
+            u64::from(const { crate::syscall::EXIT_GROUP }),
+            [status as u64, 0, 0, 0, 0, 0],
+        );
     }
 }

@@ -1,0 +1,79 @@
+//! Programs that are built for both instruction sets and move between them in user mode.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail so")]
+
+mod build;
+
+use build::{Program, expected_everything};
+use maize_xisa_metadata::Isa;
+
+#[test]
+fn both_files_give_the_same_answer() {
+    let program = Program::freestanding("everything.c", &["-O2"]);
+    for isa in Isa::ALL {
+        let run = program.run(isa, &[]);
+        assert_eq!((run.status, run.text.as_str()), (63, expected_everything()), "{isa}");
+    }
+}
+
+#[test]
+fn a_thread_is_saved_and_entered_at_every_point() {
+    for options in [&["-O2"][..], &["-O0"], &["-O3", "--polls=calls"], &["-O1", "--polls=none"]] {
+        let program = Program::freestanding("everything.c", options);
+        for isa in Isa::ALL {
+            for every in ["self:1", "self:4"] {
+                let run = program.run(isa, &[("MAIZE_MIGRATE", every)]);
+                let found = (run.status, run.text.as_str());
+                assert_eq!(found, (63, expected_everything()), "{isa} {every} {options:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_thread_goes_from_one_instruction_set_to_the_other_and_back() {
+    let program = Program::freestanding("everything.c", &["-O2", "-g"]);
+    let trip = program.trip(5);
+    assert_eq!((trip.status, trip.text.as_str()), (63, expected_everything()));
+    assert!(trip.hops > 100, "{} hops", trip.hops);
+}
+
+#[test]
+fn loops_and_callbacks_are_left_by_polls_alone() {
+    let program = Program::freestanding("sort.c", &["-O2"]);
+    let at_home = program.run(Isa::X86_64, &[]);
+    assert!(at_home.text.starts_with("ordered 1 digest "), "{}", at_home.text);
+    let trip = program.trip(97);
+    assert_eq!((trip.status, &trip.text), (0, &at_home.text));
+    assert!(trip.hops > 20, "{} hops", trip.hops);
+    let none = Program::freestanding("sort.c", &["-O2", "--polls=none"]);
+    assert_eq!(none.trip(1).hops, 0);
+}
+
+#[test]
+fn a_state_of_another_build_is_refused() {
+    let one = Program::freestanding("sort.c", &["-O2"]);
+    let other = Program::freestanding("sort.c", &["-O1"]);
+    let state = one.folder().join("state");
+    let leave = format!("leave:30:{}", state.display());
+    assert_eq!(one.run(Isa::X86_64, &[("MAIZE_MIGRATE", &leave)]).status, 42);
+    let run = other.run(Isa::Aarch64, &[("MAIZE_RESUME", state.to_str().unwrap())]);
+    assert_eq!(run.status, 127);
+    assert!(run.errors.contains("another build") || run.errors.contains("does not fit"), "{run:?}");
+}
+
+#[test]
+fn separate_compilation_and_archives_give_the_same_program() {
+    let program = Program::from_archive("everything.c", &["-O2"]);
+    let trip = program.trip(11);
+    assert_eq!((trip.status, trip.text.as_str()), (63, expected_everything()));
+}
+
+#[test]
+fn what_cannot_move_is_refused_with_its_line() {
+    let source = "int f(int x) {\n  __asm__(\"nop\");\n  return x;\n}\n\
+                  int g(int x) {\n  static void *to[] = {&&a, &&b};\n  goto *to[x];\n\
+                  a: return 1;\nb: return 2;\n}\n";
+    let errors = build::refused(source);
+    assert!(errors.contains("t.c:2: error: in `f`: inline assembly (`nop`)"), "{errors}");
+    assert!(errors.contains("t.c:7: error: in `g`: a computed goto"), "{errors}");
+}
