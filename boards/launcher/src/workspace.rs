@@ -64,6 +64,24 @@ pub const fn empty_kernel(isa: Isa) -> BareBinary {
     BareBinary { package: "maize-empty", binary, isa, feature: Some(feature) }
 }
 
+/// Every binary without an operating system.
+pub const KERNELS: [BareBinary; 8] = [
+    kernel(Isa::X86_64),
+    test_kernel(Isa::X86_64, "fault-test"),
+    test_kernel(Isa::X86_64, "sibling-test"),
+    empty_kernel(Isa::X86_64),
+    kernel(Isa::Aarch64),
+    test_kernel(Isa::Aarch64, "arch-test"),
+    test_kernel(Isa::Aarch64, "sibling-test"),
+    empty_kernel(Isa::Aarch64),
+];
+
+/// A kernel that is a test, of the same package as [`kernel`].
+#[must_use]
+pub const fn test_kernel(isa: Isa, binary: &'static str) -> BareBinary {
+    BareBinary { binary, ..kernel(isa) }
+}
+
 /// The target triple of kernels.
 #[must_use]
 pub const fn bare_target(isa: Isa) -> &'static str {
@@ -140,9 +158,8 @@ impl Workspace {
     pub fn build(&self, binary: BareBinary) -> Result<PathBuf, WorkspaceError> {
         let target = bare_target(binary.isa);
         let built = self.target().join(target).join("release").join(binary.binary);
-        let stamp = self.cache_folder("stamps")?.join(format!("{}-{target}", binary.binary));
-        let sources = self.digest(&KERNEL_SOURCES)?;
-        if built.exists() && std::fs::read_to_string(&stamp).is_ok_and(|text| text == sources) {
+        let stamps = self.stamps(&[binary])?;
+        if built.exists() && stamps.are_current() {
             return Ok(built);
         }
         eprintln!("maize: building {} for {}", binary.binary, binary.isa);
@@ -158,8 +175,16 @@ impl Workspace {
         if !status.success() {
             return Err(failed(format!("cargo: {status}")));
         }
-        std::fs::write(&stamp, sources).map_err(|e| WorkspaceError::File(stamp, e))?;
+        stamps.write()?;
         Ok(built)
+    }
+
+    /// What says that binaries are built from the sources as they are now.
+    pub fn stamps(&self, binaries: &[BareBinary]) -> Result<Stamps, WorkspaceError> {
+        let folder = self.cache_folder("stamps")?;
+        let name = |b: &BareBinary| folder.join(format!("{}-{}", b.binary, bare_target(b.isa)));
+        let paths = binaries.iter().map(name).collect();
+        Ok(Stamps { paths, sources: self.digest(&KERNEL_SOURCES)? })
     }
 
     /// A number that changes when a file below these paths does (by content), is added or removed.
@@ -169,6 +194,30 @@ impl Workspace {
             digest_path(&self.root.join(path), &mut hasher)?;
         }
         Ok(format!("{:016x}", hasher.finish()))
+    }
+}
+
+/// Files that keep what binaries were built from.
+#[derive(Debug)]
+pub struct Stamps {
+    paths: Vec<PathBuf>,
+    sources: String,
+}
+
+impl Stamps {
+    /// Whether all were built from these sources.
+    #[must_use]
+    pub fn are_current(&self) -> bool {
+        let current = |path| std::fs::read_to_string(path).is_ok_and(|text| text == self.sources);
+        self.paths.iter().all(current)
+    }
+
+    /// Notes that all were.
+    pub fn write(&self) -> Result<(), WorkspaceError> {
+        self.paths.iter().try_for_each(|path| {
+            std::fs::write(path, &self.sources)
+                .map_err(|error| WorkspaceError::File(path.clone(), error))
+        })
     }
 }
 
@@ -201,6 +250,22 @@ mod tests {
     fn the_checkout_is_found_from_a_package_of_it() {
         let workspace = Workspace::find().unwrap();
         assert!(workspace.root().join("boards/launcher/src/workspace.rs").exists());
+    }
+
+    #[test]
+    fn every_kernel_is_listed() {
+        let root = Workspace::find().unwrap().root().to_owned();
+        let mut found = 0;
+        for (folder, isa) in [("boards/q35", Isa::X86_64), ("boards/virt", Isa::Aarch64)] {
+            for entry in std::fs::read_dir(root.join(folder).join("src/bin")).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_stem().unwrap().to_str().unwrap();
+                let listed = KERNELS.iter().any(|k| k.isa == isa && k.binary == name);
+                assert!(listed, "{}", path.display());
+                found += 1;
+            }
+        }
+        assert!(found >= 3);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
 
 use maize_hostlink::boot::Isa;
-use maize_launcher::workspace::{BareBinary, Workspace};
+use maize_launcher::workspace::{Workspace, test_kernel};
 use maize_machine_tests::{Ran, q35, run};
 
 fn start(binary: &'static str, cpu: &str, more: &[&str]) -> Ran {
     let workspace = Workspace::find().expect("checkout");
-    let binary = BareBinary { package: "maize-q35", binary, isa: Isa::X86_64, feature: None };
+    let binary = test_kernel(Isa::X86_64, binary);
     let mut arguments = q35(cpu, &workspace.build(binary).expect("build"));
     arguments.extend(more.iter().map(|&argument| argument.to_owned()));
     run("qemu-system-x86_64", arguments).expect("QEMU")

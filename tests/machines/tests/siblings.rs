@@ -3,18 +3,14 @@
 
 use maize_hostlink::boot::Isa;
 use maize_launcher::run::kernel_files;
-use maize_launcher::workspace::{BareBinary, Workspace};
+use maize_launcher::workspace::{Workspace, test_kernel};
 use maize_machine_tests::{Ran, Siblings};
 use maize_sibling_life::{AGAIN, MEET};
 
 fn run(isa: Isa, siblings: Siblings) -> Ran {
-    let package = match isa {
-        Isa::X86_64 => "maize-q35",
-        Isa::Aarch64 => "maize-virt",
-    };
-    let binary = BareBinary { package, binary: "sibling-test", isa, feature: None };
     let workspace = Workspace::find().expect("checkout");
-    let (kernel, _) = kernel_files(binary, &workspace).expect("build");
+    let kernel = kernel_files(test_kernel(isa, "sibling-test"), &workspace);
+    let (kernel, _) = kernel.expect("build");
     siblings.run(isa, &kernel).expect("QEMU")
 }
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use maize_hostlink::boot::Isa;
 use maize_launcher::image::image_of;
-use maize_launcher::workspace::{BareBinary, Workspace};
+use maize_launcher::workspace::{Workspace, test_kernel};
 use maize_machine_tests::{Ran, run, virt};
 
 const SEMIHOSTING: [&str; 2] = ["-semihosting-config", "enable=on,target=native"];
@@ -14,8 +14,7 @@ const GICV2: &str = "virt,gic-version=2";
 
 fn image() -> PathBuf {
     let workspace = Workspace::find().expect("checkout");
-    let binary =
-        BareBinary { package: "maize-virt", binary: "arch-test", isa: Isa::Aarch64, feature: None };
+    let binary = test_kernel(Isa::Aarch64, "arch-test");
     image_of(&workspace.build(binary).expect("build")).expect("image")
 }
 

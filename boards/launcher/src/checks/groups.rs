@@ -1,6 +1,6 @@
 //! The registry: which groups there are and what each does.
 
-use super::{Group, Step, dependencies, every_package_is_tested, links, sources};
+use super::{Group, Lane, Selection, Step, dependencies, every_package_is_tested, links, sources};
 
 /// Folders of packages that are built for a bare target only.
 pub const BARE_FOLDERS: [&str; 5] =
@@ -14,11 +14,13 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "fmt",
         about: "rustfmt leaves every file as it is",
+        lane: Lane::Host,
         steps: &[Step::Cargo("fmt --all --check")],
     },
     Group {
         name: "layers",
         about: "dependencies point one way; target_arch, unsafe and paths stay where they belong",
+        lane: Lane::Host,
         steps: &[
             Step::Check(dependencies::check),
             Step::Check(sources::default_members),
@@ -31,70 +33,66 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "docs",
         about: "chapters are listed and links lead somewhere",
+        lane: Lane::Host,
         steps: &[Step::Check(links::check)],
     },
     Group {
         name: "clippy",
-        about: "no warning on the host or in either kernel",
-        steps: &[
-            Step::Cargo("clippy --quiet --all-targets -- -D warnings"),
-            Step::Cargo(
-                "clippy --quiet --package maize-q35 --target x86_64-unknown-none -- -D warnings",
-            ),
-            Step::Cargo(
-                "clippy --quiet --package maize-empty --features q35 \
-                 --target x86_64-unknown-none -- -D warnings",
-            ),
-            Step::Cargo(
-                "clippy --quiet --package maize-empty --features virt \
-                 --target aarch64-unknown-none-softfloat -- -D warnings",
-            ),
-            Step::Cargo(
-                "clippy --quiet --package maize-virt \
-                 --target aarch64-unknown-none-softfloat -- -D warnings",
-            ),
-        ],
+        about: "everything for the host builds, without a warning by rustc or clippy",
+        lane: Lane::Host,
+        steps: &[Step::BuildHost],
+    },
+    Group {
+        name: "kernels",
+        about: "every kernel builds, without a warning by rustc or clippy",
+        lane: Lane::Machines,
+        steps: &[Step::BuildKernels],
     },
     Group {
         name: "unit",
         about: "unit and property tests of the core, the boards and the launcher",
-        steps: &[Step::Packages(&[
-            "kernel-common/abi",
-            "kernel-common/hal",
-            "kernel-common/mm",
-            "kernel-common/vfs",
-            "kernel-common/core",
-            "arch/host",
-            "boards/",
-        ])],
+        lane: Lane::Host,
+        steps: &[
+            Step::Packages(&[
+                "kernel-common/abi",
+                "kernel-common/hal",
+                "kernel-common/mm",
+                "kernel-common/vfs",
+                "kernel-common/core",
+                "arch/host",
+                "boards/",
+            ]),
+            Step::Examples,
+        ],
     },
     Group {
         name: "sim",
         about: "whole kernels on emulated machines, in virtual time",
+        lane: Lane::Host,
         steps: &[Step::Packages(&["tests/core-sim"])],
     },
     Group {
         name: "arch",
         about: "the processors' side of the kernels: decoders on the host, checks on the machines",
-        steps: &[
-            Step::Tests("--quiet --package maize-arch-aarch64"),
-            Step::Tests("--quiet --package maize-arch-x86_64"),
-            Step::Packages(&["tests/machines"]),
-        ],
+        lane: Lane::Machines,
+        steps: &[Step::Packages(&["arch/aarch64", "arch/x86_64", "tests/machines"])],
     },
     Group {
         name: "msg",
         about: "frames, rings and links: models, loom, simulated networks, real processes",
+        lane: Lane::Host,
         steps: &[Step::Packages(&["msg-pcie/", "tests/msg-*"])],
     },
     Group {
         name: "metadata",
         about: "transformation metadata and the neutral thread state, sound and damaged",
+        lane: Lane::Host,
         steps: &[Step::Packages(&["migrate-xisa/"])],
     },
     Group {
         name: "coherence",
         about: "the page protocols, exhaustively on small fabrics",
+        lane: Lane::Host,
         steps: &[Step::Packages(&["kernel-common/coherence", "tests/coherence-*"])],
     },
     Group {
@@ -118,26 +116,41 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "programs",
         about: "the test programs on the host's own Linux",
+        lane: Lane::Host,
         steps: &[Step::Packages(&["tests/programs-runner"])],
     },
     Group {
         name: "qemu-x86_64",
         about: "runs and the test programs on the x86_64 kernel, compared with Linux",
+        lane: Lane::Machines,
         steps: &[
-            Step::Tests("--quiet --package maize-runs -- --ignored x86_64 --test-threads=1"),
-            Step::Tests(
-                "--quiet --package maize-programs-runner --test programs -- --ignored x86_64/",
-            ),
+            Step::Tests(Selection {
+                package: "tests/runs",
+                target: "runs",
+                arguments: &["--ignored", "x86_64", "--test-threads=1"],
+            }),
+            Step::Tests(Selection {
+                package: "tests/programs-runner",
+                target: "programs",
+                arguments: &["--ignored", "x86_64/"],
+            }),
         ],
     },
     Group {
         name: "qemu-aarch64",
         about: "runs and the test programs on the aarch64 kernel, compared with Linux",
+        lane: Lane::Machines,
         steps: &[
-            Step::Tests("--quiet --package maize-runs -- --ignored aarch64 --test-threads=1"),
-            Step::Tests(
-                "--quiet --package maize-programs-runner --test programs -- --ignored aarch64/",
-            ),
+            Step::Tests(Selection {
+                package: "tests/runs",
+                target: "runs",
+                arguments: &["--ignored", "aarch64", "--test-threads=1"],
+            }),
+            Step::Tests(Selection {
+                package: "tests/programs-runner",
+                target: "programs",
+                arguments: &["--ignored", "aarch64/"],
+            }),
         ],
     },
 ];

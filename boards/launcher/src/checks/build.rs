@@ -1,0 +1,205 @@
+//! Builds with lints: what is checked is what is run.
+//!
+//! Clippy's compiler is rustc with more warnings, so it builds what it looks at. A second pass that
+//! only looks would compile every package and everything they depend on once more.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::cpu_time::{self, Ended};
+use crate::workspace::{BareBinary, Workspace, bare_target};
+
+/// The compiler that lints.
+const LINTER: &str = "clippy-driver";
+
+/// A test program.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TestProgram {
+    /// The package's folder.
+    pub(super) folder: PathBuf,
+    /// `runs` for `tests/runs.rs`; the package's name for its unit tests.
+    pub(super) target: String,
+    pub(super) path: PathBuf,
+}
+
+/// What a build came to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Built {
+    /// Whether everything was built.
+    pub(super) succeeded: bool,
+    /// Warnings of rustc and clippy.
+    pub(super) warnings: usize,
+    pub(super) cpu: Duration,
+    /// The test programs, in order.
+    pub(super) tests: Vec<TestProgram>,
+}
+
+impl Built {
+    /// Whether it was built without a warning.
+    pub(super) fn is_clean(&self) -> bool {
+        self.succeeded && self.warnings == 0
+    }
+}
+
+/// A line that cargo prints about what it does.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "reason")]
+enum Message {
+    #[serde(rename = "compiler-artifact")]
+    Artifact {
+        manifest_path: PathBuf,
+        target: Target,
+        profile: Profile,
+        executable: Option<PathBuf>,
+    },
+    #[serde(rename = "compiler-message")]
+    Diagnostic { message: Diagnostic },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+struct Target {
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Diagnostic {
+    level: String,
+    rendered: Option<String>,
+}
+
+/// Builds all targets of some packages for the host.
+///
+/// One command for all packages: what they depend on gets one set of features then, and is built
+/// once.
+pub(super) fn host(
+    packages: &BTreeSet<String>,
+    workspace: &Workspace,
+    log: &mut File,
+) -> io::Result<Built> {
+    let packages = || packages.iter().flat_map(|package| ["--package", package]);
+    let tests: Vec<&str> = ["test", "--no-run"].into_iter().chain(packages()).collect();
+    let mut built = build(&tests, workspace, log)?;
+    if built.succeeded {
+        // Benchmarks are linted, not run.
+        let benches: Vec<&str> = ["build", "--benches"].into_iter().chain(packages()).collect();
+        let benches = build(&benches, workspace, log)?;
+        built.succeeded = benches.succeeded;
+        built.warnings += benches.warnings;
+        built.cpu += benches.cpu;
+    }
+    Ok(built)
+}
+
+/// Builds kernels, as [`Workspace::build`] finds them.
+pub(super) fn kernels(
+    binaries: &[BareBinary],
+    workspace: &Workspace,
+    log: &mut File,
+) -> io::Result<Built> {
+    let mut all = Built { succeeded: true, ..Built::default() };
+    let targets: BTreeSet<&str> = binaries.iter().map(|binary| bare_target(binary.isa)).collect();
+    for target in targets {
+        let built: Vec<BareBinary> =
+            binaries.iter().filter(|binary| bare_target(binary.isa) == target).copied().collect();
+        let mut arguments = vec!["build", "--release", "--target", target];
+        for binary in &built {
+            arguments.extend(["--package", binary.package, "--bin", binary.binary]);
+        }
+        let features: Vec<String> = built
+            .iter()
+            .filter_map(|b| b.feature.map(|feature| format!("{}/{feature}", b.package)))
+            .collect();
+        arguments.extend(features.iter().flat_map(|feature| ["--features", feature]));
+        let stamps = workspace.stamps(&built).map_err(io::Error::other)?;
+        let one = build(&arguments, workspace, log)?;
+        if one.succeeded {
+            stamps.write().map_err(io::Error::other)?;
+        }
+        all.succeeded &= one.succeeded;
+        all.warnings += one.warnings;
+        all.cpu += one.cpu;
+    }
+    Ok(all)
+}
+
+fn build(arguments: &[&str], workspace: &Workspace, log: &mut File) -> io::Result<Built> {
+    writeln!(log, "$ cargo {}", arguments.join(" "))?;
+    let mut command = workspace.cargo();
+    command.args(arguments).args(["--quiet", "--message-format", "json"]);
+    if has_linter() {
+        command.env("RUSTC_WORKSPACE_WRAPPER", LINTER);
+    } else {
+        writeln!(log, "no {LINTER}: built without its lints (rustup component add clippy)")?;
+    }
+    let (Ended { status, cpu }, output) = cpu_time::capture(&mut command, log)?;
+    let mut built = read(&output, log)?;
+    writeln!(log, "$ {status}")?;
+    built.succeeded = status.success();
+    built.warnings += usize::from(!has_linter());
+    built.cpu = cpu;
+    Ok(built)
+}
+
+fn has_linter() -> bool {
+    let mut asked = Command::new(LINTER);
+    asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    asked.status().is_ok_and(|status| status.success())
+}
+
+/// Reads what cargo printed: test programs, and diagnostics, which go to the log.
+fn read(output: &[u8], log: &mut dyn Write) -> io::Result<Built> {
+    let mut built = Built::default();
+    for line in output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice(line)? {
+            Message::Artifact { manifest_path, target, profile, executable } => {
+                if let (true, Some(path)) = (profile.test, executable) {
+                    let folder = manifest_path.parent().unwrap_or(&manifest_path).to_owned();
+                    built.tests.push(TestProgram { folder, target: target.name, path });
+                }
+            }
+            Message::Diagnostic { message } => {
+                log.write_all(message.rendered.unwrap_or_default().as_bytes())?;
+                built.warnings += usize::from(message.level == "warning");
+            }
+            Message::Other => {}
+        }
+    }
+    built.tests.sort();
+    Ok(built)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = r#"{"reason":"compiler-artifact","package_id":"x","manifest_path":"/w/b/Cargo.toml","target":{"kind":["test"],"name":"t"},"profile":{"test":true},"executable":"/t/t-2"}
+{"reason":"compiler-artifact","manifest_path":"/w/b/Cargo.toml","target":{"name":"b"},"profile":{"test":false},"executable":"/t/b"}
+{"reason":"compiler-message","message":{"level":"warning","rendered":"unused\n","spans":[]}}
+{"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"name":"a"},"profile":{"test":true},"executable":"/t/a-1"}
+{"reason":"build-finished","success":true}
+"#;
+
+    #[test]
+    fn tests_and_warnings_are_found_in_what_cargo_prints() {
+        let mut log = Vec::new();
+        let built = read(OUTPUT.as_bytes(), &mut log).unwrap();
+        let names: Vec<&str> = built.tests.iter().map(|t| t.target.as_str()).collect();
+        assert_eq!(names, ["a", "t"]);
+        assert_eq!(built.tests[1].folder, PathBuf::from("/w/b"));
+        assert_eq!((built.warnings, log.as_slice()), (1, b"unused\n".as_slice()));
+        assert!(read(b"no JSON\n", &mut Vec::new()).is_err());
+    }
+}
