@@ -1,46 +1,68 @@
 //! The kernel's heap.
 //!
-//! One region of the direct map, handed over once at boot. The core keeps what grows with a
-//! program's use (pages, file contents) in frames, not here: the heap holds threads, areas, object
-//! descriptions and buffers. [`share_of`] states the bound. An allocation that finds no room panics
-//! by name; it does not return garbage or wait.
+//! Pieces of the direct map: [`first_frames`] handed over at boot, and what the core adds as it needs
+//! more ([`Growing`]). The core keeps the content of pages in frames, not here: the heap holds
+//! threads, areas, object descriptions and buffers. The core sees to it that there is room before
+//! it allocates for a program; an allocation that finds none is an error of the kernel and panics
+//! by name, it does not return garbage or wait.
 #![allow(unsafe_code, reason = "hands raw memory to an allocator")]
 
 use core::ptr::NonNull;
 
+use maize_abi::PAGE_SIZE;
+use maize_hal::{FrameRange, KernelHeap};
+use spin::Once;
 use spin::mutex::SpinMutex;
 use talc::TalcLock;
 use talc::source::Manual;
 
-/// The smallest heap, in bytes.
-pub const MIN: u64 = 4 << 20;
-
-/// The largest heap, in bytes.
-pub const MAX: u64 = 256 << 20;
-
-/// Bytes of heap on a machine with `ram` bytes: an eighth, from [`MIN`] to [`MAX`].
+/// Frames of the heap at boot on a machine with `ram` frames: enough to bring the machine and the
+/// core up, who keeps a bit for each frame.
 #[must_use]
-pub const fn share_of(ram: u64) -> u64 {
-    let share = ram / 8;
-    let clamped = if share < MIN {
-        MIN
-    } else if share > MAX {
-        MAX
-    } else {
-        share
-    };
-    clamped & !0xfff
+pub const fn first_frames(ram: u64) -> u64 {
+    let bits = ram.div_ceil(8 * PAGE_SIZE as u64);
+    512 + 2 * bits
 }
 
 #[cfg_attr(target_os = "none", global_allocator)]
 static HEAP: TalcLock<SpinMutex<()>, Manual> = TalcLock::new(Manual);
 
-/// Gives `len` bytes from `start` on to the heap. May be called again with more.
+/// Virtual minus physical address of the direct map, modulo 2^64.
+static OFFSET: Once<u64> = Once::new();
+
+/// Opens the heap with its first frames, or gives it more before the core does through [`Growing`].
 ///
 /// # Safety
-/// The bytes are mapped, writable, and used by nothing else as long as the program runs.
-pub unsafe fn add(start: NonNull<u8>, len: usize) {
-    // SAFETY: the caller gives the range away.
+/// All RAM is mapped, cacheable and writable, at physical address + `offset` (modulo 2^64) for good,
+/// and nothing else uses `first`.
+pub unsafe fn open(first: FrameRange, offset: u64) {
+    OFFSET.call_once(|| offset);
+    add(first, offset);
+}
+
+fn add(frames: FrameRange, offset: u64) {
+    let Some(start) = NonNull::new(frames.start.address().wrapping_add(offset) as *mut u8) else {
+        return;
+    };
+    let len = frames.len() as usize * PAGE_SIZE;
+    // SAFETY: `open`'s caller vouched for the mapping. Frames come from that caller too, or from the
+    // core by `KernelHeap::grow`, which gives them away.
     let claimed = unsafe { HEAP.lock().claim(start.as_ptr(), len) };
     assert!(claimed.is_some(), "{len} bytes are too few for a heap");
+}
+
+/// The heap, as the core makes it grow.
+#[derive(Clone, Copy, Debug)]
+pub struct Growing;
+
+impl KernelHeap for Growing {
+    fn available(&self) -> usize {
+        HEAP.lock().counters().available_bytes
+    }
+
+    fn grow(&mut self, frames: FrameRange) {
+        if let Some(offset) = OFFSET.get() {
+            add(frames, *offset);
+        }
+    }
 }

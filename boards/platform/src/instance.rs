@@ -9,7 +9,7 @@ use maize_hostlink::BootRecord;
 use maize_hostlink::boot::{Action, BOOT_RECORD_PATH, Console};
 
 use crate::siblings::{LocalWindow, Siblings};
-use crate::{ByteStream, End, HostLink};
+use crate::{ByteStream, End, HostLink, heap};
 
 /// A machine, ready to run an instance.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
         hostname: b"maize".to_vec(),
         stats: record.stats,
         hidden: alloc::vec![BOOT_RECORD_PATH.into()],
+        heap: Some(Box::new(heap::Growing)),
     };
     let kernel = Kernel::new(arch, Box::new(link), &free, &[], Box::new(initrd), config);
     let mut kernel = match kernel {

@@ -3,9 +3,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::ptr::NonNull;
 
-use maize_abi::PAGE_SIZE;
 use maize_hal::{Frame, FrameRange};
 
 use crate::{dma, heap};
@@ -37,12 +35,11 @@ struct Plan {
     rest: FrameRange,
 }
 
-/// Frames of the heap that is there before anyone knows what the machine is for.
-const EARLY: u64 = heap::MIN / PAGE_SIZE as u64;
+/// Frames of the heap that is there before anyone knows what the machine is for: 1 MiB.
+const EARLY: u64 = 256;
 
 fn plan(free: &[FrameRange]) -> Result<Plan, NoMemory> {
-    let total: u64 = free.iter().map(FrameRange::len).sum();
-    let heap_frames = heap::share_of(total * PAGE_SIZE as u64) / PAGE_SIZE as u64;
+    let heap_frames = heap::first_frames(free.iter().map(FrameRange::len).sum());
     let wanted = heap_frames + dma::FRAMES;
     let largest = free.iter().enumerate().max_by_key(|(_, range)| range.len());
     let Some((from, taken)) = largest.filter(|(_, range)| range.len() >= wanted) else {
@@ -81,21 +78,11 @@ pub unsafe fn open_heap(free: &mut [FrameRange], offset: u64) -> Result<(), NoMe
     let taken = FrameRange { start: Frame(from.end.0 - EARLY), end: from.end };
     from.end = taken.start;
     // SAFETY: the caller's; these frames are no longer in `free`.
-    unsafe { give_to_heap(taken, offset) };
+    unsafe { heap::open(taken, offset) }
     Ok(())
 }
 
-/// # Safety
-/// `frames` are RAM that nothing uses, mapped at their physical address + `offset` for good.
-unsafe fn give_to_heap(frames: FrameRange, offset: u64) {
-    let start = frames.start.address().wrapping_add(offset) as *mut u8;
-    if let Some(start) = NonNull::new(start) {
-        // SAFETY: the caller's.
-        unsafe { heap::add(start, frames.len() as usize * PAGE_SIZE) }
-    }
-}
-
-/// Gives the heap its share and sets memory for devices aside; returns what the core gets.
+/// Gives the heap what it starts with and sets memory for devices aside; returns what the core gets.
 ///
 /// # Safety
 /// `free` are ranges of RAM that do not overlap and that nothing uses, mapped, cacheable and
@@ -106,7 +93,7 @@ unsafe fn give_to_heap(frames: FrameRange, offset: u64) {
 pub unsafe fn divide(free: &[FrameRange], offset: u64) -> Result<Vec<FrameRange>, NoMemory> {
     let Plan { from, heap, devices, rest } = plan(free)?;
     // SAFETY: the caller's; these frames are in nothing else of the plan.
-    unsafe { give_to_heap(heap, offset) };
+    unsafe { heap::open(heap, offset) }
     // SAFETY: as above; buffers of drivers come from there or from the heap, which lies at the same
     // offset.
     unsafe { dma::init(devices, offset) }
@@ -133,13 +120,13 @@ mod tests {
         assert_eq!(plan.devices.end, plan.rest.start);
         assert_eq!(plan.rest.end, free[1].end);
         assert_eq!(plan.devices.len(), dma::FRAMES);
-        assert!(plan.heap.len() * 8 <= 0xf101 && plan.heap.len() * 9 > 0xf101);
+        assert_eq!(plan.heap.len(), 512 + 2 * 2);
     }
 
     #[test]
     fn too_little_memory_is_named() {
-        assert_eq!(plan(&[]), Err(NoMemory { wanted: 1024 + 256, largest: 0 }));
-        let small = [range(0, 1000), range(2000, 2500)];
-        assert_eq!(plan(&small), Err(NoMemory { wanted: 1024 + 256, largest: 1000 }));
+        assert_eq!(plan(&[]), Err(NoMemory { wanted: 512 + 256, largest: 0 }));
+        let small = [range(0, 700), range(2000, 2500)];
+        assert_eq!(plan(&small), Err(NoMemory { wanted: 514 + 256, largest: 700 }));
     }
 }

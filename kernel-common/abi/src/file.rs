@@ -109,6 +109,22 @@ pub mod poll {
     pub const POLLRDHUP: u16 = 0x2000;
 }
 
+/// `epoll` commands and events. Events below [`epoll::EPOLLEXCLUSIVE`] are those of `poll`.
+pub mod epoll {
+    #![allow(missing_docs, reason = "the names are Linux's own")]
+    pub const EPOLL_CTL_ADD: u32 = 1;
+    pub const EPOLL_CTL_DEL: u32 = 2;
+    pub const EPOLL_CTL_MOD: u32 = 3;
+    pub const EPOLLIN: u32 = 1;
+    pub const EPOLLOUT: u32 = 4;
+    pub const EPOLLEXCLUSIVE: u32 = 1 << 28;
+    pub const EPOLLWAKEUP: u32 = 1 << 29;
+    pub const EPOLLONESHOT: u32 = 1 << 30;
+    pub const EPOLLET: u32 = 1 << 31;
+    /// What can happen to a file, of all bits.
+    pub const EVENTS: u32 = EPOLLEXCLUSIVE - 1;
+}
+
 /// `fcntl` commands and values.
 pub mod fcntl {
     #![allow(missing_docs, reason = "the names are Linux's own")]

@@ -43,12 +43,16 @@ impl<A: Arch> Kernel<A> {
         let image = SharedImage(Rc::from(image));
         let frames = Frames::new(memory, reserved, FRAME_RESERVE);
         let home = config.cpu as u16;
+        let mut memory = Memory::new(home, <A::Isa as Isa>::PTE, frames, Box::new(image.clone()));
+        if let Some(heap) = config.heap {
+            memory.set_heap(heap);
+        }
         let mut tasks = TaskQueue::default();
         let background = tasks.reserve();
         let state = State {
             arch,
             host,
-            memory: Memory::new(home, <A::Isa as Isa>::PTE, frames, Box::new(image.clone())),
+            memory,
             files: Files::new(),
             tasks,
             waits: Waits::default(),

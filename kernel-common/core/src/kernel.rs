@@ -1,9 +1,10 @@
 //! The kernel as a value.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use maize_hal::{Arch, HostEvent, Interrupts, Nanos, Report};
+use maize_hal::{Arch, HostEvent, Interrupts, KernelHeap, Nanos, Report};
 
 use crate::executor::Executor;
 use crate::handle::Handle;
@@ -21,6 +22,8 @@ pub struct Config {
     pub stats: bool,
     /// Members of the root image that are no files of the root, by path without a leading slash.
     pub hidden: Vec<Vec<u8>>,
+    /// The kernel's heap, if it is to grow by frames of the core's.
+    pub heap: Option<Box<dyn KernelHeap>>,
 }
 
 /// What a step has come to.
@@ -77,6 +80,7 @@ impl<A: Arch> Kernel<A> {
             let Some(task) = task else { break };
             self.executor.poll(task);
             let now = self.handle.with(|s| {
+                s.memory.tend_heap();
                 s.wake_files();
                 s.now()
             });

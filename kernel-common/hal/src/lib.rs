@@ -15,12 +15,14 @@ extern crate alloc;
 
 mod arch;
 mod fpu;
+mod heap;
 mod host_io;
 mod memory;
 mod time;
 
 pub use arch::{Arch, Exception, Interrupts, PageFault, Trap};
 pub use fpu::FpuState;
+pub use heap::KernelHeap;
 pub use host_io::{HostEvent, HostIo, OutputStream, Report};
 pub use memory::{Frame, FrameRange, PhysMemory, Tlb};
 pub use time::Nanos;

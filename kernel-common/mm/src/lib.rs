@@ -19,6 +19,7 @@ mod error;
 mod fault;
 mod frames;
 mod image;
+mod kernel_heap;
 mod map;
 mod memory;
 mod object;

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use core::ops::Range;
 
 use maize_abi::pte::{Access, PteFormat};
-use maize_hal::{Frame, PhysMemory, Tlb};
+use maize_hal::{Frame, KernelHeap, PhysMemory, Tlb};
 
 use crate::object::{Objects, PageCopy, Residence, Role};
 use crate::page_table::PageTable;
@@ -41,6 +41,8 @@ pub struct Memory {
     next_space: u64,
     /// Spaces that are being freed.
     pub(crate) buried: VecDeque<SpaceId>,
+    /// The kernel's heap, if it grows by frames of these.
+    pub(crate) heap: Option<Box<dyn KernelHeap>>,
 }
 
 impl Memory {
@@ -61,6 +63,7 @@ impl Memory {
             image,
             next_space: 0,
             buried: VecDeque::new(),
+            heap: None,
         }
     }
 

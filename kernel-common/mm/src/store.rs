@@ -42,6 +42,11 @@ impl<'a, H: PhysMemory + Tlb> Store<'a, H> {
         self.hw
     }
 
+    /// [`Memory::tend_heap`].
+    pub fn tend_heap(&mut self) {
+        self.memory.tend_heap();
+    }
+
     /// The copy of a page that holds bytes, if it was touched.
     fn copy(&self, object: ObjectId, index: u64) -> Option<PageCopy> {
         match self.memory.objects.find(object, index) {

@@ -15,7 +15,7 @@ use crate::pipe::Pipe;
 
 impl Vfs {
     /// An inode that no path leads to, and that is gone with its last use.
-    fn nameless(
+    pub(crate) fn nameless(
         &mut self,
         env: &mut dyn Surroundings,
         caller: &Caller<'_>,

@@ -19,6 +19,9 @@ pub trait Surroundings {
     /// Time since the epoch.
     fn wall_clock(&self) -> Nanos;
 
+    /// Called between steps of long work that each allocate a little.
+    fn make_room(&mut self) {}
+
     /// Fills `out` with random bytes fit for keys.
     fn random(&mut self, out: &mut [u8]);
 }

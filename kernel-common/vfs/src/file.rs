@@ -9,7 +9,7 @@ use maize_abi::file::o;
 use crate::Vfs;
 use crate::caller::Surroundings;
 use crate::device::Device;
-use crate::id::{CounterId, FileId, InodeId, PipeId};
+use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId};
 use crate::inode::Kind;
 use crate::node::Node;
 use crate::outcome::WaitKey;
@@ -29,6 +29,7 @@ pub(crate) enum Handle {
     Terminal,
     Stream(HostStream),
     Counter(CounterId),
+    Interests(InterestId),
     /// `O_PATH`: a place, not to be read or written.
     Place,
 }
@@ -150,6 +151,7 @@ impl Vfs {
             return;
         }
         if let Some(file) = self.files.remove(&id) {
+            self.forget_interest(id);
             self.close(env, id, &file);
         }
     }
@@ -159,6 +161,9 @@ impl Vfs {
             Handle::Pipe(end) => self.close_pipe_end(end.pipe, file),
             Handle::Counter(counter) => {
                 self.counters.remove(&counter);
+            }
+            Handle::Interests(set) => {
+                self.interests.remove(&set);
             }
             _ => {}
         }

@@ -17,6 +17,10 @@ pub struct PipeId(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CounterId(pub(crate) u64);
 
+/// A set of files to be told about (`epoll`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterestId(pub(crate) u64);
+
 impl InodeId {
     /// The number that `st_ino` shows.
     #[must_use]

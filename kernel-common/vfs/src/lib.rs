@@ -26,6 +26,7 @@ mod directory;
 mod file;
 mod id;
 mod inode;
+mod interest;
 mod io;
 pub mod ioctl;
 mod lock;
@@ -59,7 +60,8 @@ pub use attributes::{SetTime, Target};
 pub use caller::{At, Caller, Job, Surroundings, View};
 pub use console::Console;
 pub use descriptor::{Descriptor, FdTable, NR_OPEN};
-pub use id::{CounterId, FileId, InodeId, PipeId};
+pub use id::{CounterId, FileId, InodeId, InterestId, PipeId};
+pub use interest::{Change, Interest, Told};
 pub use io::{Flow, Place};
 pub use lock::{LockKind, LockOwner, Record};
 pub use names::MakeNode;
@@ -77,6 +79,7 @@ pub use tree::Limits;
 
 use counter::Counter;
 use file::File;
+use interest::InterestSet;
 use lock::LockTable;
 use mount::Mount;
 use outcome::Wakes;
@@ -99,6 +102,8 @@ pub struct Vfs {
     pipe_bytes: usize,
     counters: BTreeMap<CounterId, Counter>,
     next_counter: u64,
+    interests: BTreeMap<InterestId, InterestSet>,
+    next_interest: u64,
     locks: LockTable,
     console: Console,
     terminal: Terminal,
@@ -116,7 +121,10 @@ impl Vfs {
     /// The keys that were woken since the last call.
     #[must_use]
     pub fn take_wakes(&mut self) -> Vec<WaitKey> {
-        self.wakes.take()
+        let mut woken = self.wakes.take();
+        let sets = self.wake_interests(&woken);
+        woken.extend(sets);
+        woken
     }
 
     /// The signals that the terminal sent since the last call, in order.

@@ -7,7 +7,7 @@ use maize_abi::Errno;
 use maize_abi::signal::Signal;
 use maize_hal::Nanos;
 
-use crate::id::{CounterId, InodeId, PipeId};
+use crate::id::{CounterId, InodeId, InterestId, PipeId};
 
 /// Something whose change a caller can wait for.
 ///
@@ -34,6 +34,8 @@ pub enum WaitKey {
     CounterReadable(CounterId),
     /// The counter can be added to.
     CounterWritable(CounterId),
+    /// A file of the set may have become ready.
+    InterestReady(InterestId),
     /// A lock on the inode was given back.
     Unlocked(InodeId),
 }

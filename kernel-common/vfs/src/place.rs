@@ -215,6 +215,7 @@ impl Vfs {
         let kind = self.tree.get(inode).map(|inode| &inode.kind);
         match (&file.handle, kind) {
             (Handle::Counter(_), _) => b"anon_inode:[eventfd]".to_vec(),
+            (Handle::Interests(_), _) => b"anon_inode:[eventpoll]".to_vec(),
             (_, Ok(Kind::Fifo(_) | Kind::Stream(_))) => {
                 [b"pipe:[", number.as_bytes(), b"]"].concat()
             }

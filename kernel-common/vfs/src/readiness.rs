@@ -33,6 +33,7 @@ impl Vfs {
             Handle::Stream(HostStream::Output) => self.output.poll(),
             Handle::Stream(HostStream::Error) => self.error.poll(),
             Handle::Counter(id) => self.counters.get(&id).map_or(0, crate::counter::Counter::poll),
+            Handle::Interests(id) => self.poll_interests(id),
         };
         if !file.readable {
             events &= !(poll::POLLIN | poll::POLLRDNORM);
@@ -62,6 +63,7 @@ impl Vfs {
             Handle::Counter(id) => {
                 [Some(WaitKey::CounterReadable(id)), Some(WaitKey::CounterWritable(id))]
             }
+            Handle::Interests(id) => [Some(WaitKey::InterestReady(id)), None],
             _ => [None, None],
         })
     }

@@ -90,6 +90,8 @@ impl Vfs {
             pipe_bytes: 0,
             counters: BTreeMap::new(),
             next_counter: 1,
+            interests: BTreeMap::new(),
+            next_interest: 1,
             locks: BTreeMap::new(),
             console: Console::Streams,
             terminal: Terminal::default(),
@@ -213,6 +215,7 @@ impl Vfs {
             if hidden.contains(&member.path.as_slice()) {
                 continue;
             }
+            env.make_room();
             let added = self.add_member(env, image, &member, &mut loading);
             added.map_err(|fault| CpioError { at: member.at, fault })?;
             loading.loaded.members += 1;

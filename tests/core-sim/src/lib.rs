@@ -7,7 +7,7 @@ pub mod scripts;
 use maize_abi::Isa;
 use maize_arch_host::{HostArch, Script, ScriptRegs, ScriptedHost, Wires};
 use maize_core::{Config, Kernel, ProgramSpec, Step};
-use maize_hal::{Frame, FrameRange, Nanos};
+use maize_hal::{Frame, FrameRange, KernelHeap, Nanos};
 use maize_launcher::cpio;
 use maize_launcher::tree::Tree;
 
@@ -70,14 +70,29 @@ where
     /// If the root cannot be made into an archive or the kernel refuses it: the test is wrong.
     #[must_use]
     pub fn new(root: &Tree, seed: u64) -> Sim<I> {
+        Sim::with_heap(root, seed, None)
+    }
+
+    /// As [`Self::new`], with a heap that the kernel makes grow.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn with_heap(root: &Tree, seed: u64, heap: Option<Box<dyn KernelHeap>>) -> Sim<I> {
         let mut archive = cpio::Writer::new();
         assert!(archive.tree(root).is_ok(), "the root is too large");
         let frames = FrameRange { start: Frame(16), end: Frame(16 + FRAMES) };
         let arch = HostArch::<I>::new(frames, seed);
         let wires = arch.wires();
         let host = ScriptedHost::default();
-        let config =
-            Config { cpu: 0, cpus: 1, hostname: b"sim".to_vec(), stats: false, hidden: Vec::new() };
+        let config = Config {
+            cpu: 0,
+            cpus: 1,
+            hostname: b"sim".to_vec(),
+            stats: false,
+            hidden: Vec::new(),
+            heap,
+        };
         let kernel = Kernel::new(
             arch,
             Box::new(host.clone()),

@@ -92,6 +92,13 @@ fn the_machine_is_as_asked(isa: Isa) {
     assert!((64 * 1024..=128 * 1024).contains(&kib), "{seen}");
 }
 
+fn a_small_machine_runs_a_shell(isa: Isa) {
+    // The names and inodes take more than the heap that the kernel starts with.
+    let mut config = script(isa, "cd /tmp; seq 1 20000 | xargs mkdir && ls | wc -l");
+    config.memory = "64M".parse().unwrap();
+    assert_eq!(text(&outcome(config).unwrap().stdout), "20000\n");
+}
+
 fn a_terminal_is_one(isa: Isa) {
     let mut config = script(isa, "stty size; test -t 0 && test -t 1 && test -t 2 && echo all");
     config.console = Console::Terminal(WindowSize { rows: 33, columns: 99 });
@@ -160,6 +167,7 @@ on_each_isa! {
     much_output_is_carried
     files_of_the_host_are_in_the_root
     the_machine_is_as_asked
+    a_small_machine_runs_a_shell
     a_terminal_is_one
     a_program_that_hangs_ends_with_the_time
     counters_are_given_when_asked_for

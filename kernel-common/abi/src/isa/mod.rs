@@ -47,6 +47,9 @@ pub trait Isa: Copy + Debug + 'static {
     /// Values of `open` flags that differ: `O_DIRECTORY`, `O_NOFOLLOW`, `O_DIRECT`, `O_LARGEFILE`.
     const OPEN_FLAGS: OpenFlags;
 
+    /// Bytes of a `struct epoll_event`, and where its data is.
+    const EPOLL_EVENT: (usize, usize);
+
     /// Encodes a `struct stat` and returns its length (144 on x86_64, 128 on aarch64).
     fn encode_stat(stat: &Stat, out: &mut [u8; 144]) -> usize;
 }

@@ -50,6 +50,10 @@ impl<A: Arch> Surroundings for Env<'_, A> {
         machine.boot_time() + machine.now()
     }
 
+    fn make_room(&mut self) {
+        self.store.tend_heap();
+    }
+
     fn random(&mut self, out: &mut [u8]) {
         self.store.machine_mut().entropy(out);
     }

@@ -133,9 +133,13 @@ async fn read_strings<A: Arch>(
             return Err(Errno::E2BIG);
         }
         *room = room.checked_sub(len + 1 + 8).ok_or(Errno::E2BIG)?;
+        call.k.with(|s| s.memory.heap_room(&mut strings, 1)).map_err(|_| Errno::ENOMEM)?;
         strings.push(buffer[..len].to_vec());
         if strings.len().is_multiple_of(1024) {
             call.k.yield_now(call.current.task).await;
+            if call.k.with(|s| s.memory.heap_is_low()) {
+                return Err(Errno::ENOMEM);
+            }
         }
     }
 }

@@ -59,6 +59,49 @@ impl<A: Arch> Call<'_, A> {
     }
 }
 
+/// Whether a call makes the kernel keep something new for the program, which takes memory of the
+/// kernel's heap until it is given back. What others allocate ends with the call, or is bounded by
+/// the program's pages.
+const fn makes_something(call: Sysno) -> bool {
+    use Sysno as N;
+    matches!(
+        call,
+        N::Fork
+            | N::Vfork
+            | N::Clone
+            | N::Clone3
+            | N::Execve
+            | N::Execveat
+            | N::Open
+            | N::Openat
+            | N::Creat
+            | N::Dup
+            | N::Dup2
+            | N::Dup3
+            | N::Pipe
+            | N::Pipe2
+            | N::MemfdCreate
+            | N::Eventfd
+            | N::Eventfd2
+            | N::EpollCreate
+            | N::EpollCreate1
+            | N::EpollCtl
+            | N::Mkdir
+            | N::Mkdirat
+            | N::Mknod
+            | N::Mknodat
+            | N::Link
+            | N::Linkat
+            | N::Symlink
+            | N::Symlinkat
+            | N::Mmap
+            | N::Mprotect
+            | N::Mremap
+            | N::RtSigqueueinfo
+            | N::RtTgsigqueueinfo
+    )
+}
+
 /// Serves the system call that the thread trapped with.
 pub(crate) async fn handle<A: Arch>(k: &Handle<A>, current: Current) {
     let Some((number, args)) = k.with(|s| {
@@ -80,6 +123,9 @@ pub(crate) async fn handle<A: Arch>(k: &Handle<A>, current: Current) {
         return;
     };
     k.with(|s| s.stats.count_syscall(sysno));
+    if makes_something(sysno) && k.with(|s| s.memory.heap_is_low()) {
+        return k.with(|s| s.set_result(current.tid, Err(Errno::ENOMEM)));
+    }
     let call = Call { k, current, args };
     if sysno == Sysno::RtSigreturn {
         // Its result is the register as it was, not a return value.

@@ -68,6 +68,22 @@ impl BitTree {
         }
     }
 
+    /// The first of `count` consecutive members, as far up as whole words of 64 allow.
+    pub(super) fn last_run(&self, count: usize) -> Option<usize> {
+        let wanted = count.div_ceil(WORD);
+        let words = &self.levels[0];
+        let mut end = words.len();
+        while end >= wanted {
+            let run = &words[end - wanted..end];
+            match run.iter().rposition(|word| *word != u64::MAX) {
+                None => return Some((end - wanted) * WORD),
+                // A run that reaches up to here or beyond would have this word in it.
+                Some(taken) => end = end - wanted + taken,
+            }
+        }
+        None
+    }
+
     /// The lowest member.
     pub(super) fn first(&self) -> Option<usize> {
         let mut at = 0;
@@ -103,6 +119,21 @@ mod tests {
                 prop_assert_eq!(tree.contains(value), insert);
             }
         }
+    }
+
+    #[test]
+    fn the_last_run_is_found() {
+        let mut tree = BitTree::full(1000);
+        // The last word is not whole.
+        assert_eq!(tree.last_run(64), Some(14 * 64));
+        assert_eq!(tree.last_run(65), Some(13 * 64));
+        assert_eq!(tree.last_run(15 * 64), Some(0));
+        assert_eq!(tree.last_run(15 * 64 + 1), None);
+        tree.remove(13 * 64 + 5);
+        assert_eq!(tree.last_run(128), Some(11 * 64));
+        assert_eq!(tree.last_run(64), Some(14 * 64));
+        (0..15).for_each(|word| tree.remove(word * 64));
+        assert_eq!(tree.last_run(1), None);
     }
 
     #[test]

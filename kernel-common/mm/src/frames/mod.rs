@@ -107,6 +107,23 @@ impl Frames {
         None
     }
 
+    /// `count` consecutive frames for the kernel, with unspecified content, out of what programs may
+    /// have. From the end of memory, where programs come last: one look finds them as long as there
+    /// is plenty.
+    pub fn allocate_block(&mut self, count: u64) -> Option<FrameRange> {
+        if count == 0 || self.free.checked_sub(count)? < self.reserve {
+            return None;
+        }
+        for region in self.regions.iter_mut().rev() {
+            let Some(at) = region.free.last_run(count as usize) else { continue };
+            (at..at + count as usize).for_each(|frame| region.free.remove(frame));
+            self.free -= count;
+            let start = region.range.start.0 + at as u64;
+            return Some(FrameRange { start: Frame(start), end: Frame(start + count) });
+        }
+        None
+    }
+
     /// Gives up one reference to `frame`, which the last makes free.
     ///
     /// # Panics
@@ -228,6 +245,21 @@ mod tests {
         assert_eq!(frames.free_count(), 36 - 12);
         assert_eq!(frames.allocate(), Some(Frame(3)));
         assert_eq!(frames.allocate(), Some(Frame(8)));
+    }
+
+    #[test]
+    fn blocks_come_from_the_end_and_leave_the_reserve() {
+        let mut frames = Frames::new(&[range(10, 1000), range(2000, 2100)], &[], 64);
+        assert_eq!(frames.allocate_block(64), Some(range(2000, 2064)));
+        assert_eq!(frames.allocate_block(128), Some(range(10 + 64 * 13, 10 + 64 * 15)));
+        assert_eq!(frames.allocate_block(0), None);
+        assert_eq!(frames.allocate_block(10_000), None);
+        let mut blocks = 0;
+        while let Some(block) = frames.allocate_block(64) {
+            assert_eq!(block.len(), 64);
+            blocks += 1;
+        }
+        assert!((10..=12).contains(&blocks) && frames.free_count() >= 64);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod attributes;
 mod descriptors;
 mod directories;
+mod epoll;
 mod ioctl;
 mod locks;
 mod names;
@@ -69,6 +70,13 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
         N::Ppoll => poll::ppoll(call).await,
         N::Select => select::select(call).await,
         N::Pselect6 => select::pselect6(call).await,
+
+        N::EpollCreate => epoll::create(call, false),
+        N::EpollCreate1 => epoll::create(call, true),
+        N::EpollCtl => epoll::change(call).await,
+        N::EpollWait => epoll::wait(call).await,
+        N::EpollPwait => epoll::pwait(call).await,
+        N::EpollPwait2 => epoll::pwait2(call).await,
 
         N::Access => attributes::access(call).await,
         N::Faccessat => attributes::faccessat(call, false).await,

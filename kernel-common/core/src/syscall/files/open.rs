@@ -47,7 +47,7 @@ impl<A: Arch> State<A> {
 
     /// # Errors
     /// `EMFILE` if no descriptor is free: to be known before a file is made.
-    fn check_descriptor_room(&self, current: Current) -> Result<(), Errno> {
+    pub(super) fn check_descriptor_room(&self, current: Current) -> Result<(), Errno> {
         let limit = self.descriptor_limit(current);
         self.descriptors(current)?.lowest_free(0, limit).map(|_| ())
     }
