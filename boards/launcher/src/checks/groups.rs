@@ -98,6 +98,7 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "xisa",
         about: "maize-cc: programs that move between instruction sets, in user mode",
+        lane: Lane::Host,
         steps: &[
             Step::Cargo(
                 "clippy --quiet --package maize-llvm --package maize-cc --all-targets -- -D warnings",
@@ -110,7 +111,7 @@ pub const GROUPS: &[Group] = &[
                 "clippy --quiet --package maize-xisa-runtime \
                  --target aarch64-unknown-none-softfloat -- -D warnings",
             ),
-            Step::Tests("--quiet --package maize-llvm --package maize-cc"),
+            Step::CargoTest("--quiet --package maize-llvm --package maize-cc"),
         ],
     },
     Group {

@@ -49,6 +49,9 @@ impl Lane {
 pub enum Step {
     /// A `cargo` command that must succeed; its arguments are words.
     Cargo(&'static str),
+    /// `cargo test` with these arguments, for packages that want more than others to be built; it
+    /// must run at least one test.
+    CargoTest(&'static str),
     /// Everything for the host builds, without a warning of rustc or clippy.
     BuildHost,
     /// Every kernel builds, without a warning of rustc or clippy.

@@ -161,6 +161,13 @@ impl Runner<'_> {
                 writeln!(progress.log, "$ cargo {arguments}")?;
                 progress.command(self.workspace.cargo().args(arguments.split(' ')))
             }
+            Step::CargoTest(arguments) => {
+                let before = progress.log.metadata()?.len();
+                writeln!(progress.log, "$ cargo test {arguments}")?;
+                let mut command = self.workspace.cargo();
+                command.arg("test").args(arguments.split(' '));
+                Ok(progress.command(&mut command)? && some_test_passed(&mut progress.log, before)?)
+            }
             Step::BuildHost => Ok(self.host(progress)?.is_clean()),
             Step::BuildKernels => {
                 let built = build::kernels(&KERNELS, self.workspace, &mut progress.log)?;
@@ -235,11 +242,7 @@ impl Runner<'_> {
                 }
             }
         }
-        if tests_passed(&read_from(&progress.log, before)?) == 0 {
-            writeln!(progress.log, "no test ran")?;
-            return Ok(false);
-        }
-        Ok(true)
+        some_test_passed(&mut progress.log, before)
     }
 
     /// Runs the examples in documentation, of the packages that have any.
@@ -254,6 +257,15 @@ impl Runner<'_> {
         command.args(packages.iter().flat_map(|package| ["--package", package]));
         progress.command(&mut command)
     }
+}
+
+/// Whether a log tells of a test that passed, from an offset on.
+fn some_test_passed(log: &mut File, offset: u64) -> io::Result<bool> {
+    let passed = tests_passed(&read_from(log, offset)?) > 0;
+    if !passed {
+        writeln!(log, "no test ran")?;
+    }
+    Ok(passed)
 }
 
 /// What has been written to a log from an offset on.
