@@ -88,6 +88,7 @@ where
                 hostname: b"sim".to_vec(),
                 stats: false,
                 hidden: Vec::new(),
+                heap: None,
             };
             let (host_end, image) = (Box::new(host.clone()), Box::new(image.clone()));
             let mut kernel = match Kernel::new(arch, host_end, &[frames], &[], image, config) {
