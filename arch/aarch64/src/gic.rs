@@ -120,6 +120,13 @@ impl Gic {
         }
     }
 
+    /// Leaves the next `count` messages to other instances of the machine.
+    pub const fn skip_messages(&mut self, count: u32) {
+        if let Gic::V2(_, Some(v2m)) = self {
+            v2m.skip(count);
+        }
+    }
+
     /// The interrupt that is pending for this processor, which becomes active. What its source
     /// wrote to memory before is visible after.
     pub fn acknowledge(&mut self) -> Option<Acknowledged> {

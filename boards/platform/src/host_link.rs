@@ -165,7 +165,8 @@ impl<S: ByteStream> HostLink<S> {
         self.orders.pop_front()
     }
 
-    fn tell(&mut self, message: &KernelMessage) {
+    /// Tells the launcher something.
+    pub fn tell(&mut self, message: &KernelMessage) {
         if let Err(error) = message.encode(self.instance, &mut self.output) {
             log::error!("host link: cannot say {message:?}: {error}");
         }
@@ -176,7 +177,7 @@ impl<S: ByteStream> HostLink<S> {
     }
 
     /// Moves held output to the stream.
-    fn pump(&mut self) {
+    pub fn pump(&mut self) {
         if self.sent < self.output.len() {
             self.sent += self.stream.send(&self.output[self.sent..]);
         }

@@ -1,15 +1,24 @@
 //! The life of an instance after its board has found the machine out.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::fmt::Display;
 
-use maize_core::{Config, Kernel, ProgramSpec};
-use maize_hal::{Arch, FrameRange};
-use maize_hostlink::BootRecord;
-use maize_hostlink::boot::{Action, BOOT_RECORD_PATH, Console};
+use maize_core::{Config, FabricSettings, Kernel, ProgramSpec, Step};
+use maize_hal::{Arch, FrameRange, HostIo, Nanos};
+use maize_hostlink::boot::{Action, BOOT_RECORD_PATH, Console, Program};
+use maize_hostlink::control::Level;
+use maize_hostlink::{BootRecord, KernelMessage};
+use maize_ivshmem::Ivshmem;
+use maize_trace::{Counter, EventKind};
 
+use crate::fabric::{self, CoreTransport, MachineLinks};
+use crate::shared_link::SharedLink;
 use crate::siblings::{LocalWindow, Siblings};
-use crate::{ByteStream, End, HostLink, heap};
+use crate::{ByteStream, End, HostLink, heap, orders};
 
 /// A machine, ready to run an instance.
 #[derive(Debug)]
@@ -26,17 +35,50 @@ pub struct Machine<A, S> {
     pub record: BootRecord,
     /// The host link.
     pub link: HostLink<S>,
+    /// The device that shares memory with other machines; `None` if there are none.
+    pub pci: Option<Ivshmem>,
     /// The window of this machine's instances; `None` where the instance is alone in its machine.
     pub local: Option<LocalWindow>,
     /// The machine's other instances, if this is its first.
     pub siblings: Option<Siblings>,
 }
 
+/// How long the last words to the launcher may take to leave.
+const FLUSH_PATIENCE: Nanos = Nanos::SECOND;
+/// How often the launcher is heard while there is something else to do.
+const TURN_EVERY: Nanos = Nanos(50_000);
+
+/// Ends an instance that cannot go on, and says why to whoever can hear it.
+pub fn give_up<S: ByteStream>(
+    link: &mut HostLink<S>,
+    now: impl Fn() -> Nanos,
+    why: &dyn Display,
+) -> ! {
+    log::error!("{why}");
+    link.tell(&KernelMessage::Report { level: Level::Error, text: why.to_string() });
+    flush(link, now);
+    crate::end(End::Failed)
+}
+
+/// Waits until everything has left the machine, if that does not take long.
+pub fn flush<S: ByteStream>(link: &mut HostLink<S>, now: impl Fn() -> Nanos) {
+    let patience = now() + FLUSH_PATIENCE;
+    while !link.flushed() && now() < patience {
+        core::hint::spin_loop();
+    }
+}
+
 /// Runs an instance to its end.
 pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) -> ! {
-    let Machine { arch, free, ram, initrd, record, link, local: _local, siblings: _siblings } =
-        machine;
+    let Machine { mut arch, free, ram, initrd, record, mut link, pci, local, siblings } = machine;
     log::info!("instance {}: {} MiB of memory", record.instance, ram >> 20);
+    let links = match fabric::join(&mut arch, &record, pci, local) {
+        Ok(links) => links.map(|links| Rc::new(RefCell::new(links))),
+        Err(error) => give_up(&mut link, || arch.now(), &error),
+    };
+    let link = Rc::new(RefCell::new(link));
+    let host = SharedLink::new(link.clone(), links.clone());
+    let shutdown = host.shutdown();
     let config = Config {
         cpu: u32::from(record.instance),
         cpus: record.instances.len().max(1) as u32,
@@ -45,7 +87,7 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
         hidden: alloc::vec![BOOT_RECORD_PATH.into()],
         heap: Some(Box::new(heap::Growing)),
     };
-    let kernel = Kernel::new(arch, Box::new(link), &free, &[], Box::new(initrd), config);
+    let kernel = Kernel::new(arch, Box::new(host), &free, &[], Box::new(initrd), config);
     let mut kernel = match kernel {
         Ok(kernel) => kernel,
         Err(error) => {
@@ -53,24 +95,86 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
             crate::end(End::Failed)
         }
     };
-    if let Action::Run(program) = record.action {
-        let terminal = match record.console {
-            Console::Streams => None,
-            Console::Terminal(size) => Some((size.rows, size.columns)),
-        };
-        let spec = ProgramSpec {
-            path: program.path,
-            argv: program.argv,
-            envp: program.env,
-            cwd: program.cwd,
-            terminal,
-        };
-        if let Err(error) = kernel.spawn(spec) {
-            log::error!("{error}");
-            crate::end(End::Failed)
+    if let Some(links) = &links {
+        kernel.join(Box::new(CoreTransport::new(links.clone())), FabricSettings::default());
+    }
+    let serves = match record.action {
+        Action::Run(program) => {
+            spawn(&mut kernel, program, record.console);
+            false
+        }
+        Action::Serve if links.is_some() => true,
+        Action::Serve => {
+            let mut link = link.borrow_mut();
+            give_up(&mut link, || kernel.now(), &"there is no other instance to serve")
+        }
+    };
+    let Some(links) = links else {
+        let status = kernel.run();
+        log::info!("the program has ended with status {status:#x}");
+        crate::end(End::Done)
+    };
+    let mut instance = Instance { kernel, links, link, siblings, last_turn: Nanos(0) };
+    let status = instance.run(|| serves && shutdown.get());
+    let Instance { kernel, links, link, .. } = instance;
+    links.borrow_mut().leave(kernel.now());
+    match status {
+        Some(status) => log::info!("the program has ended with status {status:#x}"),
+        None => log::info!("asked to end"),
+    }
+    flush(&mut link.borrow_mut(), || kernel.now());
+    crate::end(End::Done)
+}
+
+fn spawn<A: Arch>(kernel: &mut Kernel<A>, program: Program, console: Console) {
+    let terminal = match console {
+        Console::Streams => None,
+        Console::Terminal(size) => Some((size.rows, size.columns)),
+    };
+    let spec = ProgramSpec {
+        path: program.path,
+        argv: program.argv,
+        envp: program.env,
+        cwd: program.cwd,
+        terminal,
+    };
+    if let Err(error) = kernel.spawn(spec) {
+        log::error!("{error}");
+        crate::end(End::Failed)
+    }
+}
+
+/// A kernel, and what it does not know of its machine.
+struct Instance<A: Arch, S> {
+    kernel: Kernel<A>,
+    links: Rc<RefCell<MachineLinks>>,
+    link: Rc<RefCell<HostLink<S>>>,
+    siblings: Option<Siblings>,
+    last_turn: Nanos,
+}
+
+impl<A: Arch, S: ByteStream> Instance<A, S> {
+    /// Runs until the program has ended, with its status, or `ended` says so.
+    fn run(&mut self, ended: impl Fn() -> bool) -> Option<u32> {
+        loop {
+            let step = self.kernel.step();
+            match step {
+                Step::Halted { status } => return Some(status),
+                Step::Busy if self.kernel.now().since(self.last_turn) < TURN_EVERY => continue,
+                Step::Busy | Step::Idle { .. } => {}
+            }
+            self.last_turn = self.kernel.now();
+            let (links, link) = (&mut *self.links.borrow_mut(), &mut *self.link.borrow_mut());
+            let again = orders::serve(links, link, self.siblings.as_mut(), self.last_turn);
+            if ended() {
+                return None;
+            }
+            if step != Step::Busy && !again {
+                links.count(Counter::Sleeps);
+                links.trace(self.kernel.now(), EventKind::IdleBegin, 0, [0; 2]);
+                self.kernel.wait_for_interrupt();
+                links.trace(self.kernel.now(), EventKind::IdleEnd, 0, [0; 2]);
+            }
         }
     }
-    let status = kernel.run();
-    log::info!("the program has ended with status {status:#x}");
-    crate::end(End::Done)
 }

@@ -14,6 +14,7 @@ use maize_arch_x86_64::{BootInfo, Messages, Parts, X86, keep_image};
 use maize_firmware::EcamRange;
 use maize_hal::{FrameRange, Interrupts, Nanos};
 use maize_pci::{Apertures, Ecam, Msi, MsiError, MsiMessage};
+use maize_platform::fabric;
 use maize_platform::siblings::{BootBlock, Division, record_of};
 use maize_platform::{ByteStream, HostLink, Machine, Unconnected, boot_record, memory, virtio};
 
@@ -100,6 +101,11 @@ unsafe fn first(boot: &BootInfo) -> Q35 {
     let device = virtio::open_console(ecam, &mut apertures, &mut ApicMessages(&mut messages));
     let stream: Box<dyn ByteStream> = Box::new(needed(device));
     let mut link = HostLink::new(stream, record.instance);
+    let device = needed(fabric::find_device(&record, ecam, &mut apertures));
+    let pci = device.map(|device| {
+        // SAFETY: just found in this machine; only this instance opens it as the first.
+        needed(unsafe { fabric::open_device(&device, 0, &mut ApicMessages(&mut messages)) })
+    });
     phases.push(("link", counter()));
     let Some(rates) = calibration.finish(boot.entered_at, &mut apic) else {
         fail(&"the processor's counters make no sense together")
@@ -116,6 +122,7 @@ unsafe fn first(boot: &BootInfo) -> Q35 {
     let local = division.as_ref().map(|division| division.window(bell(commands)));
     let siblings = division.map(|division| {
         let mut siblings = needed(siblings(division, boot, &board, rates, commands));
+        siblings.share_device(device);
         siblings.start_all(&|| rates.clock.at(counter()));
         siblings
     });
@@ -129,7 +136,7 @@ unsafe fn first(boot: &BootInfo) -> Q35 {
     let seed = record.entropy;
     // SAFETY: the kernel's tables are in place, and the frames in `own` are the core's alone.
     let arch = unsafe { X86::new(Parts { local_apic: apic, rates, boot_time, messages, seed }) };
-    Machine { arch, free: own, ram, initrd: board.initrd, record, link, local, siblings }
+    Machine { arch, free: own, ram, initrd: board.initrd, record, link, pci, local, siblings }
 }
 
 /// Brings up another instance of the machine.
@@ -149,7 +156,12 @@ unsafe fn sibling(boot: &BootInfo, block: &BootBlock) -> Q35 {
     let record = record_of(needed(boot_record::find(board.initrd)), block.number);
     // SAFETY: all RAM but the images is in the direct map, and the block is the first instance's.
     let local = unsafe { block.join(&record, DIRECT_MAP, bell(apic.commands())) };
-    let messages = Messages::new(&apic);
+    let mut messages = Messages::new(&apic);
+    let pci = block.device.map(|device| {
+        let mut messages = ApicMessages(&mut messages);
+        // SAFETY: found by the first instance; this instance has its own vector.
+        needed(unsafe { fabric::open_device(&device, block.index, &mut messages) })
+    });
     let stream: Box<dyn ByteStream> = Box::new(Unconnected);
     let link = HostLink::relayed(stream, block.number);
     let boot_time = Nanos(record.wall_clock_ns);
@@ -164,6 +176,7 @@ unsafe fn sibling(boot: &BootInfo, block: &BootBlock) -> Q35 {
         initrd: board.initrd,
         record,
         link,
+        pci,
         local: Some(needed(local)),
         siblings: None,
     }

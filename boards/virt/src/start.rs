@@ -11,6 +11,7 @@ use maize_arch_aarch64::firmware;
 use maize_arch_aarch64::layout::DIRECT_BASE;
 use maize_arch_aarch64::{Machine, Parts, boot_clock, counter};
 use maize_hal::{FrameRange, Nanos};
+use maize_platform::fabric;
 use maize_platform::siblings::{BootBlock, Division, record_of};
 use maize_platform::{ByteStream, HostLink, Unconnected, boot_record, console, memory, virtio};
 
@@ -92,11 +93,9 @@ unsafe fn first(mut board: Board) -> Virt {
     let free = needed(unsafe { memory::divide(&own, DIRECT_BASE) });
     let bells = board.gic.bells();
     let local = division.as_ref().map(|division| division.window(bell(bells)));
-    let siblings = division.map(|division| {
+    let mut siblings = division.map(|division| {
         let told = Told { entered_at: boot.entered_at, tables: tables.unwrap_or(0) };
-        let mut siblings = siblings(division, &board, bells, &told);
-        siblings.start_all(&|| clock.nanos(counter()));
-        siblings
+        siblings(division, &board, bells, &told)
     });
     let parts = Parts {
         boot,
@@ -113,10 +112,19 @@ unsafe fn first(mut board: Board) -> Virt {
     let device = virtio::open_console(ecam, &mut apertures, &mut GicMessages(&mut machine));
     let stream: Box<dyn ByteStream> = Box::new(needed(device));
     let mut link = HostLink::new(stream, record.instance);
+    let device = needed(fabric::find_device(&record, ecam, &mut apertures));
+    let pci = device.map(|device| {
+        // SAFETY: just found in this machine; only this instance opens it as the first.
+        needed(unsafe { fabric::open_device(&device, 0, &mut GicMessages(&mut machine)) })
+    });
+    if let Some(siblings) = &mut siblings {
+        siblings.share_device(device);
+        siblings.start_all(&|| clock.nanos(counter()));
+    }
     link.phase("memory", mapped);
     link.phase("link", clock.nanos(counter()));
     let initrd = board.initrd;
-    maize_platform::Machine { arch: machine, free, ram, initrd, record, link, local, siblings }
+    maize_platform::Machine { arch: machine, free, ram, initrd, record, link, pci, local, siblings }
 }
 
 /// Readies another instance of the machine.
@@ -136,6 +144,9 @@ unsafe fn sibling(mut board: Board, block: &BootBlock) -> Virt {
         memory::open_heap(&mut free, DIRECT_BASE).and_then(|()| memory::divide(&free, DIRECT_BASE))
     });
     let record = record_of(needed(boot_record::find(board.initrd)), block.number);
+    // The first instance has a message for its host link and one for its doorbell, the others have
+    // one each.
+    board.gic.skip_messages(1 + u32::from(block.index));
     let bells = board.gic.bells();
     // SAFETY: all RAM but the images is in the direct map, and the block is the first instance's.
     let local = Some(needed(unsafe { block.join(&record, DIRECT_BASE, bell(bells)) }));
@@ -149,11 +160,16 @@ unsafe fn sibling(mut board: Board, block: &BootBlock) -> Virt {
     };
     // SAFETY: the frames in `free` are in the direct map and the core's alone; this is the only
     // `Machine` of this processor.
-    let arch = needed(unsafe { Machine::new(parts) });
+    let mut arch = needed(unsafe { Machine::new(parts) });
+    let pci = block.device.map(|device| {
+        let mut messages = GicMessages(&mut arch);
+        // SAFETY: found by the first instance; this instance has its own vector.
+        needed(unsafe { fabric::open_device(&device, block.index, &mut messages) })
+    });
     let stream: Box<dyn ByteStream> = Box::new(Unconnected);
     let link = HostLink::relayed(stream, block.number);
     let initrd = board.initrd;
-    maize_platform::Machine { arch, free, ram, initrd, record, link, local, siblings: None }
+    maize_platform::Machine { arch, free, ram, initrd, record, link, pci, local, siblings: None }
 }
 
 fn bytes(ranges: &[FrameRange]) -> u64 {

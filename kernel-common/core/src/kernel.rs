@@ -120,6 +120,12 @@ impl<A: Arch> Kernel<A> {
         })
     }
 
+    /// The monotonic clock.
+    #[must_use]
+    pub fn now(&self) -> Nanos {
+        self.handle.with(|s| s.now())
+    }
+
     /// Halts the core until something comes from outside. To be called after [`Step::Idle`].
     pub fn wait_for_interrupt(&mut self) {
         self.handle.with(|s| {

@@ -6,7 +6,9 @@ use maize_hal::Nanos;
 use maize_window::{Doorbell, Presence, State};
 use maize_wire::{Epoch, InstanceId, PAGE_WORDS};
 
-use crate::{Event, Input, Life, Link, LinkConfig, LinkStats, Outgoing, Port, SendError};
+use crate::{
+    Corruption, Event, Input, Life, Link, LinkConfig, LinkStats, Outgoing, Port, SendError,
+};
 
 /// Where an instance says of itself that it is there.
 pub trait Announce {
@@ -190,6 +192,11 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         }
     }
 
+    /// Replaces [`FabricConfig::poll_for`].
+    pub fn set_poll_for(&mut self, time: Nanos) {
+        self.config.poll_for = time;
+    }
+
     /// What to do now that [`Fabric::poll`] has returned nothing. Notify first.
     pub fn idle(&mut self, now: Nanos) -> Idle {
         if now.since(self.last_activity) < self.config.poll_for || !self.arm(now) {
@@ -218,6 +225,12 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     /// dead ([`crate::News::Down`] with a cause that is not final).
     pub fn confirm_stopped(&mut self, now: Nanos, peer: InstanceId) {
         self.step(now, peer, Input::Stopped);
+    }
+
+    /// Gives a peer up because the memory between the two cannot be relied on. As with every
+    /// corrupt peer, its stop is yet to be confirmed, and it may come back under another epoch.
+    pub fn refuse(&mut self, now: Nanos, peer: InstanceId) {
+        self.step(now, peer, Input::Corrupt(Corruption::SelfTest));
     }
 
     /// Closes the link to a peer, until this instance starts anew.

@@ -1,6 +1,8 @@
 //! Whether a peer is there: joining, liveness, death, return. A pure state machine; `SPEC.md` has
 //! its table.
 
+use core::fmt;
+
 use maize_hal::Nanos;
 use maize_ring::Corrupt;
 use maize_window::State;
@@ -90,6 +92,30 @@ pub enum Corruption {
     Frame(FrameError),
     /// It says of itself what makes no sense, or goes back in time.
     Presence,
+    /// The memory between the two did not stand its test, or the peer did not take part in it.
+    SelfTest,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Silent => f.write_str("silent for too long"),
+            Cause::Restarted => f.write_str("started anew"),
+            Cause::Left => f.write_str("left"),
+            Cause::Corrupt(corruption) => write!(f, "corrupt: {corruption}"),
+        }
+    }
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Corruption::Ring(corrupt) => corrupt.fmt(f),
+            Corruption::Frame(error) => error.fmt(f),
+            Corruption::Presence => f.write_str("what it says of itself makes no sense"),
+            Corruption::SelfTest => f.write_str("the self-test of the window has failed"),
+        }
+    }
 }
 
 /// What became of a peer.

@@ -1,5 +1,7 @@
 //! What a link needs of whatever lies between it and its peer.
 
+use core::fmt;
+
 use maize_ring::{Broken, Front, Refused};
 use maize_window::Presence;
 use maize_wire::{Frame, Session};
@@ -98,5 +100,18 @@ impl Leave {
             5 => Leave::PeerGone,
             _ => Leave::Unsaid,
         }
+    }
+}
+
+impl fmt::Display for Leave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Leave::Unsaid => "for no stated reason",
+            Leave::Closed => "because it closed the link",
+            Leave::Restarting => "because it starts anew",
+            Leave::Silent => "because of silence",
+            Leave::Corrupt => "because of corruption",
+            Leave::PeerGone => "because it found the session left",
+        })
     }
 }

@@ -51,6 +51,12 @@ impl GicV2m {
         }
     }
 
+    /// Leaves the next `count` messages to somebody else.
+    pub(crate) const fn skip(&mut self, count: u32) {
+        let next = self.next.saturating_add(count);
+        self.next = if next < self.end { next } else { self.end };
+    }
+
     /// Takes the next message.
     ///
     /// # Errors
@@ -86,6 +92,11 @@ mod tests {
         assert_eq!(v2m.allocate(), Ok(message(112)));
         assert_eq!(v2m.allocate(), Ok(message(113)));
         assert_eq!(v2m.allocate(), Err(GicError::OutOfMessages));
+        let mut other = GicV2m::new(0x802_0000, &pointer, None, None).unwrap();
+        other.skip(1);
+        assert_eq!(other.allocate(), Ok(message(113)));
+        other.skip(7);
+        assert_eq!(other.allocate(), Err(GicError::OutOfMessages));
         for (first, count) in [(31, 4), (1000, 21), (u32::MAX, 1)] {
             assert_eq!(
                 GicV2m::new(0, &pointer, Some(first), Some(count)),

@@ -82,10 +82,12 @@ const RULES: [Rule; 15] = [
 ];
 
 /// Which boards use something in `tests/`: the launcher, for its benchmarks, and those that have
-/// kernels that are tests themselves.
-const USE_TESTS: [(&str, &str); 3] = [
+/// kernels that exercise links or siblings instead of running programs.
+const USE_TESTS: [(&str, &str); 5] = [
     ("boards/launcher", "tests/"),
+    ("boards/q35", "tests/msg-exercise"),
     ("boards/q35", "tests/sibling-life"),
+    ("boards/virt", "tests/msg-exercise"),
     ("boards/virt", "tests/sibling-life"),
 ];
 

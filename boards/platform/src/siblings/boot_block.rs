@@ -8,6 +8,8 @@ use core::fmt;
 
 use heapless::Vec;
 use maize_hal::{Frame, FrameRange};
+use maize_ivshmem::Addresses;
+use maize_pci::Region;
 use maize_wire::PAGE_WORDS;
 use maize_wire::checksum::of_words;
 
@@ -21,7 +23,9 @@ pub const PLATFORM_WORDS: usize = 4;
 
 const CHECKSUM: usize = 1;
 const FIXED: usize = 2;
-const FIXED_WORDS: usize = 10 + PLATFORM_WORDS;
+const FIXED_WORDS: usize = 10 + PLATFORM_WORDS + DEVICE_WORDS;
+/// Words of the device's addresses; all zero if there is none.
+const DEVICE_WORDS: usize = 5;
 
 // Fixed words, the images, the cores and the RAM of one instance fill a page at most.
 const _: () = assert!(FIXED + FIXED_WORDS + 3 * MAX_SIBLINGS + 2 * MAX_RANGES <= PAGE_WORDS);
@@ -39,6 +43,8 @@ pub struct BootBlock {
     pub firmware: u64,
     /// Whatever the board's own code needs besides.
     pub platform: [u64; PLATFORM_WORDS],
+    /// Where the device to other machines lies, if there are any.
+    pub device: Option<Addresses>,
     /// Memory that all instances of the machine share.
     pub shared: FrameRange,
     /// Frames for the instance's first page tables.
@@ -49,6 +55,20 @@ pub struct BootBlock {
     pub cores: Vec<u64, MAX_SIBLINGS>,
     /// RAM that is this instance's alone.
     pub ram: Vec<FrameRange, MAX_RANGES>,
+}
+
+const fn device_words(device: Addresses) -> [u64; DEVICE_WORDS] {
+    let Addresses { registers, window: Region { address, size }, table, vectors } = device;
+    [registers, address, size, table, vectors as u64]
+}
+
+fn device(words: [u64; DEVICE_WORDS]) -> Result<Option<Addresses>, ()> {
+    let [registers, address, size, table, vectors] = words;
+    if words == [0; DEVICE_WORDS] {
+        return Ok(None);
+    }
+    let vectors = u16::try_from(vectors).map_err(|_| ())?;
+    Ok(Some(Addresses { registers, window: Region { address, size }, table, vectors }))
 }
 
 /// Why a page is no boot block.
@@ -86,6 +106,7 @@ impl BootBlock {
         let all = fixed
             .into_iter()
             .chain(self.platform)
+            .chain(self.device.map_or([0; DEVICE_WORDS], device_words))
             .chain(pair(&self.shared))
             .chain(pair(&self.tables))
             .chain(counts)
@@ -134,6 +155,8 @@ impl BootBlock {
         let restarts = u32::try_from(next()).map_err(|_| malformed("the count of starts"))?;
         let firmware = next();
         let platform = core::array::from_fn(|_| next());
+        let device = device(core::array::from_fn(|_| next()));
+        let device = device.map_err(|()| malformed("the device"))?;
         let range = |next: &mut dyn FnMut() -> u64, what| {
             let range = FrameRange { start: Frame(next()), end: Frame(next()) };
             if range.is_empty() { Err(malformed(what)) } else { Ok(range) }
@@ -158,6 +181,7 @@ impl BootBlock {
             restarts,
             firmware,
             platform,
+            device,
             shared,
             tables,
             images,
@@ -184,6 +208,12 @@ mod tests {
             restarts: 3,
             firmware: 0x1_2345_6789,
             platform: [1, u64::MAX, 3, 4],
+            device: (instances == 2).then_some(Addresses {
+                registers: 0x1000,
+                window: Region { address: 0x80_0000_0000, size: 1 << 26 },
+                table: 0x2000,
+                vectors: 16,
+            }),
             shared: range(512, 1024),
             tables: range(5, 9),
             images: (0..instances).map(|i| range(512 * i, 512 * i + 100)).collect(),

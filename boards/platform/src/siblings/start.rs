@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use maize_hal::{FrameRange, Nanos};
+use maize_ivshmem::Addresses;
 use maize_window::{PresenceCell, Window};
 use maize_wire::InstanceId;
 
@@ -134,6 +135,7 @@ impl Siblings {
             restarts: 0,
             firmware: firmware.0,
             platform: firmware.1,
+            device: None,
             shared: shared.frames,
             tables: image,
             images: images.collect(),
@@ -151,6 +153,11 @@ impl Siblings {
             })
             .collect();
         Siblings { shared, block, image_frames, load: parts.load, cores: parts.cores, siblings }
+    }
+
+    /// Tells siblings that are started from now on where the device to other machines lies.
+    pub fn share_device(&mut self, device: Option<Addresses>) {
+        self.block.device = device;
     }
 
     /// Starts all that are off, and waits until each runs or has had its time. Returns how many

@@ -1,0 +1,654 @@
+//! The links of an instance, with what belongs to them on a machine: tests of the windows, clocks,
+//! doorbells, counters, trace, and news for the launcher.
+
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use maize_hal::Nanos;
+use maize_hostlink::KernelMessage;
+use maize_link::{
+    Cause, Event, FabricConfig, Idle, Life, News, Outgoing, SendError, WindowFabric, enter_windows,
+};
+use maize_probe::{ClockOffset, Refusal};
+use maize_trace::{Counter, Counters, Event as TraceEvent, EventKind, Tracer, flow};
+use maize_window::{Doorbell, Layout, Span, Window};
+use maize_wire::{Epoch, InstanceId, PAGE_BYTES, PAGE_WORDS};
+
+use super::peer::{Finding, Peer};
+use super::stats;
+use super::windows::{JoinError, Reached};
+
+/// How often probes of clocks are looked at while nobody is known to measure.
+const PROBE_EVERY: Nanos = Nanos::from_millis(100);
+/// For how long an instance stays awake to measure a clock, when it begins to.
+const PROBE_BURST: Nanos = Nanos::from_millis(20);
+/// And when a measurement goes on.
+const PROBE_SLICE: Nanos = Nanos::MILLI;
+/// How often tests of windows get on while user code runs.
+const TEST_EVERY: Nanos = Nanos(200_000);
+/// A gap between two polls that means that this instance was stopped: it polls with every heartbeat.
+const PAUSE: Nanos = Nanos::from_millis(400);
+/// Time after which an instance that was fenced off joins again, and the most that it becomes when
+/// that happens again and again.
+const REJOIN_AFTER: (Nanos, Nanos) = (Nanos::from_millis(50), Nanos::from_millis(2_000));
+/// Time without having been fenced off after which the wait is short again.
+const REJOIN_CALM: Nanos = Nanos::from_millis(10_000);
+
+/// When to start anew after having been fenced off.
+#[derive(Clone, Copy, Debug)]
+struct Rejoin {
+    due: Option<Nanos>,
+    last: Option<Nanos>,
+    wait: Nanos,
+}
+
+/// What of an instance is asked about its messages.
+#[derive(Clone, Debug)]
+pub struct LinksConfig {
+    /// This instance.
+    pub me: InstanceId,
+    /// Settings of the links.
+    pub fabric: FabricConfig,
+    /// Whether to trace.
+    pub trace: bool,
+    /// Whether a debugger may stop machines: then nobody's silence is counted.
+    pub debugged: bool,
+}
+
+/// An instance's links to all others.
+///
+/// To be polled as a [`maize_link::Fabric`] is, whose news it passes on: a peer is up only once the
+/// window to it has been tested. After `Fenced` everything that was said to anybody is void; the
+/// instance joins again by itself, and every peer comes up anew.
+pub struct Links<W: Window, D> {
+    me: InstanceId,
+    fabric: WindowFabric<W>,
+    doorbell: D,
+    peers: Vec<Peer<W>>,
+    counters: Option<Counters<W>>,
+    tracer: Option<Tracer<W>>,
+    /// Events to be handed out before anything else.
+    events: VecDeque<(InstanceId, Event)>,
+    reports: VecDeque<KernelMessage>,
+    /// The first window that did not stand its test, if no peer was ready before.
+    refused: Option<(InstanceId, Refusal)>,
+    testing: bool,
+    probing_until: Nanos,
+    next_probe: Nanos,
+    last_probe: Nanos,
+    last_poll: Nanos,
+    rejoin: Rejoin,
+}
+
+impl<W: Window, D: Doorbell> Links<W, D> {
+    /// Enters the fabric over the windows reached. The first of them holds the instance's counters
+    /// and trace.
+    ///
+    /// # Errors
+    /// [`JoinError::Enter`].
+    pub(super) fn enter(
+        config: &LinksConfig,
+        reached: &[Reached<W>],
+        doorbell: D,
+        now: Nanos,
+    ) -> Result<Links<W, D>, JoinError> {
+        let me = config.me;
+        let tested = reached.iter().filter(|r| r.to_be_tested);
+        let tested: usize = tested.map(|r| r.header.layout.instances() - 1).sum();
+        let mut peers = Vec::new();
+        for Reached { entrance, header, to_be_tested } in reached {
+            for id in &entrance.peers {
+                let memory = (&entrance.window, &header.layout);
+                let peer = Peer::new(memory, me, *id, to_be_tested.then_some(tested));
+                peers.push(peer.ok_or(maize_link::EnterError::NoSuchInstance(*id))?);
+            }
+        }
+        peers.sort_by_key(|peer| peer.id);
+        let entrances: Vec<_> = reached.iter().map(|r| r.entrance.clone()).collect();
+        let mut fabric = enter_windows(&entrances, me, now, config.fabric)?;
+        fabric.suspend(config.debugged);
+        let first = reached.first();
+        let part = |span: fn(&Layout, InstanceId) -> Option<Span>| {
+            let Reached { entrance, header, .. } = first?;
+            entrance.window.part(span(&header.layout, me)?)
+        };
+        let (counters, trace) = (part(Layout::counters), part(Layout::trace));
+        Ok(Links {
+            me,
+            fabric,
+            doorbell,
+            peers,
+            counters: counters.and_then(|words| Counters::new(words).ok()),
+            tracer: trace.filter(|_| config.trace).and_then(Tracer::new),
+            events: VecDeque::new(),
+            reports: VecDeque::new(),
+            refused: None,
+            testing: false,
+            probing_until: Nanos(0),
+            next_probe: now,
+            last_probe: Nanos(0),
+            last_poll: now,
+            rejoin: Rejoin { due: None, last: None, wait: REJOIN_AFTER.0 },
+        })
+    }
+
+    /// This instance.
+    #[must_use]
+    pub const fn me(&self) -> InstanceId {
+        self.me
+    }
+
+    /// Its incarnation.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.fabric.epoch()
+    }
+
+    /// All other instances, in order.
+    pub fn peers(&self) -> impl Iterator<Item = InstanceId> + '_ {
+        self.peers.iter().map(|peer| peer.id)
+    }
+
+    /// Whether messages are exchanged with a peer.
+    #[must_use]
+    pub fn is_ready(&self, peer: InstanceId) -> bool {
+        let found = self.peers.binary_search_by_key(&peer, |p| p.id);
+        found.is_ok_and(|index| self.peers[index].is_ready())
+    }
+
+    /// Whether messages are exchanged with everybody.
+    #[must_use]
+    pub fn all_ready(&self) -> bool {
+        self.peers.iter().all(Peer::is_ready)
+    }
+
+    /// Whether nobody's clock is being measured.
+    #[must_use]
+    pub fn clocks_measured(&self) -> bool {
+        !self.peers.iter().any(Peer::is_measuring)
+    }
+
+    /// The window that did not stand its test before any peer was ready: such an instance must not
+    /// go on.
+    #[must_use]
+    pub fn refusal(&self) -> Option<JoinError> {
+        let (peer, refusal) = self.refused?;
+        Some(JoinError::Refused { peer, refusal })
+    }
+
+    /// The next event, and whose it is; `None` if there is none now.
+    #[inline]
+    pub fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
+        if now >= self.next_probe || self.testing || now < self.probing_until {
+            self.check(now);
+        }
+        loop {
+            if !self.events.is_empty() {
+                return self.events.pop_front();
+            }
+            if let Some(event) = self.advance(now)? {
+                return Some(event);
+            }
+        }
+    }
+
+    /// Gets on with joining: as [`Self::poll`], but what there is for the instance is kept for it.
+    /// Returns whether a message is among it: then nothing more is taken.
+    pub fn settle(&mut self, now: Nanos) -> bool {
+        let is_message = |event: &Event| matches!(event, Event::Message(_));
+        if self.events.iter().any(|(_, event)| is_message(event)) {
+            return true;
+        }
+        self.check(now);
+        while let Some(event) = self.advance(now) {
+            let Some((peer, event)) = event else { continue };
+            self.events.push_back((peer, event));
+            if is_message(&event) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes one event of the links. `None` if there is none; nothing inside if it is not for the
+    /// instance, or has put one into the queue.
+    #[inline]
+    fn advance(&mut self, now: Nanos) -> Option<Option<(InstanceId, Event)>> {
+        let (peer, event) = self.fabric.poll(now)?;
+        match event {
+            Event::News(news) => self.hear(now, peer, news),
+            Event::Message(message) => {
+                if !self.may_speak(now, peer) {
+                    return Some(None);
+                }
+                let page = if message.has_page { PAGE_BYTES } else { 0 };
+                if let Some(counters) = &self.counters {
+                    counters.received(message.kind, (message.length + page) as u64);
+                }
+                if self.tracer.is_some() {
+                    let flow = flow(peer, self.me, message.class, message.sequence);
+                    let what = what(message.kind.0, message.length + page);
+                    self.trace(now, EventKind::Receive, 0, [flow, what]);
+                }
+                return Some(Some((peer, event)));
+            }
+            Event::Room(_) => return Some(Some((peer, event))),
+        }
+        Some(None)
+    }
+
+    /// The body of the message that [`Self::poll`] has just returned.
+    #[inline]
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.fabric.body()
+    }
+
+    /// Copies the page of the message that [`Self::poll`] has just returned; `false` if there is
+    /// none to be had.
+    #[inline]
+    pub fn copy_page(&mut self, now: Nanos, into: &mut [u64; PAGE_WORDS]) -> bool {
+        self.fabric.copy_page(now, into)
+    }
+
+    /// Sends a message, or makes it wait for its turn. After a batch, call [`Self::notify`].
+    ///
+    /// # Errors
+    /// [`SendError`]; the message was not taken.
+    #[inline]
+    pub fn send(
+        &mut self,
+        now: Nanos,
+        to: InstanceId,
+        message: Outgoing<'_>,
+    ) -> Result<u32, SendError> {
+        if !self.is_ready(to) {
+            return Err(SendError::NotUp);
+        }
+        let sequence = self.fabric.send(now, to, message)?;
+        let page = if message.page.is_some() { PAGE_BYTES } else { 0 };
+        let bytes = message.contents.len() + page;
+        if let Some(counters) = &self.counters {
+            counters.sent(message.kind, bytes as u64);
+        }
+        if self.tracer.is_some() {
+            let flow = flow(self.me, to, message.class, sequence);
+            self.trace(now, EventKind::Send, 0, [flow, what(message.kind.0, bytes)]);
+        }
+        Ok(sequence)
+    }
+
+    /// Rings the doorbells that are due.
+    #[inline]
+    pub fn notify(&mut self) {
+        let Links { fabric, doorbell, counters, .. } = self;
+        fabric.notify(&mut |peer| {
+            doorbell.ring(peer);
+            if let Some(counters) = counters {
+                counters.add(Counter::DoorbellsRung, 1);
+            }
+        });
+    }
+
+    /// Rings a peer, whether it is due or not.
+    pub fn ring(&mut self, peer: InstanceId) {
+        self.doorbell.ring(peer);
+    }
+
+    /// Takes note that this instance's doorbell has rung.
+    pub fn heard_doorbell(&mut self, now: Nanos) {
+        self.count(Counter::DoorbellsHeard);
+        self.fabric.heard_doorbell(now);
+        self.next_probe = now;
+    }
+
+    /// What to do now that [`Self::poll`] has returned nothing. Notify first.
+    pub fn idle(&mut self, now: Nanos) -> Idle {
+        if self.events.is_empty() { self.idle_while_settling(now) } else { Idle::Poll }
+    }
+
+    /// As [`Self::idle`], after [`Self::settle`].
+    pub fn idle_while_settling(&mut self, now: Nanos) -> Idle {
+        let measuring = now < self.probing_until && !self.clocks_measured();
+        if self.testing || measuring {
+            return Idle::Poll;
+        }
+        match self.fabric.idle(now) {
+            Idle::Poll => Idle::Poll,
+            Idle::Sleep(until) => Idle::Sleep(until.min(self.rejoin.due.unwrap_or(Nanos::NEVER))),
+        }
+    }
+
+    /// For how long to poll after the last activity before going to sleep, from now on.
+    pub fn set_poll_for(&mut self, time: Nanos) {
+        self.fabric.set_poll_for(time);
+    }
+
+    /// The page frames of the window that is shared with a peer, which no link uses.
+    #[must_use]
+    pub fn page_frames(&self, peer: InstanceId) -> Option<W> {
+        let index = self.peers.binary_search_by_key(&peer, |p| p.id).ok()?;
+        Some(self.peers[index].frames.clone())
+    }
+
+    /// Asks for a doorbell with what arrives next; `false` if there is something to poll for.
+    pub fn arm(&mut self, now: Nanos) -> bool {
+        self.fabric.arm(now) && self.events.is_empty()
+    }
+
+    /// When [`Self::poll`] has to be called at the latest.
+    #[must_use]
+    pub fn next_beat(&self) -> Nanos {
+        let beat = self.fabric.next_beat().min(self.rejoin.due.unwrap_or(Nanos::NEVER));
+        if self.testing { beat.min(self.last_poll + TEST_EVERY) } else { beat }
+    }
+
+    /// The incarnation of a peer that messages are exchanged with.
+    #[must_use]
+    pub fn incarnation(&self, peer: InstanceId) -> Option<Epoch> {
+        match self.fabric.life(peer) {
+            Some(Life::Up { session } | Life::Suspect { session }) => Some(session.remote),
+            _ => None,
+        }
+    }
+
+    /// Closes the link to a peer that broke the rules of those above the links.
+    pub fn close(&mut self, now: Nanos, peer: InstanceId) {
+        self.fabric.close(now, peer);
+        if let Ok(index) = self.peers.binary_search_by_key(&peer, |p| p.id) {
+            self.peers[index].end();
+        }
+    }
+
+    /// Tells that the incarnation of a peer that was declared dead has stopped.
+    pub fn confirm_stopped(&mut self, now: Nanos, peer: InstanceId, epoch: u32) {
+        let dead = match self.fabric.life(peer) {
+            Some(Life::Dead { session }) => session.remote.get() == epoch,
+            _ => false,
+        };
+        if dead {
+            self.fabric.confirm_stopped(now, peer);
+        }
+    }
+
+    /// Leaves the fabric, orderly, and wakes who sleeps to see it.
+    pub fn leave(&mut self, now: Nanos) {
+        self.fabric.leave(now);
+        self.notify();
+    }
+
+    /// The next thing that the launcher is to be told.
+    pub fn take_report(&mut self) -> Option<KernelMessage> {
+        self.reports.pop_front()
+    }
+
+    /// Tells the launcher that this instance has joined.
+    pub fn report_up(&mut self) {
+        let (instance, epoch) = (self.me.0, self.epoch().get());
+        self.reports.push_back(KernelMessage::Up { instance, epoch });
+    }
+
+    /// The links' counts, by name.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(String, u64)> {
+        let mut counts = Vec::new();
+        for peer in &self.peers {
+            if let Some(link) = self.fabric.stats(peer.id) {
+                stats::add(&mut counts, peer.id, link);
+            }
+        }
+        counts
+    }
+
+    /// What was counted on the link to a peer.
+    #[must_use]
+    pub fn stats(&self, peer: InstanceId) -> Option<&maize_link::LinkStats> {
+        self.fabric.stats(peer)
+    }
+
+    /// Counts, where others can read it.
+    #[inline]
+    pub fn count(&self, counter: Counter) {
+        if let Some(counters) = &self.counters {
+            counters.add(counter, 1);
+        }
+    }
+
+    /// Writes an event into the trace, if there is one and it wants such events.
+    #[inline]
+    pub fn trace(&mut self, at: Nanos, kind: EventKind, thread: u32, words: [u64; 2]) {
+        if let Some(tracer) = &mut self.tracer {
+            tracer.trace(TraceEvent { at, kind, thread, words });
+        }
+    }
+
+    /// Something became of a peer.
+    #[cold]
+    fn hear(&mut self, now: Nanos, peer: InstanceId, news: News) {
+        self.trace(now, EventKind::Peer, 0, [u64::from(peer.0), code(news)]);
+        let life = self.fabric.life(peer);
+        let Some(index) = self.peers.iter().position(|p| p.id == peer) else { return };
+        match news {
+            News::Up => {
+                let Some(Life::Up { session } | Life::Suspect { session }) = life else { return };
+                self.probing_until = now + PROBE_BURST;
+                if self.peers[index].begin(self.me, session, now) {
+                    self.ready(now, index);
+                } else {
+                    self.testing = true;
+                }
+            }
+            News::Suspect => log::warn!("{peer} is silent"),
+            News::Recovered => {
+                log::info!("{peer} is heard again");
+                self.measure(now, index);
+            }
+            News::Down(cause) => self.down(life, index, cause),
+            News::Stopped => {
+                log::info!("{peer} is known to have stopped");
+                self.events.push_back((peer, Event::News(news)));
+            }
+            News::Fenced(why) => {
+                log::warn!("{peer} has given this instance up {why}");
+                if self.rejoin.due.is_none() {
+                    self.plan_rejoin(now);
+                    self.events.push_back((peer, Event::News(news)));
+                }
+            }
+        }
+    }
+
+    /// The window to a peer is good.
+    fn ready(&mut self, now: Nanos, index: usize) {
+        let peer = self.peers[index].id;
+        let epoch = self.fabric.life(peer).map_or(0, remote_epoch);
+        log::info!("{peer} is up in epoch {epoch}");
+        self.count(Counter::Sessions);
+        self.reports.push_back(KernelMessage::PeerUp { peer: peer.0, epoch });
+        self.events.push_back((peer, Event::News(News::Up)));
+        self.measure(now, index);
+    }
+
+    fn down(&mut self, life: Option<Life>, index: usize, cause: Cause) {
+        let peer = self.peers[index].id;
+        let epoch = life.map_or(0, remote_epoch);
+        log::warn!("{peer} is down in epoch {epoch}: {cause}");
+        match cause {
+            Cause::Silent => self.count(Counter::Silences),
+            Cause::Corrupt(_) => self.count(Counter::Corruptions),
+            Cause::Restarted | Cause::Left => {}
+        }
+        self.reports.push_back(KernelMessage::PeerDown {
+            peer: peer.0,
+            epoch,
+            cause: cause.to_string(),
+            awaits_stop: !cause.is_final(),
+        });
+        if self.peers[index].end() {
+            self.events.push_back((peer, Event::News(News::Down(cause))));
+        }
+    }
+
+    /// Whether a message of a peer may be heard: its window has been tested. A peer that speaks has
+    /// passed the test itself, so this side's ends with the next look at it.
+    #[inline]
+    fn may_speak(&mut self, now: Nanos, peer: InstanceId) -> bool {
+        let Ok(index) = self.peers.binary_search_by_key(&peer, |p| p.id) else { return false };
+        if !self.peers[index].is_ready() {
+            self.hurry(now, index);
+        }
+        self.peers[index].is_ready()
+    }
+
+    #[cold]
+    fn hurry(&mut self, now: Nanos, index: usize) {
+        for _ in 0..2 {
+            if let Some(finding) = self.peers[index].test(now) {
+                self.find(now, index, finding);
+            }
+        }
+        let peer = &mut self.peers[index];
+        if peer.is_testing() {
+            log::error!("{} speaks before the window to it has been tested", peer.id);
+            peer.end();
+            self.fabric.refuse(now, peer.id);
+        }
+    }
+
+    /// Gets on with all that is not messages.
+    #[cold]
+    fn check(&mut self, now: Nanos) {
+        if now.since(core::mem::replace(&mut self.last_poll, now)) > PAUSE {
+            log::info!("this instance was stopped for a while");
+            (0..self.peers.len()).for_each(|index| self.measure(now, index));
+        }
+        if now >= self.next_probe {
+            self.next_probe = now + PROBE_EVERY;
+            self.probe(now);
+            if !self.clocks_measured() {
+                self.probing_until = self.probing_until.max(now + PROBE_SLICE);
+            }
+        } else if now < self.probing_until {
+            self.probe(now);
+        }
+        if self.testing {
+            for index in 0..self.peers.len() {
+                if let Some(finding) = self.peers[index].test(now) {
+                    self.find(now, index, finding);
+                }
+            }
+            self.testing = self.peers.iter().any(Peer::is_testing);
+        }
+        if self.rejoin.due.is_some_and(|due| now >= due) {
+            self.start_anew(now);
+        }
+    }
+
+    fn probe(&mut self, now: Nanos) {
+        // What a probe has seen is dated with the next reading of the clock: the same one twice
+        // would be too early.
+        if core::mem::replace(&mut self.last_probe, now) >= now {
+            return;
+        }
+        for index in 0..self.peers.len() {
+            if let Some(finding) = self.peers[index].probe(now) {
+                self.find(now, index, finding);
+            }
+        }
+    }
+
+    /// Measures the clock of a peer anew, which is woken to answer.
+    fn measure(&mut self, now: Nanos, index: usize) {
+        self.peers[index].measure();
+        self.doorbell.ring(self.peers[index].id);
+        self.probing_until = now + PROBE_BURST;
+    }
+
+    fn find(&mut self, now: Nanos, index: usize, finding: Finding) {
+        let peer = self.peers[index].id;
+        match finding {
+            Finding::Passed => self.ready(now, index),
+            Finding::Refused(refusal) => {
+                log::error!("the window to {peer} cannot be relied on: {refusal}");
+                let inexact = !matches!(refusal, Refusal::PeerSilent | Refusal::PeerRefused);
+                if inexact && !self.peers.iter().any(Peer::is_ready) {
+                    self.refused.get_or_insert((peer, refusal));
+                }
+                self.fabric.refuse(now, peer);
+            }
+            Finding::Clock(ClockOffset { ahead, error }) => {
+                log::info!("the clock of {peer} is {ahead} ns ahead, to {} ns", error.0);
+                if let (InstanceId(0), Some(tracer)) = (peer, &self.tracer) {
+                    tracer.set_clock_offset(ahead.wrapping_neg());
+                }
+            }
+        }
+    }
+
+    /// Ends all that was going on, and plans to start anew: soon, and later and later if it happens
+    /// again and again.
+    fn plan_rejoin(&mut self, now: Nanos) {
+        for index in 0..self.peers.len() {
+            let peer = self.peers[index].id;
+            if let (true, Some(life)) = (self.peers[index].end(), self.fabric.life(peer)) {
+                self.reports.push_back(KernelMessage::PeerDown {
+                    peer: peer.0,
+                    epoch: remote_epoch(life),
+                    cause: "this instance was given up and starts anew".into(),
+                    awaits_stop: false,
+                });
+            }
+        }
+        self.testing = false;
+        let Rejoin { due, last, wait } = &mut self.rejoin;
+        let calm = last.is_none_or(|last| now.since(last) > REJOIN_CALM);
+        *wait = if calm { REJOIN_AFTER.0 } else { Nanos(wait.0 * 2).min(REJOIN_AFTER.1) };
+        *due = Some(now + *wait);
+    }
+
+    fn start_anew(&mut self, now: Nanos) {
+        (self.rejoin.due, self.rejoin.last) = (None, Some(now));
+        match self.fabric.rejoin(now) {
+            Some(epoch) => {
+                log::info!("joining again in {epoch}");
+                self.report_up();
+            }
+            None => log::error!("epochs have run out: this instance stays alone"),
+        }
+    }
+}
+
+/// The incarnation of the peer that a link is or was about; 0 if there was none.
+fn remote_epoch(life: Life) -> u32 {
+    match life {
+        Life::Down { barred } => barred.map_or(0, Epoch::get),
+        Life::Closed => 0,
+        Life::Joining { session }
+        | Life::Up { session }
+        | Life::Suspect { session }
+        | Life::Dead { session }
+        | Life::Fenced { session } => session.remote.get(),
+    }
+}
+
+/// A message's kind and length in one word of a trace.
+#[inline]
+fn what(kind: u16, bytes: usize) -> u64 {
+    u64::from(kind) | (bytes as u64) << 16
+}
+
+/// News as a number, for the trace.
+const fn code(news: News) -> u64 {
+    match news {
+        News::Up => 1,
+        News::Suspect => 2,
+        News::Recovered => 3,
+        News::Down(Cause::Silent) => 4,
+        News::Down(Cause::Restarted) => 5,
+        News::Down(Cause::Left) => 6,
+        News::Down(Cause::Corrupt(_)) => 7,
+        News::Stopped => 8,
+        News::Fenced(_) => 9,
+    }
+}

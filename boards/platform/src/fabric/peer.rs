@@ -1,0 +1,155 @@
+//! What an instance finds out about a peer before, and while, it talks to it: does the window hold
+//! what it promises, and how far are the clocks apart.
+
+use maize_hal::Nanos;
+use maize_probe::{
+    ClockOffset, ClockProbe, Progress, Refusal, SelfTest, SelfTestConfig, SelfTestParts, Side,
+};
+use maize_window::{Layout, PeerLine, Window};
+use maize_wire::{InstanceId, Session};
+
+/// Round trips of which the quickest tells the offset of a clock.
+const CLOCK_SAMPLES: u32 = 16;
+
+/// How far an instance is with a peer.
+enum State<W> {
+    /// There is no session.
+    Down,
+    /// The window between the two is being tested.
+    Testing(SelfTest<W>),
+    /// Messages are exchanged.
+    Ready,
+}
+
+/// What came of a look at a peer's tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// The window is good: messages may be exchanged.
+    Passed,
+    /// It is not.
+    Refused(Refusal),
+    /// This is how far the peer's clock is ahead.
+    Clock(ClockOffset),
+}
+
+/// A peer, beside its link.
+pub(super) struct Peer<W> {
+    pub(super) id: InstanceId,
+    /// The page frames of the window between the two.
+    pub(super) frames: W,
+    /// For the test of the window between the two, if it needs one.
+    test: Option<(SelfTestParts<W>, SelfTestConfig)>,
+    /// This side's and the peer's line for clocks.
+    clock_lines: (W, W),
+    state: State<W>,
+    probe: Option<ClockProbe<W>>,
+    /// Whether the offset that the probe measures has been told.
+    told: bool,
+}
+
+/// Less is tested with each where there are many: all of them are tested at once.
+fn config_among(tested: usize) -> SelfTestConfig {
+    let whole = SelfTestConfig::default();
+    let share = tested.max(1) as u64;
+    SelfTestConfig {
+        additions: (whole.additions / share).max(1_000),
+        rounds: (whole.rounds / share).max(100),
+        order_for: Nanos(whole.order_for.0 / share),
+        ..whole
+    }
+}
+
+impl<W: Window> Peer<W> {
+    /// A peer with which there is no session yet. `tested` is how many of all instances test their
+    /// windows with each other, if this one is to be tested; both sides have to count alike.
+    pub(super) fn new(
+        (window, layout): (&W, &Layout),
+        me: InstanceId,
+        id: InstanceId,
+        tested: Option<usize>,
+    ) -> Option<Peer<W>> {
+        let line = |of, other, line| window.part(layout.peer_line(of, other, line)?);
+        let parts = SelfTestParts {
+            own: line(me, id, PeerLine::SelfTest)?,
+            peer: line(id, me, PeerLine::SelfTest)?,
+            cell: window.part(layout.pair_cell(me, id)?)?,
+        };
+        let clock_lines = (line(me, id, PeerLine::Clock)?, line(id, me, PeerLine::Clock)?);
+        let frames = window.part(layout.frames())?;
+        let test = tested.map(|tested| (parts, config_among(tested)));
+        Some(Peer { id, frames, test, clock_lines, state: State::Down, probe: None, told: false })
+    }
+
+    /// Whether messages are exchanged.
+    #[inline]
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    /// Whether the window is being tested.
+    pub(super) const fn is_testing(&self) -> bool {
+        matches!(self.state, State::Testing(_))
+    }
+
+    /// Whether a clock is being measured, by this side or by the peer.
+    pub(super) fn is_measuring(&self) -> bool {
+        self.probe.as_ref().is_some_and(ClockProbe::is_busy)
+    }
+
+    /// There is a session. Returns whether the peer is ready without a test.
+    pub(super) fn begin(&mut self, me: InstanceId, session: Session, now: Nanos) -> bool {
+        let (own, peer) = self.clock_lines.clone();
+        self.probe = Some(ClockProbe::new(own, peer, CLOCK_SAMPLES));
+        self.told = false;
+        self.state = match &self.test {
+            Some((parts, config)) => {
+                let side = if me < self.id { Side::Lower } else { Side::Higher };
+                State::Testing(SelfTest::new(*config, parts.clone(), session, side, now))
+            }
+            None => State::Ready,
+        };
+        self.is_ready()
+    }
+
+    /// The session is over. Returns whether messages were exchanged.
+    pub(super) fn end(&mut self) -> bool {
+        self.probe = None;
+        matches!(core::mem::replace(&mut self.state, State::Down), State::Ready)
+    }
+
+    /// Measures the clock anew, as after a pause.
+    pub(super) fn measure(&mut self) {
+        if let Some(probe) = &mut self.probe {
+            probe.restart(CLOCK_SAMPLES);
+            self.told = false;
+        }
+    }
+
+    /// Gets on with the test of the window.
+    pub(super) fn test(&mut self, now: Nanos) -> Option<Finding> {
+        let State::Testing(test) = &mut self.state else { return None };
+        match test.poll(now) {
+            Progress::Working => None,
+            Progress::Passed(_) => {
+                self.state = State::Ready;
+                Some(Finding::Passed)
+            }
+            Progress::Refused(refusal) => {
+                self.state = State::Down;
+                Some(Finding::Refused(refusal))
+            }
+        }
+    }
+
+    /// Gets on with measuring the clock, and answers the peer that measures its own.
+    pub(super) fn probe(&mut self, now: Nanos) -> Option<Finding> {
+        let probe = self.probe.as_mut()?;
+        probe.poll(now);
+        if self.told {
+            return None;
+        }
+        let offset = probe.offset()?;
+        self.told = true;
+        Some(Finding::Clock(offset))
+    }
+}

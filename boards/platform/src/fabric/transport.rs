@@ -1,0 +1,105 @@
+//! The links as the core is handed them.
+
+use alloc::rc::Rc;
+use core::cell::RefCell;
+
+use maize_core::{Arrival, PageWords, Refused, Transport};
+use maize_hal::Nanos;
+use maize_link::{Event, Idle, News, Outgoing, SendError};
+use maize_wire::{Class, InstanceId, Kind};
+
+use super::MachineLinks;
+
+/// The core's hold of the links, which the instance's loop uses too, in its own turn.
+pub struct CoreTransport {
+    links: Rc<RefCell<MachineLinks>>,
+    /// The body of the message that came last.
+    body: alloc::vec::Vec<u8>,
+}
+
+impl CoreTransport {
+    /// The links, which nobody borrows while the core runs.
+    #[must_use]
+    pub fn new(links: Rc<RefCell<MachineLinks>>) -> CoreTransport {
+        CoreTransport { links, body: alloc::vec::Vec::new() }
+    }
+}
+
+impl Transport for CoreTransport {
+    fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Arrival)> {
+        let mut links = self.links.borrow_mut();
+        loop {
+            let (peer, event) = links.poll(now)?;
+            let arrival = match event {
+                Event::Message(message) => {
+                    self.body.clear();
+                    self.body.extend_from_slice(links.body());
+                    Arrival::Message { kind: message.kind, has_page: message.has_page }
+                }
+                Event::Room(_) => Arrival::Room,
+                Event::News(News::Up) => match links.incarnation(peer) {
+                    Some(epoch) => Arrival::Up { epoch: epoch.get() },
+                    None => continue,
+                },
+                Event::News(News::Down(_)) => Arrival::Down,
+                Event::News(News::Fenced(_)) => Arrival::Fenced,
+                Event::News(News::Suspect | News::Recovered | News::Stopped) => continue,
+            };
+            return Some((peer, arrival));
+        }
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    fn copy_page(&mut self, now: Nanos, into: &mut PageWords) -> bool {
+        self.links.borrow_mut().copy_page(now, into)
+    }
+
+    fn send(
+        &mut self,
+        now: Nanos,
+        to: InstanceId,
+        (class, kind): (Class, Kind),
+        body: &[u8],
+        page: Option<&PageWords>,
+    ) -> Result<(), Refused> {
+        let message = Outgoing { class, kind, contents: body, page };
+        match self.links.borrow_mut().send(now, to, message) {
+            Ok(_) => Ok(()),
+            Err(SendError::Full | SendError::NoMemory) => Err(Refused::Full),
+            Err(error) => {
+                log::debug!("{to}: {error}");
+                Err(Refused::Gone)
+            }
+        }
+    }
+
+    fn notify(&mut self, _: Nanos) {
+        self.links.borrow_mut().notify();
+    }
+
+    fn heard_doorbell(&mut self, now: Nanos) {
+        self.links.borrow_mut().heard_doorbell(now);
+    }
+
+    fn arm(&mut self, now: Nanos) -> bool {
+        self.links.borrow_mut().arm(now)
+    }
+
+    fn idle(&mut self, now: Nanos) -> Option<Nanos> {
+        match self.links.borrow_mut().idle(now) {
+            Idle::Poll => None,
+            Idle::Sleep(until) => Some(until),
+        }
+    }
+
+    fn next_beat(&self) -> Nanos {
+        self.links.borrow().next_beat()
+    }
+
+    fn close(&mut self, now: Nanos, peer: InstanceId) {
+        self.links.borrow_mut().close(now, peer);
+    }
+}
