@@ -8,7 +8,7 @@ use maize_core::{Config, FabricSettings, Kernel, LinkTransport, ProgramSpec, Ste
 use maize_hal::{Frame, FrameRange, Interrupts, Nanos};
 use maize_launcher::cpio;
 use maize_launcher::tree::Tree;
-use maize_link::FabricConfig;
+use maize_link::{FabricConfig, LifeConfig, LinkConfig};
 use maize_simnet::{NetConfig, Network};
 use maize_wire::{Epoch, InstanceId};
 
@@ -19,6 +19,24 @@ const FRAMES: u64 = 4096;
 
 /// Virtual time that a step of a kernel takes besides its user code.
 const STEP_TIME: Nanos = Nanos(200);
+
+/// Links that never poll: on a simulated machine waiting costs nothing.
+#[must_use]
+pub fn links() -> FabricConfig {
+    FabricConfig { poll_for: Nanos(0), ..FabricConfig::default() }
+}
+
+/// As [`links`], but a silent peer is given up after 4 ms, so that tests of deaths are short.
+#[must_use]
+pub fn impatient_links() -> FabricConfig {
+    let life = LifeConfig {
+        suspect_after: Nanos::from_millis(2),
+        dead_after: Nanos::from_millis(4),
+        longest_step: Nanos::MILLI,
+    };
+    let link = LinkConfig { life, ..LinkConfig::default() };
+    FabricConfig { link, beat_every: Nanos(200_000), poll_for: Nanos(0) }
+}
 
 /// One instance.
 pub struct Node<I: Isa>
@@ -57,10 +75,16 @@ where
     /// That many instances, the first of them about to run `script`.
     #[must_use]
     pub fn new(instances: u16, script: &Script, settings: &FabricSettings, seed: u64) -> Fabric<I> {
-        Fabric::with_root(instances, &root_with::<I>(script), settings, NetConfig::new(seed))
+        Fabric::with_root(
+            instances,
+            &root_with::<I>(script),
+            settings,
+            NetConfig::new(seed),
+            links(),
+        )
     }
 
-    /// As [`Fabric::new`], for `/program` of `root` and any network.
+    /// As [`Fabric::new`], for `/program` of `root`, any network and any links.
     ///
     /// # Panics
     /// If a kernel refuses the root or the program: the test is wrong.
@@ -70,12 +94,12 @@ where
         root: &Tree,
         settings: &FabricSettings,
         net: NetConfig,
+        links: FabricConfig,
     ) -> Fabric<I> {
         let mut archive = cpio::Writer::new();
         assert!(archive.tree(root).is_ok(), "the root is too large");
         let image = archive.finish();
         let network = Network::new(net, usize::from(instances));
-        let links = FabricConfig { poll_for: Nanos(0), ..FabricConfig::default() };
         let nodes = (0..instances).map(|number| {
             let me = InstanceId(number);
             let frames = FrameRange { start: Frame(16), end: Frame(16 + FRAMES) };

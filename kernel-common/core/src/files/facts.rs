@@ -32,6 +32,8 @@ impl<A: Arch> Env<'_, A> {
         match (process.life, self.threads.get(&Tid(tid))) {
             (Life::Zombie(_), _) | (_, None) => 'Z',
             _ if process.stopped => 'T',
+            // Its task waits, but the thread runs: somewhere else.
+            (_, Some(thread)) if thread.away.is_some() => 'R',
             (_, Some(thread)) if self.waits.is_waiting(thread.task) => 'S',
             _ => 'R',
         }

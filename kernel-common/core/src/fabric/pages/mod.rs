@@ -154,9 +154,9 @@ impl<A: Arch> State<A> {
         let named = PageKey::from(message.page);
         let (object, index) = page_of(named);
         let known = self.memory.has_object(object);
-        if !known && self.fabric.pages.machine.orders_requests() {
-            // The object has ended here; whoever asked hears of that too. (Where everybody is asked,
-            // everybody answers, whether they use the page or not.)
+        if !known && self.fabric.pages.is_home(object) {
+            // The object has ended; whoever asked hears of that too. (Other instances answer whether
+            // they know the object or not: voting, and the directory after a death, ask everybody.)
             self.stats.fabric.late_pages += 1;
             return Ok(());
         }

@@ -1,0 +1,167 @@
+//! Instances that die while a process is on them.
+
+use maize_abi::{Isa, Sysno};
+use maize_arch_host::{Reg, Script, ScriptRegs};
+use maize_core::{Coherence, FabricSettings};
+use maize_core_sim::fabric::{ENOUGH, Fabric, impatient_links};
+use maize_core_sim::scripts::{bump, go, start_thread, wait_until};
+use maize_core_sim::{on_both, root_with};
+use maize_hal::{Nanos, Report};
+use maize_simnet::NetConfig;
+
+const SIGCHLD: u64 = 17;
+const SIGKILL: u64 = 9;
+
+/// A parent at home whose child is on core 1; the parent tells what became of it.
+fn parent_and_child(child: impl FnOnce(&mut Script)) -> Script {
+    let mut s = Script::new();
+    let status = s.data(&[0; 8]);
+    let body = s.place();
+    s.syscall_with(Sysno::Clone, &[SIGCHLD, 0, 0, 0, 0]);
+    s.imm(Reg::S(5), 0).if_equal(Reg::Ret, Reg::S(5), body);
+    s.syscall_with(Sysno::Wait4, &[u64::MAX, status, 0, 0]);
+    s.imm(Reg::S(1), status).load32(Reg::S(1), Reg::S(1), 0).expect(Reg::S(1), SIGKILL, 3);
+    s.print("it was killed\n").exit(0);
+    s.here(body);
+    go(&mut s, 1);
+    child(&mut s);
+    s
+}
+
+/// Three instances, 2 ms after the start.
+fn start<I: Isa>(script: &Script, settings: &FabricSettings) -> Fabric<I>
+where
+    I::Regs: ScriptRegs,
+{
+    let root = root_with::<I>(script);
+    let mut fabric = Fabric::with_root(3, &root, settings, NetConfig::new(7), impatient_links());
+    run_for(&mut fabric, Nanos::from_millis(2));
+    fabric
+}
+
+fn run_for<I: Isa>(fabric: &mut Fabric<I>, time: Nanos)
+where
+    I::Regs: ScriptRegs,
+{
+    let until = fabric.now() + time;
+    while fabric.now() < until {
+        assert!(fabric.turn());
+    }
+}
+
+/// Kills instance `number` after the start, and goes on to the end.
+fn run_with_death<I: Isa>(script: &Script, number: usize, coherence: Coherence) -> Fabric<I>
+where
+    I::Regs: ScriptRegs,
+{
+    let settings = FabricSettings { coherence, ..FabricSettings::default() };
+    let mut fabric = start::<I>(script, &settings);
+    fabric.kill(number);
+    let outcome = fabric.run(ENOUGH).unwrap_or_else(|stuck| unreachable!("{stuck:?}"));
+    assert_eq!((outcome.stdout.as_str(), outcome.status), ("it was killed\n", 0), "{coherence:?}");
+    fabric
+}
+
+fn thread_is_lost<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    for coherence in [Coherence::Directory, Coherence::Voting] {
+        let script = parent_and_child(|s| {
+            let spin = s.mark();
+            s.spin(100).jump(spin);
+        });
+        let fabric = run_with_death::<I>(&script, 1, coherence);
+        let said = fabric.nodes[0].host.reports().into_iter().any(|report| match report {
+            Report::Fault { text } => text.contains("was on instance 1, which is gone"),
+            _ => false,
+        });
+        assert!(said, "nobody was told");
+    }
+}
+
+on_both!(a_process_ends_with_the_instance_that_had_its_thread, thread_is_lost);
+
+/// Threads on both other instances hold each other's pages; one of the instances dies.
+fn pages_are_lost<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let script = parent_and_child(|s| {
+        let word = s.data(&[0; 4096]);
+        let ready = s.data(&[0; 8]);
+        let thread = s.place();
+        start_thread(s, 0, thread);
+        s.imm(Reg::S(0), word).imm(Reg::S(1), 1);
+        let again = s.mark();
+        s.fetch_add32(Reg::S(2), Reg::S(0), Reg::S(1)).jump(again);
+        s.here(thread);
+        go(s, 2);
+        bump(s, ready);
+        wait_until(s, ready, 1);
+        s.imm(Reg::S(0), word).imm(Reg::S(1), 1);
+        let again = s.mark();
+        s.fetch_add32(Reg::S(2), Reg::S(0), Reg::S(1)).jump(again);
+    });
+    for number in [1, 2] {
+        let fabric = run_with_death::<I>(&script, number, Coherence::Directory);
+        // The other instance has nothing of the process left.
+        let other = &fabric.nodes[3 - number];
+        assert!(other.kernel.tasks() <= 1, "{} tasks", other.kernel.tasks());
+    }
+}
+
+on_both!(a_process_on_three_instances_ends_with_one_of_them, pages_are_lost);
+
+/// The home dies: its guests end, and the instance goes on.
+fn home_dies<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let script = parent_and_child(|s| {
+        let spin = s.mark();
+        s.spin(100).jump(spin);
+    });
+    let mut fabric = start::<I>(&script, &FabricSettings::default());
+    assert!(fabric.nodes[1].kernel.tasks() > 1, "no guest");
+    fabric.kill(0);
+    run_for(&mut fabric, Nanos::from_millis(10));
+    assert!(fabric.nodes[1].kernel.tasks() <= 1, "a guest outlives its home");
+    assert_eq!(fabric.nodes[1].kernel.peers(), [2]);
+}
+
+on_both!(guests_end_with_their_home, home_dies);
+
+/// A thread has been on the instance that dies, and has left pages there.
+fn content_is_lost<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    const SIGBUS: u32 = 7;
+    let script = |lost: bool| {
+        let mut s = Script::new();
+        let word = s.data(&[7; 4096]);
+        let mut span = [0; 16];
+        span[8..].copy_from_slice(&20_000_000_u64.to_le_bytes());
+        let span = s.data(&span);
+        go(&mut s, 1);
+        s.imm(Reg::S(0), word).imm(Reg::S(1), 1);
+        if lost {
+            s.store64(Reg::S(0), 0, Reg::S(1));
+        } else {
+            s.load64(Reg::S(1), Reg::S(0), 0);
+        }
+        go(&mut s, 0);
+        s.syscall_with(Sysno::Nanosleep, &[span, 0]);
+        s.load64(Reg::S(2), Reg::S(0), 0).exit(0);
+        s
+    };
+    for (lost, status) in [(true, SIGBUS), (false, 0)] {
+        let mut fabric = start::<I>(&script(lost), &FabricSettings::default());
+        fabric.kill(1);
+        let outcome = fabric.run(ENOUGH).unwrap_or_else(|stuck| unreachable!("{stuck:?}"));
+        assert_eq!(outcome.status, status, "only copy there: {lost}");
+    }
+}
+
+on_both!(a_page_that_only_the_dead_had_is_a_bus_error, content_is_lost);
