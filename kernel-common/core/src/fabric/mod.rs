@@ -204,5 +204,6 @@ impl<A: Arch> State<A> {
         if let Some(transport) = self.fabric.transport.as_mut() {
             transport.close(now, peer);
         }
+        self.peer_down(peer);
     }
 }

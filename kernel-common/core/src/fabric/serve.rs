@@ -90,7 +90,8 @@ impl<A: Arch> State<A> {
         self.post(peer, hello.into(), None);
     }
 
-    fn peer_down(&mut self, peer: InstanceId) {
+    /// Whatever was under way with a peer ends.
+    pub(super) fn peer_down(&mut self, peer: InstanceId) {
         if self.fabric.peers.remove(&peer).is_none() {
             return;
         }
