@@ -95,12 +95,17 @@ static void start(struct waiter *waiter, int *address, int operation, int bits)
     pause_ms(2);
 }
 
-static int woken(struct waiter *waiters, int count)
+/* How many are awake; waits for as many as are expected, and then a little for one too many. */
+static int woken(struct waiter *waiters, int count, int expected)
 {
-    int sum = 0;
-    pause_ms(10);
-    for (int i = 0; i < count; i++)
-        sum += waiters[i].woken;
+    int sum;
+    long long deadline = now_ms() + 10000;
+    do {
+        pause_ms(10);
+        sum = 0;
+        for (int i = 0; i < count; i++)
+            sum += waiters[i].woken;
+    } while (sum < expected && now_ms() < deadline);
     return sum;
 }
 
@@ -117,9 +122,9 @@ static void wake_counts(void)
         start(&waiters[i], &word, FUTEX_WAIT_PRIVATE, 0);
     CHECK_EQUAL(futex(&second, FUTEX_WAKE_PRIVATE, 100, NULL, NULL, 0), 0);
     CHECK_EQUAL(futex(&word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0), 1);
-    CHECK_EQUAL(woken(waiters, 5), 1);
+    CHECK_EQUAL(woken(waiters, 5, 1), 1);
     CHECK_EQUAL(futex(&word, FUTEX_WAKE_PRIVATE, 2, NULL, NULL, 0), 2);
-    CHECK_EQUAL(woken(waiters, 5), 3);
+    CHECK_EQUAL(woken(waiters, 5, 3), 3);
     CHECK_EQUAL(futex(&word, FUTEX_WAKE_PRIVATE, 0x7fffffff, NULL, NULL, 0), 2);
     join(waiters, 5);
 }
@@ -131,7 +136,7 @@ static void bit_sets(void)
         start(&waiters[i], &word, FUTEX_WAIT_BITSET_PRIVATE, 1 << i);
     CHECK_EQUAL(futex(&word, FUTEX_WAKE_BITSET_PRIVATE, 10, NULL, NULL, 8), 0);
     CHECK_EQUAL(futex(&word, FUTEX_WAKE_BITSET_PRIVATE, 10, NULL, NULL, 2), 1);
-    CHECK_EQUAL(woken(waiters, 3), 1);
+    CHECK_EQUAL(woken(waiters, 3, 1), 1);
     CHECK_EQUAL(waiters[1].woken, 1);
     CHECK_EQUAL(futex(&word, FUTEX_WAKE_PRIVATE, 10, NULL, NULL, 0), 2);
     join(waiters, 3);
@@ -145,9 +150,9 @@ static void requeueing(void)
     CHECK_FAILS(futex(&word, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)10, &second, word + 1), EAGAIN);
     /* One is woken, two go over; the answer counts both. */
     CHECK_EQUAL(futex(&word, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)2, &second, word), 3);
-    CHECK_EQUAL(woken(waiters, 5), 1);
+    CHECK_EQUAL(woken(waiters, 5, 1), 1);
     CHECK_EQUAL(futex(&second, FUTEX_WAKE_PRIVATE, 10, NULL, NULL, 0), 2);
-    CHECK_EQUAL(woken(waiters, 5), 3);
+    CHECK_EQUAL(woken(waiters, 5, 3), 3);
     CHECK_EQUAL(futex(&word, FUTEX_REQUEUE_PRIVATE, 0, (void *)10, &second, 0), 2);
     CHECK_EQUAL(futex(&word, FUTEX_WAKE_PRIVATE, 10, NULL, NULL, 0), 0);
     CHECK_EQUAL(futex(&second, FUTEX_WAKE_PRIVATE, 10, NULL, NULL, 0), 2);

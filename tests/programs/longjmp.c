@@ -104,9 +104,14 @@ static void out_of_a_fault(void)
 static void out_of_a_wait(void)
 {
     for (volatile int i = 0; i < 5; i++) {
+        int begun[2];
+        CHECK(pipe(begun) == 0);
         pid_t parent = getpid(), child = fork();
         CHECK(child >= 0);
         if (child == 0) {
+            /* Not before there is something to jump to. */
+            char go;
+            CHECK(read(begun[0], &go, 1) == 1);
             pause_ms(10);
             kill(parent, SIGUSR1);
             _exit(0);
@@ -115,10 +120,13 @@ static void out_of_a_wait(void)
             char byte;
             int ends[2];
             CHECK(pipe(ends) == 0);
+            CHECK(write(begun[1], "x", 1) == 1);
             CHECK(read(ends[0], &byte, 1) == 1);
             CHECK(!"the read returned");
         }
         REAP_EXITED(child, 0);
+        close(begun[0]);
+        close(begun[1]);
     }
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -202,6 +203,22 @@ static void command_line_and_environment(char **argv)
     CHECK(strcmp(text, "FIRST=1") == 0 && strcmp(text + 8, "SECOND=2") == 0);
 }
 
+/* What the C library was told is what /proc tells. */
+static void auxiliary_vector(void)
+{
+    unsigned long (*pairs)[2] = (void *)slurp("/proc/self/auxv", 0);
+    int seen = 0;
+    for (; (*pairs)[0] != 0; pairs++) {
+        unsigned long kind = (*pairs)[0];
+        if (kind == AT_PAGESZ || kind == AT_ENTRY || kind == AT_PHNUM || kind == AT_RANDOM) {
+            CHECK_EQUAL((*pairs)[1], getauxval(kind));
+            seen++;
+        }
+    }
+    CHECK_EQUAL(seen, 4);
+    CHECK_EQUAL((*pairs)[1], 0);
+}
+
 static void descriptors_are_listed(void)
 {
     char path[64], target[256] = "";
@@ -332,6 +349,7 @@ int main(int argc, char **argv)
     }
     REAP_EXITED(child, 0);
     say("command_line_and_environment: ok");
+    RUN(auxiliary_vector);
     RUN(descriptors_are_listed);
     RUN(children_and_their_states);
     RUN(the_directory);

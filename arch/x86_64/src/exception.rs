@@ -148,8 +148,8 @@ mod tests {
         ExceptionInfo { vector, rip: 0x1234, ..ExceptionInfo::default() }
     }
 
-    /// Signal, code and address that Linux 6.1 gives a program on x86_64, from its sources and, for
-    /// those that a program can raise, from running them.
+    /// Signal, code and address that Linux 6.1 gives a program on x86_64, as its sources say.
+    /// `tests/programs/signals_faults.c` compares those that a program can raise with a Linux.
     #[test]
     fn signals_are_linux_s() {
         assert_eq!(trap(of(0)), (8, 1, 0x1234));

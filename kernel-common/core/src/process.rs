@@ -1,6 +1,7 @@
 //! One process.
 
 use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use maize_abi::signal::SigAction;
@@ -109,9 +110,12 @@ pub(crate) struct Process {
     pub(crate) vfork_parent: Option<Pid>,
     pub(crate) files: crate::files::FilesId,
     pub(crate) exe: Vec<u8>,
-    pub(crate) cmdline: Vec<u8>,
+    /// The arguments that the program was started with, each ended by a zero byte.
+    pub(crate) cmdline: Arc<[u8]>,
     /// The environment that the program was started with, each entry ended by a zero byte.
-    pub(crate) environment: Vec<u8>,
+    pub(crate) environment: Arc<[u8]>,
+    /// The auxiliary vector that the program was started with.
+    pub(crate) auxv: Arc<[u8]>,
     /// Where the arguments lie in memory: first byte, byte behind the last.
     pub(crate) arguments: (u64, u64),
 

@@ -60,15 +60,27 @@ impl Memory {
         // As a list grows by itself: to twice its length, so that growing it costs little.
         let wanted = more.max(list.len());
         let bytes = (list.len() + wanted).saturating_mul(size_of::<T>());
-        // Up to that size the bytes to spare are enough, were they in one piece.
-        if bytes > SPARE / 2 && list.try_reserve_exact(wanted).is_err() {
-            let frames = bytes.div_ceil(PAGE_SIZE) as u64 + 1;
-            let grown = self.frames.allocate_block(frames.next_multiple_of(64));
-            if let (Some(heap), Some(frames)) = (&mut self.heap, grown) {
-                heap.grow(frames);
-            }
-        }
+        self.heap_piece(bytes)?;
         list.try_reserve_exact(wanted).map_err(|_| OutOfMemory)
+    }
+
+    /// Sees to it that the heap has `bytes` in one piece, for what a program has asked for and that
+    /// one step allocates.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn heap_piece(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
+        self.tend_heap();
+        let fits = || Vec::<u8>::new().try_reserve_exact(bytes).is_ok();
+        if fits() {
+            return Ok(());
+        }
+        let frames = bytes.div_ceil(PAGE_SIZE) as u64 + 1;
+        let grown = self.frames.allocate_block(frames.next_multiple_of(64)).ok_or(OutOfMemory)?;
+        if let Some(heap) = &mut self.heap {
+            heap.grow(grown);
+        }
+        if fits() { Ok(()) } else { Err(OutOfMemory) }
     }
 }
 

@@ -146,15 +146,15 @@ impl<A: Arch> ProcSource for Env<'_, A> {
     }
 
     fn arguments(&self, pid: u32) -> Vec<u8> {
-        self.running(pid).map(|process| process.cmdline.clone()).unwrap_or_default()
+        self.running(pid).map(|process| process.cmdline.to_vec()).unwrap_or_default()
     }
 
     fn environment(&self, pid: u32) -> Vec<u8> {
-        self.running(pid).map(|process| process.environment.clone()).unwrap_or_default()
+        self.running(pid).map(|process| process.environment.to_vec()).unwrap_or_default()
     }
 
-    fn auxiliary_vector(&self, _: u32) -> Vec<u8> {
-        Vec::new()
+    fn auxiliary_vector(&self, pid: u32) -> Vec<u8> {
+        self.running(pid).map(|process| process.auxv.to_vec()).unwrap_or_default()
     }
 
     fn areas(&self, pid: u32) -> Vec<Area> {

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 
 use maize_abi::signal::{AltStack, Signal};
 use maize_abi::{Errno, UserRegs};
@@ -252,8 +253,9 @@ impl<A: Arch> State<A> {
             vfork_parent: args.has(flag::CLONE_VFORK).then_some(current.pid),
             files,
             exe: of.exe.clone(),
-            cmdline: of.cmdline.clone(),
-            environment: of.environment.clone(),
+            cmdline: Arc::clone(&of.cmdline),
+            environment: Arc::clone(&of.environment),
+            auxv: Arc::clone(&of.auxv),
             arguments: of.arguments,
             actions,
             pending: PendingSignals::default(),

@@ -133,13 +133,14 @@ async fn read_strings<A: Arch>(
             return Err(Errno::E2BIG);
         }
         *room = room.checked_sub(len + 1 + 8).ok_or(Errno::E2BIG)?;
-        call.k.with(|s| s.memory.heap_room(&mut strings, 1)).map_err(|_| Errno::ENOMEM)?;
+        call.k.with(|s| {
+            s.memory.tend_heap();
+            s.memory.heap_room(&mut strings, 1).map_err(|_| Errno::ENOMEM)?;
+            if s.memory.heap_is_low() { Err(Errno::ENOMEM) } else { Ok(()) }
+        })?;
         strings.push(buffer[..len].to_vec());
         if strings.len().is_multiple_of(1024) {
             call.k.yield_now(call.current.task).await;
-            if call.k.with(|s| s.memory.heap_is_low()) {
-                return Err(Errno::ENOMEM);
-            }
         }
     }
 }
@@ -247,6 +248,16 @@ struct Mapped {
     trampoline: u64,
 }
 
+/// Strings one after another, each ended by a zero byte.
+fn zero_ended(strings: &[Vec<u8>]) -> Arc<[u8]> {
+    let mut text = Vec::with_capacity(strings.iter().map(|string| string.len() + 1).sum());
+    for string in strings {
+        text.extend_from_slice(string);
+        text.push(0);
+    }
+    text.into()
+}
+
 impl<A: Arch> State<A> {
     /// Finds out what a file is.
     fn inspect(&mut self, current: Current, request: &ExecRequest) -> Result<Inspected, Errno> {
@@ -256,6 +267,8 @@ impl<A: Arch> State<A> {
         let head = &head[..len];
         if head.starts_with(b"#!") {
             let interpreter = script::parse(head).ok_or(Errno::ENOEXEC)?;
+            // The strings are copied.
+            self.room_for_strings(request, 2)?;
             let next = self.open_program(current, None, interpreter.path, false)?;
             let mut argv = vec![interpreter.path.to_vec()];
             argv.extend(interpreter.argument.map(<[u8]>::to_vec));
@@ -278,6 +291,13 @@ impl<A: Arch> State<A> {
             .map_err(refused)
     }
 
+    /// Makes room for so many copies of what a program is started with.
+    fn room_for_strings(&mut self, request: &ExecRequest, copies: usize) -> Result<(), Errno> {
+        let each = size_of::<Vec<u8>>() + 16;
+        let strings = request.argv.iter().chain(&request.envp).map(|s| s.len() + each);
+        self.memory.heap_piece(copies * strings.sum::<usize>()).map_err(|_| Errno::ENOMEM)
+    }
+
     /// Makes a space and maps the program, its heap, stack and signal trampoline.
     fn map_program(
         &mut self,
@@ -285,6 +305,8 @@ impl<A: Arch> State<A> {
         program: &Program,
         request: &ExecRequest,
     ) -> Result<Mapped, Errno> {
+        // As text, as pointers, as the stack, and for /proc, which makes two of each on the way.
+        self.room_for_strings(request, 7)?;
         let limits = self.processes.get(&current.pid).map(|p| p.limits).ok_or(Errno::ESRCH)?;
         let stack_limit = limits[rlimit::RLIMIT_STACK].soft;
         let layout = self.new_layout(stack_limit);
@@ -467,10 +489,9 @@ impl<A: Arch> State<A> {
         process.exit_signal = Signal::SIGCHLD.number();
         process.exe = request.file.path.clone();
         process.arguments = stack.arguments;
-        process.cmdline = request.argv.join(&0);
-        process.cmdline.push(0);
-        process.environment =
-            request.envp.iter().flat_map(|entry| entry.iter().copied().chain([0])).collect();
+        process.cmdline = zero_ended(&request.argv);
+        process.environment = zero_ended(&request.envp);
+        process.auxv = stack.auxv.into();
         for action in &mut process.actions {
             if action.handler != SigAction::SIG_IGN {
                 *action = SigAction::default();

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -127,8 +128,9 @@ impl<A: Arch> State<A> {
             vfork_parent: None,
             files,
             exe: Vec::new(),
-            cmdline: Vec::new(),
-            environment: Vec::new(),
+            cmdline: Arc::default(),
+            environment: Arc::default(),
+            auxv: Arc::default(),
             arguments: (0, 0),
             actions: [SigAction::default(); 64],
             pending: PendingSignals::default(),

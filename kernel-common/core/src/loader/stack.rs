@@ -53,6 +53,8 @@ pub struct Stack {
     pub bytes: Vec<u8>,
     /// Where the argument strings lie, for `/proc/PID/cmdline`.
     pub arguments: (u64, u64),
+    /// The auxiliary vector, for `/proc/PID/auxv`.
+    pub auxv: Vec<u8>,
 }
 
 /// Bytes that strings and pointers may take in all: Linux's 128 KiB per string and a quarter of
@@ -97,15 +99,17 @@ pub fn build(top: u64, contents: &Contents<'_>) -> Option<Stack> {
     words.extend(envp);
     words.push(0);
     let own = [(at::AT_RANDOM, random), (at::AT_PLATFORM, platform), (at::AT_EXECFN, path)];
+    let auxv_at = words.len();
     for (kind, value) in contents.auxv.iter().copied().chain(own).chain([(at::AT_NULL, 0)]) {
         words.extend([kind, value]);
     }
+    let auxv = words[auxv_at..].iter().flat_map(|word| word.to_le_bytes()).collect();
     let pointer = (base - 8 * words.len() as u64) & !15;
     let mut bytes = Vec::with_capacity((top - pointer) as usize);
     bytes.extend(words.iter().flat_map(|w| w.to_le_bytes()));
     bytes.resize((base - pointer) as usize, 0);
     bytes.extend(text);
-    Some(Stack { pointer, bytes, arguments })
+    Some(Stack { pointer, bytes, arguments, auxv })
 }
 
 #[cfg(test)]
@@ -147,6 +151,9 @@ mod tests {
         assert_eq!((word(sp + 48), word(sp + 56)), (at::AT_PAGESZ, 4096));
         assert_eq!(word(sp + 64), at::AT_RANDOM);
         assert_eq!(stack.arguments.1 - stack.arguments.0, 8);
+        let at = (sp + 48 - stack.pointer) as usize;
+        assert_eq!(stack.auxv, stack.bytes[at..at + 5 * 16]);
+        assert!(stack.auxv.ends_with(&[0; 16]));
     }
 
     #[test]
