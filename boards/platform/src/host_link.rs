@@ -102,9 +102,12 @@ const RECEIVE_LEN: usize = 4096;
 pub struct HostLink<S> {
     stream: S,
     instance: u16,
+    /// The instance through which this one reaches the launcher, if it has no stream of its own.
+    through: Option<u16>,
     decoder: Decoder,
     events: VecDeque<HostEvent>,
-    /// What is for the fabric and not for the core, with the instance that it is addressed to.
+    /// What is for the fabric, or for a sibling, and not for the core; with the instance that it is
+    /// addressed to.
     orders: VecDeque<(u16, LauncherMessage)>,
     /// Encoded, not yet taken by the stream, from `sent` on.
     output: Vec<u8>,
@@ -122,19 +125,25 @@ impl<S: ByteStream> HostLink<S> {
     /// Opens the link of `instance`: says hello and lets input come.
     #[must_use]
     pub fn new(stream: S, instance: u16) -> HostLink<S> {
-        let mut link = HostLink::relayed(stream, instance);
+        let mut link = HostLink::closed(stream, instance, None);
         link.tell(&KernelMessage::Hello { version: maize_hostlink::VERSION });
         link.tell(&KernelMessage::StdinCredit { bytes: INPUT_WINDOW });
         link.pump();
         link
     }
 
-    /// The link of an instance that reaches the launcher through another's, which has said hello.
+    /// The link of an instance that has no stream of its own: `through`, which has, passes on what
+    /// [`Self::first_frame`] gives, and hands what comes for this instance to [`Self::hear`].
     #[must_use]
-    pub fn relayed(stream: S, instance: u16) -> HostLink<S> {
+    pub fn relayed(stream: S, instance: u16, through: u16) -> HostLink<S> {
+        HostLink::closed(stream, instance, Some(through))
+    }
+
+    fn closed(stream: S, instance: u16, through: Option<u16>) -> HostLink<S> {
         HostLink {
             stream,
             instance,
+            through,
             decoder: Decoder::new(),
             events: VecDeque::new(),
             orders: VecDeque::new(),
@@ -159,10 +168,68 @@ impl<S: ByteStream> HostLink<S> {
         self.failed
     }
 
-    /// The next message of the launcher that concerns the fabric, with the instance that it is for.
+    /// The next message of the launcher that concerns the fabric or a sibling, with the instance that
+    /// it is for.
     /// [`HostIo::poll`] is what reads the stream.
     pub fn take_order(&mut self) -> Option<(u16, LauncherMessage)> {
         self.orders.pop_front()
+    }
+
+    /// The instance whose link this is.
+    #[must_use]
+    pub const fn instance(&self) -> u16 {
+        self.instance
+    }
+
+    /// The instance that passes this one's frames on, if it has no stream of its own.
+    #[must_use]
+    pub const fn through(&self) -> Option<u16> {
+        self.through
+    }
+
+    /// The first frame that is to be passed on, whole; [`Self::drop_frame`] takes it away.
+    #[must_use]
+    pub fn first_frame(&self) -> Option<&[u8]> {
+        let waiting = self.output.get(self.sent..)?;
+        waiting.get(..frame::len(waiting)?)
+    }
+
+    /// Takes the first frame away: it was passed on.
+    pub fn drop_frame(&mut self) {
+        self.sent += self.first_frame().map_or(0, <[u8]>::len);
+        self.tidy();
+    }
+
+    /// Takes bytes that the launcher has sent to this instance through another.
+    pub fn hear(&mut self, bytes: &[u8]) {
+        self.decode(bytes);
+    }
+
+    /// Whether there is something that [`HostIo::poll`] gives.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Passes on what a sibling sends, unchanged. Returns whether it is frames of that instance, of
+    /// kinds that a kernel sends; anything else is dropped.
+    pub fn pass_on(&mut self, from: u16, bytes: &[u8]) -> bool {
+        let (mut decoder, mut input) = (Decoder::new(), bytes);
+        loop {
+            let allowed = match decoder.next_frame(&mut input) {
+                Ok(Some(frame)) => frame.instance == from && frame.channel != Channel::Stdin,
+                Ok(None) => break,
+                Err(_) => false,
+            };
+            if !allowed {
+                return false;
+            }
+        }
+        if decoder.pending() != 0 {
+            return false;
+        }
+        self.output.extend_from_slice(bytes);
+        true
     }
 
     /// Tells the launcher something.
@@ -178,9 +245,14 @@ impl<S: ByteStream> HostLink<S> {
 
     /// Moves held output to the stream.
     pub fn pump(&mut self) {
-        if self.sent < self.output.len() {
+        if self.sent < self.output.len() && self.through.is_none() {
             self.sent += self.stream.send(&self.output[self.sent..]);
         }
+        self.tidy();
+    }
+
+    /// Forgets what was sent.
+    fn tidy(&mut self) {
         if self.sent == self.output.len() {
             self.output.clear();
             self.sent = 0;
@@ -198,13 +270,19 @@ impl<S: ByteStream> HostLink<S> {
             if n == 0 {
                 return;
             }
-            let mut input = &buffer[..n];
-            if let Err(error) = self.take_frames(&mut input) {
-                log::error!("host link: {error}; no longer listening");
-                self.failed = Some(error);
-                // Without the launcher's word nothing can be asked for any more.
-                self.events.push_back(HostEvent::InputClosed);
-            }
+            self.decode(&buffer[..n]);
+        }
+    }
+
+    fn decode(&mut self, mut input: &[u8]) {
+        if self.failed.is_some() {
+            return;
+        }
+        if let Err(error) = self.take_frames(&mut input) {
+            log::error!("host link: {error}; no longer listening");
+            self.failed = Some(error);
+            // Without the launcher's word nothing can be asked for any more.
+            self.events.push_back(HostEvent::InputClosed);
         }
     }
 
@@ -222,6 +300,11 @@ impl<S: ByteStream> HostLink<S> {
                 Channel::Control => {
                     let message =
                         LauncherMessage::decode(frame.payload).map_err(LinkError::Control)?;
+                    if frame.instance != self.instance {
+                        // For a sibling, to whom it is passed on.
+                        self.orders.push_back((frame.instance, message));
+                        continue;
+                    }
                     match event(message, &mut self.closed) {
                         Some(Heard::Event(event)) => self.events.push_back(event),
                         Some(Heard::Order) => self.orders.push_back((frame.instance, message)),

@@ -166,6 +166,11 @@ impl<A: Arch, S: ByteStream> Instance<A, S> {
             self.last_turn = self.kernel.now();
             let (links, link) = (&mut *self.links.borrow_mut(), &mut *self.link.borrow_mut());
             let again = orders::serve(links, link, self.siblings.as_mut(), self.last_turn);
+            if link.has_events() {
+                // It came through another instance, without an interrupt of the device.
+                self.kernel.hear_host();
+                continue;
+            }
             if ended() {
                 return None;
             }

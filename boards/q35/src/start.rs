@@ -15,7 +15,7 @@ use maize_firmware::EcamRange;
 use maize_hal::{FrameRange, Interrupts, Nanos};
 use maize_pci::{Apertures, Ecam, Msi, MsiError, MsiMessage};
 use maize_platform::fabric;
-use maize_platform::siblings::{BootBlock, Division, record_of};
+use maize_platform::siblings::{BootBlock, Division, of_machine, record_of};
 use maize_platform::{ByteStream, HostLink, Machine, Unconnected, boot_record, memory, virtio};
 
 use crate::bring_up::{boot_block, bring_up, local_apic, start_clocks};
@@ -163,7 +163,8 @@ unsafe fn sibling(boot: &BootInfo, block: &BootBlock) -> Q35 {
         needed(unsafe { fabric::open_device(&device, block.index, &mut messages) })
     });
     let stream: Box<dyn ByteStream> = Box::new(Unconnected);
-    let link = HostLink::relayed(stream, block.number);
+    let through = of_machine(&record).first().copied().unwrap_or_default();
+    let link = HostLink::relayed(stream, block.number, through);
     let boot_time = Nanos(record.wall_clock_ns);
     let seed = block.seed(&record.entropy, boot.entered_at);
     let parts = Parts { local_apic: apic, rates: rates(block), boot_time, messages, seed };

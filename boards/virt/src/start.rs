@@ -12,7 +12,7 @@ use maize_arch_aarch64::layout::DIRECT_BASE;
 use maize_arch_aarch64::{Machine, Parts, boot_clock, counter};
 use maize_hal::{FrameRange, Nanos};
 use maize_platform::fabric;
-use maize_platform::siblings::{BootBlock, Division, record_of};
+use maize_platform::siblings::{BootBlock, Division, of_machine, record_of};
 use maize_platform::{ByteStream, HostLink, Unconnected, boot_record, console, memory, virtio};
 
 use crate::pci::{GicMessages, apertures, first_bus};
@@ -167,7 +167,8 @@ unsafe fn sibling(mut board: Board, block: &BootBlock) -> Virt {
         needed(unsafe { fabric::open_device(&device, block.index, &mut messages) })
     });
     let stream: Box<dyn ByteStream> = Box::new(Unconnected);
-    let link = HostLink::relayed(stream, block.number);
+    let through = of_machine(&record).first().copied().unwrap_or_default();
+    let link = HostLink::relayed(stream, block.number, through);
     let initrd = board.initrd;
     maize_platform::Machine { arch, free, ram, initrd, record, link, pci, local, siblings: None }
 }

@@ -126,6 +126,11 @@ impl<A: Arch> Kernel<A> {
         self.handle.with(|s| s.now())
     }
 
+    /// Has the next step ask the host link for what has come, as after an interrupt of it.
+    pub fn hear_host(&mut self) {
+        self.handle.with(|s| s.pending |= Interrupts::HOST);
+    }
+
     /// Halts the core until something comes from outside. To be called after [`Step::Idle`].
     pub fn wait_for_interrupt(&mut self) {
         self.handle.with(|s| {

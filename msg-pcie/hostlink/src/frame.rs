@@ -104,6 +104,14 @@ pub fn encode(
     Ok(())
 }
 
+/// Bytes of the frame that `bytes` begin with, header included. `None` if they begin with no whole
+/// header, or with none at all.
+#[must_use]
+pub fn len(bytes: &[u8]) -> Option<usize> {
+    let (_, _, len) = parse_header(*bytes.first_chunk()?).ok()?;
+    Some(HEADER_LEN + len)
+}
+
 fn parse_header(bytes: [u8; HEADER_LEN]) -> Result<(Channel, u16, usize), FrameError> {
     let [magic, channel, i0, i1, l0, l1, l2, l3] = bytes;
     if magic != MAGIC {

@@ -13,11 +13,16 @@ use maize_link::{
 use maize_probe::{ClockOffset, Refusal};
 use maize_trace::{Counter, Counters, Event as TraceEvent, EventKind, Tracer, flow};
 use maize_window::{Doorbell, Layout, Span, Window};
-use maize_wire::{Epoch, InstanceId, PAGE_BYTES, PAGE_WORDS};
+use maize_wire::{Class, Epoch, InstanceId, Kind, PAGE_BYTES, PAGE_WORDS};
+
+use crate::siblings;
 
 use super::peer::{Finding, Peer};
 use super::stats;
 use super::windows::{JoinError, Reached};
+
+/// Frames of the host link, between the first instance of a machine and its siblings.
+const HOST_FRAMES: Kind = Kind(1);
 
 /// How often probes of clocks are looked at while nobody is known to measure.
 const PROBE_EVERY: Nanos = Nanos::from_millis(100);
@@ -71,6 +76,8 @@ pub struct Links<W: Window, D> {
     /// Events to be handed out before anything else.
     events: VecDeque<(InstanceId, Event)>,
     reports: VecDeque<KernelMessage>,
+    /// Frames of the host link that have come from others.
+    host_frames: VecDeque<(InstanceId, Vec<u8>)>,
     /// The first window that did not stand its test, if no peer was ready before.
     refused: Option<(InstanceId, Refusal)>,
     testing: bool,
@@ -123,6 +130,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             tracer: trace.filter(|_| config.trace).and_then(Tracer::new),
             events: VecDeque::new(),
             reports: VecDeque::new(),
+            host_frames: VecDeque::new(),
             refused: None,
             testing: false,
             probing_until: Nanos(0),
@@ -225,6 +233,10 @@ impl<W: Window, D: Doorbell> Links<W, D> {
                 let page = if message.has_page { PAGE_BYTES } else { 0 };
                 if let Some(counters) = &self.counters {
                     counters.received(message.kind, (message.length + page) as u64);
+                }
+                if message.kind == HOST_FRAMES {
+                    self.host_frames.push_back((peer, self.fabric.body().to_vec()));
+                    return Some(None);
                 }
                 if self.tracer.is_some() {
                     let flow = flow(peer, self.me, message.class, message.sequence);
@@ -378,6 +390,27 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         self.notify();
     }
 
+    /// Sends frames of the host link to an instance of this machine. `false` if it does not take
+    /// them now.
+    pub fn send_host_frames(&mut self, now: Nanos, to: InstanceId, frames: &[u8]) -> bool {
+        let (class, kind) = (Class::Normal, HOST_FRAMES);
+        let message = Outgoing { class, kind, contents: frames, page: None };
+        self.send(now, to, message).is_ok()
+    }
+
+    /// The next frames of the host link that another instance has sent.
+    pub fn take_host_frames(&mut self) -> Option<(InstanceId, Vec<u8>)> {
+        self.host_frames.pop_front()
+    }
+
+    /// The peers that were given up in an incarnation that is not known to have stopped.
+    pub fn awaiting_stop(&self) -> impl Iterator<Item = (InstanceId, u32)> + '_ {
+        self.peers().filter_map(|peer| match self.fabric.life(peer) {
+            Some(Life::Dead { session }) => Some((peer, session.remote.get())),
+            _ => None,
+        })
+    }
+
     /// The next thing that the launcher is to be told.
     pub fn take_report(&mut self) -> Option<KernelMessage> {
         self.reports.pop_front()
@@ -483,7 +516,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             peer: peer.0,
             epoch,
             cause: cause.to_string(),
-            awaits_stop: !cause.is_final(),
+            awaits_stop: !cause.is_final() && !siblings::has_stopped(peer.0, epoch),
         });
         if self.peers[index].end() {
             self.events.push_back((peer, Event::News(News::Down(cause))));

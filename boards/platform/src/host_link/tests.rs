@@ -180,3 +180,56 @@ proptest! {
         prop_assert!(events < 2000);
     }
 }
+
+#[test]
+fn a_siblings_frames_are_passed_on_whole_and_unchanged() {
+    let pipe = Pipe { room: usize::MAX, ..Pipe::default() };
+    let mut sibling = HostLink::relayed(pipe, 3, 0);
+    sibling.tell(&KernelMessage::Up { instance: 3, epoch: 2 });
+    assert_eq!(sibling.write(OutputStream::Stdout, b"hello"), 5);
+    sibling.pump();
+    assert!(sibling.stream.from_kernel.is_empty() && !sibling.flushed());
+    let mut first = link();
+    while let Some(frame) = sibling.first_frame() {
+        assert!(first.pass_on(3, frame));
+        sibling.drop_frame();
+    }
+    assert!(sibling.flushed());
+    first.pump();
+    let (stdout, messages) = heard(&first);
+    assert_eq!(stdout, b"hello");
+    assert_eq!(messages.last(), Some(&KernelMessage::Up { instance: 3, epoch: 2 }));
+}
+
+#[test]
+fn a_sibling_speaks_for_itself_only() {
+    let mut frames = Vec::new();
+    KernelMessage::Exited { status: 0 }.encode(3, &mut frames).unwrap();
+    let mut first = link();
+    let before = first.pending();
+    assert!(!first.pass_on(2, &frames), "as another instance");
+    assert!(!first.pass_on(3, &frames[..frames.len() - 1]), "half a frame");
+    assert!(!first.pass_on(3, b"junk"));
+    let mut input = Vec::new();
+    frame::encode(Channel::Stdin, 3, b"x", &mut input).unwrap();
+    assert!(!first.pass_on(3, &input), "as the launcher");
+    assert_eq!(first.pending(), before);
+    assert!(first.pass_on(3, &frames));
+}
+
+#[test]
+fn what_is_for_a_sibling_is_not_for_the_core() {
+    let mut first = link();
+    let mut bytes = Vec::new();
+    LauncherMessage::StatsRequest.encode(3, &mut bytes).unwrap();
+    first.stream.to_kernel.extend(&bytes);
+    assert_eq!(first.poll(), None);
+    assert_eq!(first.take_order(), Some((3, LauncherMessage::StatsRequest)));
+    let mut sibling = HostLink::relayed(Pipe::default(), 3, 0);
+    let (head, tail) = bytes.split_at(5);
+    sibling.hear(head);
+    assert!(!sibling.has_events());
+    sibling.hear(tail);
+    assert!(sibling.has_events());
+    assert_eq!(sibling.poll(), Some(HostEvent::StatsRequest));
+}

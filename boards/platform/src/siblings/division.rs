@@ -155,6 +155,7 @@ impl Division {
             index: 0,
             number: self.numbers.first().copied().unwrap_or_default(),
             incarnation: 1,
+            numbers: self.numbers.iter().copied().collect(),
         });
         Siblings::new(SiblingParts {
             shared: self.shared,
@@ -187,12 +188,14 @@ impl BootBlock {
     ) -> Result<LocalWindow, SharedError> {
         // SAFETY: the caller's: the first instance has set this memory aside for it.
         let shared = unsafe { SharedMemory::new(self.shared, offset)? };
+        let numbers = of_machine(record);
         super::join(Membership {
             control: shared.control(),
             index: self.index,
             number: self.number,
             incarnation: self.restarts + 1,
+            numbers: numbers.iter().copied().collect(),
         });
-        Ok(LocalWindow::new(&shared, &of_machine(record), &self.cores, bell))
+        Ok(LocalWindow::new(&shared, &numbers, &self.cores, bell))
     }
 }

@@ -1,14 +1,16 @@
 //! What an instance knows of its own place among the instances of its machine, wherever it is
 //! asked: in a panic, too.
 
+use heapless::Vec;
 use maize_window::Mapping;
 use spin::Once;
 
 use super::Control;
 use super::control::Locked;
+use super::partition::MAX_SIBLINGS;
 
 /// This instance's place.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Membership {
     /// The machine's control page.
     pub control: Control<Mapping<'static>>,
@@ -18,6 +20,17 @@ pub struct Membership {
     pub number: u16,
     /// Which start of the instance this is, from 1 on.
     pub incarnation: u32,
+    /// The numbers of the machine's instances, in order.
+    pub numbers: Vec<u16, MAX_SIBLINGS>,
+}
+
+impl Membership {
+    /// The place of the instance with this number, if it is of this machine.
+    #[must_use]
+    pub fn place(&self, number: u16) -> Option<u16> {
+        let place = self.numbers.iter().position(|other| *other == number)?;
+        u16::try_from(place).ok()
+    }
 }
 
 static MEMBERSHIP: Once<Membership> = Once::new();
@@ -25,7 +38,8 @@ static MEMBERSHIP: Once<Membership> = Once::new();
 /// Makes this the instance's place, and says on the control page that it runs. Only the first call
 /// counts.
 pub fn join(membership: Membership) {
-    let Membership { control, index, incarnation, .. } = membership;
+    let Membership { control, index, incarnation, .. } = &membership;
+    let (control, index, incarnation) = (*control, *index, *incarnation);
     MEMBERSHIP.call_once(|| membership);
     control.arrive(index, incarnation);
 }
@@ -40,6 +54,16 @@ pub fn membership() -> Option<&'static Membership> {
 #[must_use]
 pub fn must_stop() -> bool {
     membership().is_some_and(|m| m.control.must_stop(m.index, m.incarnation))
+}
+
+/// Whether an instance of this machine, that was in the window under `epoch`, is known to run no
+/// more: the first instance has confirmed its stop, or it ended itself and was not started since.
+#[must_use]
+pub fn has_stopped(number: u16, epoch: u32) -> bool {
+    let Some(m) = membership() else { return false };
+    let Some(index) = m.place(number) else { return false };
+    let (arrived, ended) = (m.control.arrived(index), m.control.ended(index));
+    m.control.stopped_epoch(index) == epoch || (arrived != 0 && arrived == ended)
 }
 
 /// Says on the control page that this instance does nothing from here on.
