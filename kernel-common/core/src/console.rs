@@ -57,8 +57,12 @@ impl<A: Arch> State<A> {
 
     /// The host wants the instance to end.
     pub(crate) fn shut_down(&mut self) {
-        if let Some(pid) = self.program {
-            self.begin_group_exit(pid, u32::from(Signal::SIGKILL.number()));
+        let status = u32::from(Signal::SIGKILL.number());
+        match self.program {
+            Some(pid) => self.begin_group_exit(pid, status),
+            // An instance that others' processes use has nobody to wait for.
+            None if self.fabric.is_joined() => self.exit_status = Some(status),
+            None => {}
         }
     }
 }

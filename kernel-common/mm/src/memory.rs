@@ -15,6 +15,9 @@ use crate::{
     Store,
 };
 
+/// Bytes that a last-level page table maps.
+const LAST_TABLE_SPAN: u64 = 512 * maize_abi::PAGE_SIZE as u64;
+
 /// What an instance's memory is used for, in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct MemoryUsage {
@@ -117,7 +120,10 @@ impl Memory {
         if let Some(space) = self.spaces.get_mut(&id).filter(|_| !self.buried.contains(&id)) {
             space.pending.retain(|step| !matches!(step, Step::Populate { .. }));
             let all = 0..space.layout.end;
-            space.pending.extend([Step::Unload(all.clone()), Step::Unmap(all), Step::Bury]);
+            // User space may end inside a last-level table, of which the pages may have gone one by
+            // one: only a range that covers all of an empty table frees it.
+            let tables = 0..space.layout.end.next_multiple_of(LAST_TABLE_SPAN);
+            space.pending.extend([Step::Unload(tables), Step::Unmap(all), Step::Bury]);
             self.buried.push_back(id);
         }
     }

@@ -298,6 +298,33 @@ where
 
 on_both!(a_remote_thread_executes_a_program, executes);
 
+/// `vfork` and `execve` on another instance: the parent sleeps in memory that both use.
+fn spawns<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    const VFORK: u64 = 0x4100 | SIGCHLD;
+    let mut s = Script::new();
+    let path = s.data(b"/program\0");
+    let argv = s.data(&[0; 24]);
+    let status = s.data(&[0; 8]);
+    let (second, child) = (s.place(), s.place());
+    s.load64(Reg::S(0), Reg::Sp, 0).imm(Reg::S(1), 2).if_equal(Reg::S(0), Reg::S(1), second);
+    go(&mut s, 1);
+    s.syscall_with(Sysno::Clone, &[VFORK, 0, 0, 0, 0]).mov(Reg::S(2), Reg::Ret);
+    s.imm(Reg::S(1), 0).if_equal(Reg::S(2), Reg::S(1), child);
+    s.syscall_with(Sysno::Wait4, &[u64::MAX, status, 0, 0]);
+    s.imm(Reg::S(1), status).load32(Reg::S(1), Reg::S(1), 0).expect(Reg::S(1), 42 << 8, 2);
+    expect_core(&mut s, 1, 3);
+    s.print("spawned\n").exit(0);
+    s.here(child).imm(Reg::S(0), argv).imm(Reg::S(1), path).store64(Reg::S(0), 0, Reg::S(1));
+    s.store64(Reg::S(0), 8, Reg::S(1)).syscall_with(Sysno::Execve, &[path, argv, 0]).exit(9);
+    s.here(second).exit(42);
+    expect_output::<I>(2, &s, "spawned\n");
+}
+
+on_both!(a_remote_thread_spawns_a_program, spawns);
+
 fn spreads<I: Isa>()
 where
     I::Regs: ScriptRegs,

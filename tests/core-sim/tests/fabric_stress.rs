@@ -78,6 +78,101 @@ fn adders(threads: u64, rounds: u64) -> Script {
     s
 }
 
+#[test]
+fn sixteen_instances_have_a_thread_each() {
+    for seed in seeds(1) {
+        let settings = settings(Coherence::Directory, 0);
+        let (outcome, fabric) = run::<X86_64>(16, &adders(16, 2), &settings, seed);
+        assert_eq!((outcome.stdout.as_str(), outcome.status), ("right\n", 0), "seed {seed}");
+        assert!(fabric.nodes[1..].iter().all(|node| node.kernel.counter("fabric.stays") > 0));
+    }
+}
+
+/// `rounds` children that are forked, write to memory that is theirs and to memory that is shared,
+/// and are waited for, while `threads` threads add, and everybody gets signals.
+fn noise(threads: u64, rounds: u64) -> Script {
+    const SHARED: u64 = 0x2_0000_0000;
+    const SIGUSR1: u64 = 10;
+    const SIGCHLD: u64 = 17;
+    const SA_SIGINFO_RESTART: u64 = 0x1000_0004;
+    let mut s = Script::new();
+    let counter = s.data(&[0; 8]);
+    let own = s.data(&[0; 8]);
+    let handled = s.data(&[0; 8]);
+    let done = s.data(&[0; 8]);
+    let status = s.data(&[0; 8]);
+    let mut action = [0; 32];
+    action[8..16].copy_from_slice(&SA_SIGINFO_RESTART.to_le_bytes());
+    let action = s.data(&action);
+    let (handler, body, child) = (s.place(), s.place(), s.place());
+    s.address(Reg::S(0), handler).imm(Reg::S(1), action).store64(Reg::S(1), 0, Reg::S(0));
+    s.syscall_with(Sysno::RtSigaction, &[SIGUSR1, action, 0, 8]).expect(Reg::Ret, 0, 20);
+    s.syscall_with(Sysno::Mmap, &[SHARED, 4096, 3, 0x31, u64::MAX, 0]).expect(Reg::Ret, SHARED, 21);
+    for n in 0..threads {
+        start_thread(&mut s, n, body);
+    }
+    s.imm(Reg::S(0), rounds);
+    let again = s.mark();
+    s.imm(Reg::S(1), own).store64(Reg::S(1), 0, Reg::S(0));
+    s.syscall_with(Sysno::Clone, &[SIGCHLD, 0, 0, 0, 0]);
+    s.imm(Reg::S(5), 0).if_equal(Reg::Ret, Reg::S(5), child);
+    s.mov(Reg::S(2), Reg::Ret);
+    // One signal for the process, one for the child, which inherits the handler.
+    s.syscall_with(Sysno::Getpid, &[]).mov(Reg::A(0), Reg::Ret).imm(Reg::A(1), SIGUSR1);
+    s.syscall(Sysno::Kill).expect(Reg::Ret, 0, 22);
+    s.mov(Reg::A(0), Reg::S(2)).imm(Reg::A(1), SIGUSR1).syscall(Sysno::Kill);
+    s.expect(Reg::Ret, 0, 23);
+    s.mov(Reg::A(0), Reg::S(2)).imm(Reg::A(1), status).imm(Reg::A(2), 0).imm(Reg::A(3), 0);
+    s.syscall(Sysno::Wait4).imm(Reg::S(1), status).load32(Reg::S(3), Reg::S(1), 0);
+    s.expect(Reg::S(3), 0, 24);
+    s.imm(Reg::S(1), own).load64(Reg::S(3), Reg::S(1), 0);
+    let same = s.place();
+    s.if_equal(Reg::S(3), Reg::S(0), same).exit(25);
+    s.here(same).add_imm(Reg::S(0), Reg::S(0), -1).imm(Reg::S(3), 0);
+    s.if_not_equal(Reg::S(0), Reg::S(3), again);
+    wait_until(&mut s, done, threads);
+    s.imm(Reg::S(0), counter).load32(Reg::S(1), Reg::S(0), 0);
+    s.expect(Reg::S(1), threads * rounds * 4, 26);
+    s.imm(Reg::S(0), SHARED).load32(Reg::S(1), Reg::S(0), 0).expect(Reg::S(1), rounds, 27);
+    s.imm(Reg::S(0), handled).load32(Reg::S(1), Reg::S(0), 0).expect(Reg::S(1), rounds, 28);
+    s.print("right\n").exit(0);
+
+    // The child sees what the parent wrote last, changes it for itself, and adds to what is shared.
+    s.here(child).imm(Reg::S(1), own).load64(Reg::S(3), Reg::S(1), 0);
+    let seen = s.place();
+    s.if_equal(Reg::S(3), Reg::S(0), seen).exit(30);
+    s.here(seen).imm(Reg::S(2), 0x5555).store64(Reg::S(1), 0, Reg::S(2));
+    s.imm(Reg::S(2), SHARED).imm(Reg::S(3), 1).fetch_add32(Reg::S(3), Reg::S(2), Reg::S(3));
+    s.syscall_with(Sysno::SchedYield, &[]);
+    s.load64(Reg::S(2), Reg::S(1), 0).expect(Reg::S(2), 0x5555, 31).exit(0);
+
+    s.here(body).imm(Reg::S(0), rounds * 4);
+    let add = s.mark();
+    s.imm(Reg::S(2), counter).imm(Reg::S(3), 1).fetch_add32(Reg::S(3), Reg::S(2), Reg::S(3));
+    s.spin(20).syscall_with(Sysno::SchedYield, &[]);
+    s.add_imm(Reg::S(0), Reg::S(0), -1).imm(Reg::S(3), 0);
+    s.if_not_equal(Reg::S(0), Reg::S(3), add);
+    bump(&mut s, done);
+    end_thread(&mut s);
+
+    s.here(handler).imm(Reg::S(4), handled).imm(Reg::S(5), 1);
+    s.fetch_add32(Reg::S(5), Reg::S(4), Reg::S(5)).ret();
+    s
+}
+
+#[test]
+fn forks_and_signals_do_not_disturb() {
+    let script = noise(2, 4);
+    for seed in seeds(8) {
+        let coherence = if seed % 2 == 0 { Coherence::Voting } else { Coherence::Directory };
+        let instances = 2 + (seed % 3) as u16;
+        let (outcome, fabric) =
+            run::<X86_64>(instances, &script, &settings(coherence, 4 + seed as u32 % 4), seed);
+        let told = (outcome.stdout.as_str(), outcome.status);
+        assert_eq!(told, ("right\n", 0), "seed {seed}, {:#?}", fabric.counters());
+    }
+}
+
 fn settings(coherence: Coherence, migrate_every: u32) -> FabricSettings {
     FabricSettings { coherence, placement: Placement::Spread, migrate_every }
 }
