@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use maize_coherence::directory::Directory;
@@ -70,6 +71,7 @@ impl<P: Policy<1>> Fabric<P> {
 
 fn transitions<P: Policy<1>>(c: &mut Criterion, name: &str) {
     let mut group = c.benchmark_group("transitions");
+    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
     for nodes in [2, 8] {
         let mut fabric = Fabric::<P>::new(nodes);
         fabric.round();

@@ -215,7 +215,14 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
                     if record.generation() < generation {
                         page.generation = generation;
                         let home = home.of(page);
-                        record.reset(&mut Cx { local: &mut self.local, page, home, now, sink });
+                        record.reset(&mut Cx {
+                            local: &mut self.local,
+                            page,
+                            home,
+                            now,
+                            sink,
+                            sent: 0,
+                        });
                     }
                 }
             }
@@ -231,7 +238,7 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
             page.generation = record.generation();
             let home = self.homes.get(&page.object).copied().unwrap_or(self.local.config.home);
             let home = home.of(page);
-            record.died(&mut Cx { local: &mut self.local, page, home, now, sink }, node);
+            record.died(&mut Cx { local: &mut self.local, page, home, now, sink, sent: 0 }, node);
         }
     }
 
@@ -247,7 +254,7 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
             self.homes.get(&page.object).copied().unwrap_or(self.local.config.home)
         };
         let home = home.of(page);
-        (self.pages.entry(page), Cx { local: &mut self.local, page, home, now, sink })
+        (self.pages.entry(page), Cx { local: &mut self.local, page, home, now, sink, sent: 0 })
     }
 
     fn known<'a, S>(

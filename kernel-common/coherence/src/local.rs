@@ -44,6 +44,8 @@ pub struct Cx<'a, S, const W: usize> {
     pub(crate) home: NodeId,
     pub(crate) now: Time,
     pub(crate) sink: &'a mut S,
+    /// Messages sent that no bound has been asserted for yet.
+    pub(crate) sent: usize,
 }
 
 impl<S, const W: usize> Cx<'_, S, W> {
@@ -83,7 +85,15 @@ impl<S, const W: usize> Cx<'_, S, W> {
     where
         S: Sink<M>,
     {
+        self.sent += 1;
         self.push(Action::Send { to, page: self.page, message });
+    }
+
+    /// Asserts that a turn, which began when `sent` messages were counted, sent no more than `most`
+    /// besides those of turns within it: those have been asserted, and are not counted any more.
+    pub(crate) fn end_turn(&mut self, sent: usize, most: usize) {
+        debug_assert!(self.sent <= sent + most, "{} messages, {most} allowed", self.sent - sent);
+        self.sent = sent;
     }
 
     pub(crate) fn map<M>(&mut self, access: Access)

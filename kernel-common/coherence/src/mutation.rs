@@ -12,8 +12,6 @@ pub enum Mutation {
     AnswersFetchWhileWriting,
     /// Voting: a Fetch_Write waits in Writing Pend 2 too, as published (D3).
     DelaysFetchWriteAfterLoss,
-    /// Voting: Modified votes for a late Invalid (4.7).
-    AcksFromModified,
     /// Voting: an Invalid during Invalid Read 1 does not repeat the Fetch (4.5).
     ReadsPastAnInvalid,
     /// Voting: an Invalid during a fetch does not repeat it (4.8).
@@ -24,12 +22,6 @@ pub enum Mutation {
     NoTieBreak,
     /// Voting: a Shared copy stays mapped after its Ack (4.2).
     KeepsCopyAfterAck,
-    /// Voting: the elected copy answers before all its rivals have asked (4.7).
-    ServesBeforeRivalsAsked,
-    /// Voting: a loser does not wait for the rivals' Invalids (4.7, step 1).
-    SkipsStepOne,
-    /// Voting: a loser does not wait for the rivals' Fetch_Writes (4.7, step 2).
-    SkipsStepTwo,
     /// Voting: a write begins with one vote in hand (4.2).
     ElectsOnTheFirstVote,
     /// Voting: of several copies the last to arrive is taken (D2).
@@ -97,15 +89,11 @@ impl Mutation {
         Self::AnswersWhileFetching,
         Self::AnswersFetchWhileWriting,
         Self::DelaysFetchWriteAfterLoss,
-        Self::AcksFromModified,
         Self::ReadsPastAnInvalid,
         Self::FetchesPastAnInvalid,
         Self::NeverVotesAgainst,
         Self::NoTieBreak,
         Self::KeepsCopyAfterAck,
-        Self::ServesBeforeRivalsAsked,
-        Self::SkipsStepOne,
-        Self::SkipsStepTwo,
         Self::ElectsOnTheFirstVote,
         Self::TakesAnyVersion,
         Self::ForgetsThatOthersUseThePage,

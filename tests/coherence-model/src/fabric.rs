@@ -34,6 +34,17 @@ impl<P: Subject> Fabric<P> {
     pub fn litmus(setup: Setup, forbidden: Forbidden) -> Self {
         Self { forbidden: Some(forbidden), ..Self::new(setup) }
     }
+
+    /// Whether a state keeps every invariant, and is no forbidden end of a litmus test.
+    #[must_use]
+    pub fn is_right(&self, world: &World<P>) -> bool {
+        world.violation.is_none() && !self.is_forbidden(world)
+    }
+
+    fn is_forbidden(&self, world: &World<P>) -> bool {
+        self.forbidden
+            .is_some_and(|forbidden| world.has_ended(&self.setup) && forbidden(&world.seen))
+    }
 }
 
 impl<P: Subject> Model for Fabric<P> {
@@ -58,9 +69,7 @@ impl<P: Subject> Model for Fabric<P> {
         vec![
             Property::always("coherent", |_, world: &World<P>| world.violation.is_none()),
             Property::always("sequentially consistent", |model: &Self, world: &World<P>| {
-                !model.forbidden.is_some_and(|forbidden| {
-                    world.has_ended(&model.setup) && forbidden(&world.seen)
-                })
+                !model.is_forbidden(world)
             }),
         ]
     }
@@ -95,12 +104,9 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// Visits every state, or every state up to a depth.
-pub fn check<P: Subject>(fabric: Fabric<P>, depth: Option<usize>) -> Outcome {
-    let mut builder = fabric
-        .checker()
-        .threads(std::thread::available_parallelism().map_or(1, usize::from).min(4))
-        .finish_when(HasDiscoveries::AnyFailures);
+/// Visits every state, or every state up to a depth, on so many threads.
+pub fn check<P: Subject>(fabric: Fabric<P>, depth: Option<usize>, threads: usize) -> Outcome {
+    let mut builder = fabric.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
     if let Some(depth) = depth {
         builder = builder.target_max_depth(depth);
     }
@@ -115,7 +121,6 @@ pub fn check_symmetric<P: Subject>(fabric: Fabric<P>) -> Outcome {
     let start = Instant::now();
     let checker = fabric
         .checker()
-        .threads(std::thread::available_parallelism().map_or(1, usize::from).min(4))
         .symmetry_fn(representative)
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_dfs()

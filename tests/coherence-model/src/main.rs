@@ -8,7 +8,7 @@ use maize_coherence::directory::Directory;
 use maize_coherence::shared::Shared;
 use maize_coherence::voting::Voting;
 use maize_coherence::{Agent, Mutation};
-use maize_coherence_model::{Fabric, Profile, Program, Setup, Step, Subject, check, progress};
+use maize_coherence_model::{Fabric, Op, Profile, Program, Setup, Step, Subject, check, progress};
 use stateright::Model;
 
 /// Model checking of the page coherency machines.
@@ -35,6 +35,10 @@ struct Arguments {
     /// Accesses per instance: one number, or one per instance.
     #[arg(long, value_delimiter = ',', default_value = "1")]
     accesses: Vec<u8>,
+    /// Fixed accesses instead, for each instance, as in `w0r1,r0`: it writes page 0 and reads page 1, a
+    /// second one reads page 0.
+    #[arg(long, value_delimiter = ',', value_parser = program)]
+    program: Vec<Fixed>,
     /// Instances that may crash.
     #[arg(long, value_delimiter = ',')]
     crash: Vec<u8>,
@@ -75,6 +79,23 @@ enum Policy {
     SharedVoting,
 }
 
+/// One instance's accesses.
+#[derive(Clone, Debug)]
+struct Fixed(Vec<Op>);
+
+fn program(text: &str) -> Result<Fixed, String> {
+    let ops: Option<Vec<Op>> = text
+        .as_bytes()
+        .chunks(2)
+        .map(|op| match op {
+            [b'r', page @ b'0'..=b'9'] => Some(Op::Read(page - b'0')),
+            [b'w', page @ b'0'..=b'9'] => Some(Op::Write(page - b'0')),
+            _ => None,
+        })
+        .collect();
+    ops.map(Fixed).ok_or_else(|| format!("`{text}` is no program"))
+}
+
 fn rule(name: &str) -> Result<Mutation, String> {
     let found = Mutation::ALL.iter().find(|rule| format!("{rule:?}") == name);
     found.copied().ok_or_else(|| format!("there are: {:?}", Mutation::ALL))
@@ -84,6 +105,11 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if arguments.long {
         return Profile::long().run();
+    }
+    if !arguments.program.is_empty()
+        && arguments.program.len() != arguments.nodes * arguments.siblings
+    {
+        bail!("{} programs", arguments.program.len());
     }
     let mut accesses = arguments.accesses.clone();
     if let [one] = accesses[..] {
@@ -104,7 +130,11 @@ fn main() -> Result<()> {
     let setup = Setup {
         siblings: arguments.siblings,
         ahead: arguments.ahead,
-        program: Program::Any(accesses),
+        program: if arguments.program.is_empty() {
+            Program::Any(accesses)
+        } else {
+            Program::Litmus(arguments.program.iter().map(|fixed| fixed.0.clone()).collect())
+        },
         crashes: arguments.crash.clone(),
         evictions: arguments.evictions,
         discards: arguments.discards,
@@ -127,7 +157,8 @@ fn explore<P: Subject>(arguments: &Arguments, setup: Setup) -> Result<()> {
     if arguments.replay {
         return replay(&fabric);
     }
-    let outcome = check(fabric.clone(), arguments.depth);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let outcome = check(fabric.clone(), arguments.depth, cores);
     println!("{}: {outcome}", P::NAME);
     if let Some(counter_example) = outcome.counter_example {
         bail!("{counter_example}");

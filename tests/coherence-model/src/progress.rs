@@ -25,17 +25,28 @@ pub struct Progress {
     pub stuck: usize,
     /// States on a cycle, or from which only cycles lead on.
     pub cyclic: usize,
+    /// States that break an invariant, or end a litmus test as it must not end.
+    pub violations: usize,
     /// How long it took.
     pub took: Duration,
+}
+
+impl Progress {
+    /// Whether every state is as it must be, and every access ends in a bounded number of steps.
+    #[must_use]
+    pub fn is_proof(&self) -> bool {
+        self.stuck == 0 && self.cyclic == 0 && self.violations == 0
+    }
 }
 
 impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{:>10} states {:>11} own steps  stuck {}  on cycles {}  {:>6.1} s",
+            "{:>10} states {:>11} own steps  violations {}  stuck {}  on cycles {}  {:>6.1} s",
             self.states,
             self.steps,
+            self.violations,
             self.stuck,
             self.cyclic,
             self.took.as_secs_f64()
@@ -56,9 +67,11 @@ pub fn progress<P: Subject>(fabric: &Fabric<P>) -> Progress {
         level.push((id, world));
     }
     let mut steps = vec![];
+    let mut violations = 0;
     while !level.is_empty() {
         let mut next_level = vec![];
         for (id, world) in level {
+            violations += usize::from(!fabric.is_right(&world));
             if world.is_quiet() {
                 quiet.push(id);
             }
@@ -86,6 +99,7 @@ pub fn progress<P: Subject>(fabric: &Fabric<P>) -> Progress {
         steps: edges.len(),
         stuck: states - reached,
         cyclic: unsorted(states, &mut edges),
+        violations,
         took: start.elapsed(),
     }
 }

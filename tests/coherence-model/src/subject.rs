@@ -19,6 +19,8 @@ pub trait Subject: Checked<Message: Send + Sync> + Send + Sync + 'static {
     const CLOCKS: bool;
     /// Whether nodes other than the home, or siblings other than the lead, play the same part.
     const SYMMETRIC: bool;
+    /// Whether a page that was reported lost stays so; then no content may be on its way.
+    const LOSS_IS_FINAL: bool;
     /// Where pages are at home.
     fn home() -> Home {
         Home::At(NodeId(0))
@@ -42,6 +44,8 @@ impl Subject for Agent<Voting<1>> {
     const CLOCKS: bool = true;
     // Votes break ties by index.
     const SYMMETRIC: bool = false;
+    // The next fault asks again.
+    const LOSS_IS_FINAL: bool = false;
 
     fn build(setup: &Setup, instance: u8) -> Self {
         agent(setup, instance)
@@ -53,6 +57,7 @@ impl Subject for Agent<Directory<1>> {
     const CLOCKS: bool = false;
     // A rebuilt entry picks the lowest holder, which any renaming keeps among equals.
     const SYMMETRIC: bool = true;
+    const LOSS_IS_FINAL: bool = true;
 
     fn build(setup: &Setup, instance: u8) -> Self {
         agent(setup, instance)
@@ -66,6 +71,7 @@ where
     const NAME: &'static str = if Agent::<P>::CLOCKS { "shared/voting" } else { "shared" };
     const CLOCKS: bool = Agent::<P>::CLOCKS;
     const SYMMETRIC: bool = true;
+    const LOSS_IS_FINAL: bool = Agent::<P>::LOSS_IS_FINAL;
 
     fn build(setup: &Setup, instance: u8) -> Self {
         let domain = Domain {

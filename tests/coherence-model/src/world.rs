@@ -809,9 +809,17 @@ impl<P: Subject> World<P> {
                     self.violation = Some("no copy answered a fetch of a page that is in use");
                 } else if failure == Failure::Lost && self.holders[usize::from(node)] != 0 {
                     self.violation = Some("a page was given up that a survivor has mapped");
+                } else if failure == Failure::Lost && P::LOSS_IS_FINAL && self.is_on_its_way(page) {
+                    self.violation = Some("a page was given up that is on its way to a survivor");
                 }
             }
         }
+    }
+
+    /// Whether the last content of a page is in a message: those of dead nodes have been dropped.
+    fn is_on_its_way(&self, page: PageKey) -> bool {
+        let packets = self.links.iter().flatten().filter(|packet| packet.page == page);
+        packets.filter_map(|packet| packet.data).any(|content| content != STALE)
     }
 
     /// States that differ only in the distances between stamps, or in the end of a hold, are one.

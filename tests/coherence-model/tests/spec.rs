@@ -6,6 +6,7 @@ use std::path::Path;
 
 use maize_coherence::Agent;
 use maize_coherence::directory::Directory;
+use maize_coherence::shared::Shared;
 use maize_coherence::voting::Voting;
 use maize_coherence_model::{Program, Setup, Subject, Table, markdown, transitions};
 
@@ -21,8 +22,21 @@ fn setups() -> Vec<Setup> {
     ]
 }
 
-fn check<P: Subject>() {
-    let table: Table = transitions::<P>(&setups());
+fn domains() -> Vec<Setup> {
+    let two = |accesses| Setup::domains(1, 2, 1, &[accesses; 2]);
+    let layered = |accesses: &[u8]| Setup::domains(2, 2, 1, accesses);
+    vec![
+        layered(&[1; 4]),
+        Setup { evictions: 1, discards: 1, ..two(1) },
+        Setup { promotions: 1, ..two(2) },
+        Setup { evictions: 1, crashes: vec![0, 1], ..two(1) },
+        // A mapping that is wanted back, and one that is asked to grow.
+        Setup { evictions: 1, ..layered(&[0, 2, 2, 0]) },
+    ]
+}
+
+fn check<P: Subject>(setups: &[Setup]) {
+    let table: Table = transitions::<P>(setups);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kernel-common/coherence/SPEC.md");
     let spec = fs::read_to_string(&path).unwrap();
     let (start, end) =
@@ -40,6 +54,7 @@ fn check<P: Subject>() {
 #[test]
 fn the_tables_are_up_to_date() {
     // One after the other: both may rewrite the file.
-    check::<Agent<Voting<1>>>();
-    check::<Agent<Directory<1>>>();
+    check::<Agent<Voting<1>>>(&setups());
+    check::<Agent<Directory<1>>>(&setups());
+    check::<Shared<Agent<Directory<1>>>>(&domains());
 }

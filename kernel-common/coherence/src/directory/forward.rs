@@ -102,7 +102,9 @@ impl<const W: usize> Directory<W> {
                 cx.map(Access::Read);
             }
             for reader in readers.iter() {
+                let sent = cx.sent;
                 self.send_copy(cx, reader);
+                cx.end_turn(sent, 1);
             }
         }
         if let Some(successor) = successor {
@@ -117,13 +119,16 @@ impl<const W: usize> Directory<W> {
         if !cx.lacks(Mutation::KeepsCopyAfterInvAck) {
             cx.unmap();
         }
+        let sent = cx.sent;
         match successor {
             Successor::Give(to, acks) => self.send_page(cx, to, acks),
             Successor::Drop(to) => self.send(cx, to, Body::InvAck),
         }
+        cx.end_turn(sent, 1);
         cx.release();
     }
 
+    /// A reader's data, after FwdGetS or from the home at once: the last message of its miss.
     pub(super) fn send_copy<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, to: NodeId) {
         self.send(cx, to, Body::Data { exclusive: false, content: true, acks: Nodes::EMPTY });
     }

@@ -112,8 +112,14 @@ impl<const W: usize> Directory<W> {
         cx.push(Action::Fill { page: cx.page });
     }
 
-    /// A reader's turn.
+    /// A reader's turn: one message, Data or FwdGetS. With two nodes it is Data.
     fn order_read<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, reader: NodeId) {
+        let sent = cx.sent;
+        self.give_read(cx, reader);
+        cx.end_turn(sent, 1);
+    }
+
+    fn give_read<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, reader: NodeId) {
         if self.state == State::Windowed {
             return self.admit(cx, reader);
         }
@@ -140,12 +146,33 @@ impl<const W: usize> Directory<W> {
         if owner == me {
             self.on_fwd_get_s(cx, reader);
         } else {
+            debug_assert!(cx.local.members.len() > 2, "with two nodes nothing is forwarded");
             self.send(cx, owner, Body::FwdGetS { to: reader });
         }
     }
 
-    /// A writer's turn: at most one forward, one Inv per copy, one Grant.
+    /// A writer's turn: one of Data, FwdGetM and Grant, and an Inv for each other copy. With two
+    /// nodes there is no Inv.
     fn order_write<S: Sink<Message<W>>>(
+        &mut self,
+        cx: &mut Cx<'_, S, W>,
+        writer: NodeId,
+        upgrade: bool,
+    ) {
+        let (sent, most) = (cx.sent, self.most_of_a_write(cx, writer));
+        self.give_write(cx, writer, upgrade);
+        cx.end_turn(sent, most);
+    }
+
+    /// Messages of the home for a write, at most: one that makes it the writer's turn, and an Inv
+    /// for each copy elsewhere. With two nodes there is no third that could have one.
+    fn most_of_a_write<S>(&self, cx: &Cx<'_, S, W>, writer: NodeId) -> usize {
+        let entry = self.detail.as_ref().map(|detail| &detail.entry);
+        let copies = entry.map_or(0, |entry| entry.sharers.without(writer).len());
+        if cx.local.members.len() <= 2 { 1 } else { 1 + copies }
+    }
+
+    fn give_write<S: Sink<Message<W>>>(
         &mut self,
         cx: &mut Cx<'_, S, W>,
         writer: NodeId,
@@ -186,7 +213,10 @@ impl<const W: usize> Directory<W> {
             Some(supplier) if supplier == me => {
                 self.on_successor(cx, Successor::Give(writer, acks));
             }
-            Some(supplier) => self.send(cx, supplier, Body::FwdGetM { to: writer, acks }),
+            Some(supplier) => {
+                debug_assert!(cx.local.members.len() > 2, "with two nodes nothing is forwarded");
+                self.send(cx, supplier, Body::FwdGetM { to: writer, acks });
+            }
             None => self.send(cx, writer, Body::Data { exclusive: true, content: false, acks }),
         }
         self.invalidate(cx, acks, writer);
@@ -203,8 +233,14 @@ impl<const W: usize> Directory<W> {
         }
     }
 
-    /// The home's own turn as a reader.
+    /// The home's own turn as a reader: FwdGetS, or nothing.
     pub(super) fn order_own_read<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        let sent = cx.sent;
+        self.take_read(cx);
+        cx.end_turn(sent, 1);
+    }
+
+    fn take_read<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
         let me = cx.me();
         self.load(cx);
         let entry = self.entry(cx);
@@ -226,8 +262,15 @@ impl<const W: usize> Directory<W> {
         }
     }
 
-    /// The home's own turn as a writer.
+    /// The home's own turn as a writer: FwdGetM, unless it has the content, and an Inv for each other
+    /// copy. With two nodes that is one message.
     pub(super) fn order_own_write<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        let (sent, most) = (cx.sent, self.most_of_a_write(cx, cx.me()));
+        self.take_write(cx);
+        cx.end_turn(sent, most);
+    }
+
+    fn take_write<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
         let me = cx.me();
         self.load(cx);
         let entry = self.entry(cx);

@@ -342,3 +342,25 @@ impl<const W: usize> Policy<W> for Directory<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::{Agent, Config, Event, Home, ObjectId, PageKey};
+
+    #[test]
+    fn a_page_that_nobody_else_uses_takes_sixteen_bytes() {
+        let config = Config { node: NodeId(0), home: Home::At(NodeId(0)), hold_ns: 10 };
+        let mut agent = Agent::<Directory<1>>::new(config, Nodes::first_n(2));
+        let (page, mut actions) = (PageKey::new(ObjectId(1), 0), Vec::new());
+        let write = Event::Fault { page, access: Access::Write };
+        agent.handle(Time(1), write, &mut actions);
+        agent.handle(Time(2), Event::Retired { page }, &mut actions);
+        let record = agent.record(page).unwrap();
+        assert_eq!(record.state(), State::Exclusive);
+        assert!(record.detail.is_none(), "nothing but the record");
+        assert_eq!(size_of_val(record), 16);
+    }
+}

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::carrier::Carrier;
 use super::{AHEAD_MAX, Ahead, Domain, Left, Message, tell};
 use crate::mutation::Rules;
 use crate::table::Table;
@@ -81,7 +82,7 @@ impl<M> Default for Busy<M> {
 }
 
 impl<M> Kept<M> {
-    fn busy(&mut self) -> &mut Busy<M> {
+    pub(super) fn busy(&mut self) -> &mut Busy<M> {
         self.busy.get_or_insert_default()
     }
 
@@ -90,7 +91,7 @@ impl<M> Kept<M> {
         self.busy.as_ref().is_some_and(|busy| !busy.waiting.is_empty())
     }
 
-    fn tidy(&mut self) {
+    pub(super) fn tidy(&mut self) {
         if let Some(busy) = &self.busy
             && busy.asking.is_empty()
             && busy.waiting.is_empty()
@@ -152,7 +153,7 @@ impl<M> Lead<M> {
         sink: &'a mut S,
         woken: &'a mut Vec<PageKey>,
     ) -> Carrier<'a, M, S> {
-        Carrier { lead: self, sink, woken }
+        Carrier::new(self, sink, woken)
     }
 
     /// A newer life of a page is spoken of.
@@ -227,7 +228,7 @@ impl<M> Lead<M> {
     }
 
     /// One response: the page's mapping, and those of neighbours that the node has.
-    fn answer<S: Sink<Message<M>>>(&mut self, to: Sibling, page: PageKey, sink: &mut S) {
+    pub(super) fn answer<S: Sink<Message<M>>>(&mut self, to: Sibling, page: PageKey, sink: &mut S) {
         let kept = self.kept.entry(page);
         let (Some(access), window) = (kept.granted, kept.window) else { return };
         note(kept, to, access, self.rules);
@@ -313,129 +314,5 @@ fn note<M>(kept: &mut Kept<M>, to: Sibling, access: Access, rules: Rules) {
     kept.mappers.insert(to);
     if access == Access::Write {
         kept.writers.insert(to);
-    }
-}
-
-/// Carries the agent's actions out in order, as far as siblings allow.
-pub(super) struct Carrier<'a, M, S> {
-    lead: &'a mut Lead<M>,
-    sink: &'a mut S,
-    /// Pages that have come, and no thread of this instance waited for them.
-    woken: &'a mut Vec<PageKey>,
-}
-
-impl<M: Copy, S: Sink<Message<M>>> Sink<M> for Carrier<'_, M, S> {
-    fn push(&mut self, action: Action<M>) {
-        if self.lead.alone {
-            return self.sink.push(action.with_message(Message::Outside));
-        }
-        let page = action.page();
-        let rules = self.lead.rules;
-        let kept = self.lead.kept.entry(page);
-        if !kept.is_shooting_down() || rules.lack(Mutation::GoesOnBeforeTheAcks) {
-            return self.carry_out(action);
-        }
-        let action = match action {
-            Action::Install { .. } if !rules.lack(Mutation::InstallsUnderMappings) => {
-                self.sink.push(Action::Stash { page });
-                Action::InstallStashed { page }
-            }
-            Action::Install { .. } => return self.carry_out(action),
-            action => action,
-        };
-        kept.busy().queue.push_back(action);
-    }
-}
-
-impl<M, S: Sink<Message<M>>> Carrier<'_, M, S> {
-    fn carry_out(&mut self, action: Action<M>) {
-        let page = action.page();
-        let rules = self.lead.rules;
-        let kept = self.lead.kept.entry(page);
-        let (mut answers, mut revoke, mut failure) = (Nodes::EMPTY, None, None);
-        let present = kept.generation == page.generation;
-        match action {
-            Action::Map { access, .. } => {
-                kept.granted = Some(access).filter(|_| present);
-                kept.window = false;
-                if access == Access::Read && !rules.lack(Mutation::LeavesSiblingsWriting) {
-                    revoke = Some((kept.writers, Left::Read));
-                }
-            }
-            Action::MapWindow { .. } => {
-                kept.granted = Some(Access::Write).filter(|_| present);
-                kept.window = true;
-            }
-            Action::Unmap { .. } => {
-                kept.granted = None;
-                kept.window = false;
-                revoke = Some((kept.mappers, Left::Nothing));
-            }
-            Action::Wake { access, .. } if present => {
-                match kept.here {
-                    Here::Waiting(want) if want <= access => kept.here = Here::Holding,
-                    Here::Waiting(_) | Here::Holding => {}
-                    Here::Nobody => self.woken.push(page),
-                }
-                answers = served(kept, rules);
-            }
-            Action::Fail { failure: why, .. } if present => {
-                kept.here = Here::Nobody;
-                if let Some(busy) = kept.busy.as_mut() {
-                    answers = core::mem::take(&mut busy.asking);
-                    busy.asking_write = Nodes::EMPTY;
-                    failure = Some(why);
-                    kept.tidy();
-                }
-            }
-            _ => {}
-        }
-        self.sink.push(action.with_message(Message::Outside));
-        for sibling in answers.iter() {
-            match failure {
-                Some(failure) => tell(self.sink, sibling, page, Message::Failed { failure }),
-                None => self.lead.answer(sibling, page, self.sink),
-            }
-        }
-        if let Some((siblings, left)) = revoke.filter(|(siblings, _)| !siblings.is_empty()) {
-            let busy = self.lead.kept.entry(page).busy();
-            busy.waiting = siblings;
-            busy.left = left;
-            for sibling in siblings.iter() {
-                tell(self.sink, sibling, page, Message::Revoke { left });
-            }
-        }
-    }
-
-    /// Every sibling's mapping is gone: what waited for that is carried out.
-    fn go_on(&mut self, page: PageKey) {
-        loop {
-            let kept = self.lead.kept.entry(page);
-            if kept.is_shooting_down() {
-                return;
-            }
-            match kept.busy.as_mut().and_then(|busy| busy.queue.pop_front()) {
-                Some(action) => self.carry_out(action),
-                None => return kept.tidy(),
-            }
-        }
-    }
-}
-
-/// Takes the siblings whose Query can be answered now.
-fn served<M>(kept: &mut Kept<M>, rules: Rules) -> Nodes<1> {
-    let granted = kept.granted;
-    let Some(busy) = kept.busy.as_mut() else { return Nodes::EMPTY };
-    let served = match granted {
-        None => Nodes::EMPTY,
-        Some(Access::Read) => busy.asking.minus(&busy.asking_write),
-        Some(Access::Write) => busy.asking,
-    };
-    busy.asking = busy.asking.minus(&served);
-    busy.asking_write = busy.asking_write.minus(&served);
-    kept.tidy();
-    match served.first() {
-        Some(first) if rules.lack(Mutation::AnswersOneSibling) => Nodes::only(first),
-        _ => served,
     }
 }

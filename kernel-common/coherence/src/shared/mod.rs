@@ -23,6 +23,7 @@
 //! The lead's death is its node's death. Its siblings unmap what it led when they hear of it
 //! ([`Event::SiblingDied`]); only after all of them have may other nodes be told ([`Event::Died`]).
 
+mod carrier;
 mod lead;
 mod message;
 #[cfg(feature = "model")]

@@ -92,6 +92,14 @@ impl Mapped {
         tell(sink, lead, page, Message::Revoked);
     }
 
+    fn map<M, S: Sink<M>>(&self, page: PageKey, access: Access, sink: &mut S) {
+        sink.push(if self.window {
+            Action::MapWindow { page }
+        } else {
+            Action::Map { page, access }
+        });
+    }
+
     /// Maps what the lead's message names; a waiting thread's access holds it.
     fn adopt<M, S: Sink<Message<M>>>(
         &mut self,
@@ -103,12 +111,10 @@ impl Mapped {
     ) {
         self.granted = Some(access);
         self.window = window;
-        if window {
-            sink.push(Action::MapWindow { page });
-        } else {
+        if !window {
             sink.push(Action::Adopt { page });
-            sink.push(Action::Map { page, access });
         }
+        self.map(page, access, sink);
         if let Some(want) = self.want {
             sink.push(Action::Wake { page, access });
             if want <= access {
@@ -153,8 +159,9 @@ impl<M: Machine> Shared<M> {
             if lead_died {
                 return sink.push(Action::Fail { page, failure: Failure::HomeDied });
             }
-            if mapped.granted >= Some(access) {
-                return sink.push(Action::Wake { page, access });
+            if let Some(granted) = mapped.granted.filter(|&granted| granted >= access) {
+                mapped.map(page, granted, sink);
+                return sink.push(Action::Wake { page, access: granted });
             }
             // What waits for the hold is older than this fault.
             mapped.end_hold(lead, page, rules, sink);

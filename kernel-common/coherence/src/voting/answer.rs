@@ -126,7 +126,9 @@ impl<const W: usize> Voting<W> {
         let work = self.work();
         if work.copied.is_some() {
             self.arrived(cx);
-        } else if work.owner_only && !cx.lacks(Mutation::TrustsTheOwner) {
+        } else if work.owner_only && cx.lacks(Mutation::TrustsTheOwner) {
+            self.lose(cx);
+        } else if work.owner_only {
             let detail = self.detail();
             detail.owner = None;
             let group = detail.group.intersection(&others);

@@ -92,17 +92,8 @@ impl<const W: usize> Voting<W> {
             State::Windowed if cx.home != cx.me() => {
                 cx.send(from, Message::Ack { rival: Rival::No });
             }
-            State::NotReplicated | State::Windowed => {
+            State::NotReplicated | State::Modified | State::Windowed => {
                 cx.send(from, Message::Nack { rival: Rival::No });
-            }
-            State::Modified => {
-                if cx.lacks(Mutation::AcksFromModified) {
-                    self.state = State::Invalid;
-                    self.drop_copy(cx);
-                    cx.send(from, Message::Ack { rival: Rival::No });
-                } else {
-                    cx.send(from, Message::Nack { rival: Rival::No });
-                }
             }
             State::WritingPend1 | State::WritingPend2 | State::WritingRead => {
                 self.vote(cx, from, stamp);
@@ -178,9 +169,7 @@ impl<const W: usize> Voting<W> {
             State::NotReplicated | State::Modified => {
                 let asking = work.delayed.union(&work.delayed_writes);
                 let rivals = work.writers.union(&work.readers);
-                let rivals_asked =
-                    rivals.is_subset(&asking) || cx.lacks(Mutation::ServesBeforeRivalsAsked);
-                if held || !rivals_asked {
+                if held || !rivals.is_subset(&asking) {
                     return;
                 }
                 detail.work = None;

@@ -504,3 +504,32 @@ impl<const W: usize> Policy<W> for Voting<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::{Agent, Config, Event, Home, ObjectId, PageKey};
+
+    #[test]
+    fn a_page_that_is_not_replicated_takes_sixteen_bytes() {
+        let config = Config { node: NodeId(0), home: Home::At(NodeId(0)), hold_ns: 10 };
+        let mut agent = Agent::<Voting<1>>::new(config, Nodes::first_n(2));
+        let (page, mut actions) = (PageKey::new(ObjectId(1), 0), Vec::new());
+        agent.handle(Time(1), Event::Fault { page, access: Access::Write }, &mut actions);
+        let void = Message::CopyVoid {
+            version: 0,
+            replicated: false,
+            group: Nodes::EMPTY,
+            writing: false,
+        };
+        let answer = Event::Message { from: NodeId(1), page, message: void };
+        agent.handle(Time(2), answer, &mut actions);
+        agent.handle(Time(3), Event::Retired { page }, &mut actions);
+        let record = agent.record(page).unwrap();
+        assert_eq!(record.state(), State::NotReplicated);
+        assert!(record.detail.is_none(), "nothing but the record");
+        assert_eq!(size_of_val(record), 16);
+    }
+}

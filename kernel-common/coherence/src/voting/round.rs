@@ -79,11 +79,7 @@ impl<const W: usize> Voting<W> {
                 self.start_reread(cx);
             }
             State::WritingPend1 => self.elected(cx),
-            State::WritingPend2
-                if work.writers.is_subset(&work.invalids) || cx.lacks(Mutation::SkipsStepOne) =>
-            {
-                self.start_reread(cx);
-            }
+            State::WritingPend2 if work.writers.is_subset(&work.invalids) => self.start_reread(cx),
             _ => {}
         }
     }
@@ -138,9 +134,7 @@ impl<const W: usize> Voting<W> {
             return;
         }
         let work = self.work();
-        let rivals_asked =
-            work.writers.is_subset(&work.requests) || cx.lacks(Mutation::SkipsStepTwo);
-        if !work.waiting.is_empty() || !rivals_asked {
+        if !work.waiting.is_empty() || !work.writers.is_subset(&work.requests) {
             return;
         }
         let (stale, none) = (work.stale, work.copied.is_none());
