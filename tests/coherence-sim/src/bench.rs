@@ -1,5 +1,7 @@
 //! The benchmark behind `./maize bench coherence`.
 
+use serde::Serialize;
+
 use crate::Tally;
 use crate::adaptive::{self, Window};
 use crate::figure7::{self, Case, ITERATIONS, Size};
@@ -36,7 +38,7 @@ impl Effort {
 const AHEADS: [u8; 4] = [0, 1, 4, 8];
 
 /// A step of the benchmark that is about to run, for a progress display.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Progress {
     /// Steps done.
     pub done: usize,

@@ -8,7 +8,6 @@
 pub mod adaptive;
 pub mod bench;
 pub mod figure7;
-pub mod html;
 pub mod patterns;
 pub mod report;
 mod sim;

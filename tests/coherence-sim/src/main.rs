@@ -1,24 +1,18 @@
-//! `maize-bench-coherence`: the coherency benchmark as a program.
+//! `maize-bench-coherence`: the coherency benchmark as a program; `./maize bench coherence` runs it.
 
-use std::fs;
-use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Write};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Parser;
 use maize_coherence_sim::bench::{Effort, run};
-use maize_coherence_sim::html;
 
 /// Messages and bytes of the page coherency policies, in a simulated fabric.
 #[derive(Parser, Debug)]
 struct Arguments {
-    /// Write the rows as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write a page with plots.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// One seed, and at most 64 nodes.
+    /// Print a JSON object for each step that begins, and one with all rows at the end.
+    #[arg(long)]
+    stream: bool,
+    /// One seed, and at most 64 instances.
     #[arg(long)]
     quick: bool,
 }
@@ -26,9 +20,14 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
-    let shows = std::io::stderr().is_terminal();
+    let shows = io::stderr().is_terminal() && !arguments.stream;
     let report = run(effort, &mut |progress| {
-        if shows {
+        if arguments.stream {
+            if let Ok(line) = serde_json::to_string(progress) {
+                // Who does not listen any more will not miss the report either.
+                let _ = writeln!(io::stdout(), "{line}");
+            }
+        } else if shows {
             eprint!("\r\x1b[K[{}/{}] {}", progress.done, progress.total, progress.what);
         }
     })
@@ -36,14 +35,8 @@ fn main() -> Result<()> {
     if shows {
         eprint!("\r\x1b[K");
     }
-    std::io::stdout().write_all(report.table().as_bytes())?;
-    if let Some(path) = arguments.json {
-        let text = serde_json::to_string_pretty(&report)?;
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    if let Some(path) = arguments.html {
-        fs::write(&path, html::page(&report))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    let text =
+        if arguments.stream { serde_json::to_string(&report)? + "\n" } else { report.table() };
+    io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }

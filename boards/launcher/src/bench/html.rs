@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::table::number;
-use super::{Report, Row};
+use super::{Report, Row, lines};
 
 /// Width of a plot and of the labels in it, and height of a row, in pixels.
 const WIDTH: f64 = 900.0;
@@ -15,7 +15,8 @@ padding:0 1em;color:#222}table{border-collapse:collapse;width:100%}th,td{padding
 text-align:right;border-bottom:1px solid #ddd}th:nth-child(-n+3),td:nth-child(-n+3){text-align:left}\
 svg{width:100%;height:auto}svg text{font:13px system-ui,sans-serif;fill:#222}.grid{stroke:#e4e4e4}\
 .range{stroke:#7aa6c2;stroke-width:6;stroke-linecap:round}.tail{stroke:#7aa6c2}\
-.median{fill:#b3541e}";
+.median{fill:#b3541e}\
+figure{display:inline-block;width:440px;margin:0 1em 1em 0}figcaption{font-weight:bold}";
 
 /// The page of some reports.
 #[must_use]
@@ -27,10 +28,12 @@ pub fn render(reports: &[Report]) -> String {
     );
     for report in reports {
         let _ = writeln!(page, "<h2>{}</h2>", escape(&report.bench));
-        for unit in units(&report.rows) {
-            let rows: Vec<&Row> = report.rows.iter().filter(|row| row.unit == unit).collect();
+        let alone: Vec<&Row> = report.rows.iter().filter(|row| row.series.is_none()).collect();
+        for unit in units(&alone) {
+            let rows: Vec<&Row> = alone.iter().copied().filter(|row| row.unit == unit).collect();
             page.push_str(&plot(&rows, unit));
         }
+        page.push_str(&lines::plots(&report.rows));
         page.push_str(&table(&report.rows));
         let facts = report.host.iter().map(|(name, fact)| format!("{name}: {fact}"));
         let _ = writeln!(page, "<p>{}</p>", escape(&facts.collect::<Vec<_>>().join("; ")));
@@ -39,7 +42,7 @@ pub fn render(reports: &[Report]) -> String {
     page
 }
 
-fn units(rows: &[Row]) -> Vec<&str> {
+fn units<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
     let mut units: Vec<&str> = Vec::new();
     for row in rows {
         if !units.contains(&row.unit.as_str()) {
@@ -127,7 +130,11 @@ fn table(rows: &[Row]) -> String {
          <th>median</th><th>p99</th><th>max</th></tr>\n",
     );
     for row in rows {
-        let words = [&row.topology, &row.name, &row.unit].map(|word| escape(word));
+        let name = match &row.series {
+            Some(series) => format!("{}, {} at {}", row.name, series.policy, series.x),
+            None => row.name.clone(),
+        };
+        let words = [&row.topology, &name, &row.unit].map(|word| escape(word));
         let figures = [row.min, row.median, row.p99, row.max].map(number);
         let cells = words.into_iter().chain([row.n.to_string()]).chain(figures);
         let cells: String = cells.map(|cell| format!("<td>{cell}</td>")).collect();
@@ -137,7 +144,7 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

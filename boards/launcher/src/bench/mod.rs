@@ -1,13 +1,15 @@
 //! `maize bench`: benchmarks that give rows of one shape, and ways to show them.
 
 pub mod boot;
+pub mod coherence;
 pub mod host;
 pub mod html;
+pub mod lines;
 pub mod table;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::topology::Topology;
 use crate::workspace::Workspace;
@@ -43,10 +45,21 @@ pub enum Effort {
 }
 
 /// Every benchmark.
-pub const BENCHES: &[&dyn Bench] = &[&boot::Boot];
+pub const BENCHES: &[&dyn Bench] = &[&boot::Boot, &coherence::Coherence];
+
+/// Which of several curves a row is on, and where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// What the curves are about.
+    pub group: String,
+    /// Which curve.
+    pub policy: String,
+    /// Where: how many iterations, instances, …
+    pub x: f64,
+}
 
 /// The distribution of one figure on one topology.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// What it was measured on.
     pub topology: String,
@@ -64,6 +77,9 @@ pub struct Row {
     pub p99: f64,
     /// Greatest.
     pub max: f64,
+    /// The row's place among others of its name; nothing if it stands alone.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
     /// Further figures by name, in the same unit or with the unit in the name.
     #[serde(flatten)]
     pub more: BTreeMap<String, f64>,
@@ -95,6 +111,7 @@ impl Row {
             median: f64::midpoint(low, high),
             p99: at((n * 99).div_ceil(100) - 1)?,
             max: at(n - 1)?,
+            series: None,
             more: BTreeMap::new(),
         })
     }
@@ -163,6 +180,15 @@ mod tests {
             }],
         });
         assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn a_row_of_a_series_is_read_as_it_is_written() {
+        let series = Series { group: "scale".to_owned(), policy: "voting".to_owned(), x: 4.0 };
+        let row = Row { series: Some(series), ..row(&[1.0]).unwrap() };
+        let text = serde_json::to_string(&row).unwrap();
+        assert!(text.contains("\"policy\":\"voting\"") && text.contains("\"x\":4.0"));
+        assert_eq!(serde_json::from_str::<Row>(&text).unwrap(), row);
     }
 
     #[test]

@@ -1,17 +1,26 @@
 //! A benchmark's rows as a table for a terminal.
 
-use super::Row;
+use super::{Row, lines};
 
 const HEADINGS: [&str; 8] = ["topology", "figure", "unit", "n", "min", "median", "p99", "max"];
 
 /// Columns that hold text, which is aligned to the left.
 const TEXT_COLUMNS: usize = 3;
 
-/// One line for each row, under a line of headings.
+/// One line for each row, under a line of headings; rows of series follow, policies side by side.
 #[must_use]
 pub fn render(rows: &[Row]) -> String {
+    let mut text = String::new();
+    if rows.iter().any(|row| row.series.is_none()) {
+        text.push_str(&alone(rows));
+    }
+    text.push_str(&lines::tables(rows));
+    text
+}
+
+fn alone(rows: &[Row]) -> String {
     let mut lines = vec![HEADINGS.map(str::to_owned)];
-    lines.extend(rows.iter().map(cells));
+    lines.extend(rows.iter().filter(|row| row.series.is_none()).map(cells));
     let mut widths = [0; HEADINGS.len()];
     for line in &lines {
         for (width, cell) in widths.iter_mut().zip(line) {
