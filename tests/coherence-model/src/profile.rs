@@ -120,7 +120,7 @@ impl Profile {
             "3 siblings, discard",
             Which::Shared,
             How::Symmetric,
-            Setup { discards: 1, ..one(3, 1) },
+            Setup { evictions: 0, discards: 1, ..one(3, 1) },
         );
         self.add(
             "2 siblings, window",
