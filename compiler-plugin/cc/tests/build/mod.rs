@@ -1,5 +1,6 @@
 //! Builds test programs and runs them.
 #![allow(dead_code, reason = "not every test file uses all of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail so")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

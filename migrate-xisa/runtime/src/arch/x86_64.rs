@@ -82,8 +82,10 @@ global_asm!(
     ".endm",
     ".globl __maize_poll",
     ".globl __maize_migrate",
-    "__maize_poll:",
+    // Two functions, so that a call tells which of them it is.
     "__maize_migrate:",
+    "jmp __maize_poll",
+    "__maize_poll:",
     "maize_capture maize_migration_point",
     "maize_restore rsp",
     "mov rax, [rsp]",
