@@ -1,6 +1,8 @@
 //! Instances as threads or processes of the host, over one memfd: the code that runs on bare
 //! metal, with the host's clock and threads in place of devices.
 
+pub mod hostile;
+
 use std::{
     io,
     sync::Arc,
