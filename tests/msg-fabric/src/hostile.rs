@@ -149,7 +149,7 @@ impl<'a> Play<'a> {
     fn drain(&mut self) {
         for _ in 0..EVENTS {
             let Some((peer, event)) = self.victim.poll(self.now) else {
-                let _ = self.victim.notify(&mut |_| {});
+                self.victim.notify(&mut |_| {});
                 let _ = self.victim.idle(self.now);
                 return;
             };

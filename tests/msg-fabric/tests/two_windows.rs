@@ -47,7 +47,9 @@ fn messages_go_over_the_peers_window() {
         while !matches!(near.life(to), Some(Life::Up { .. })) {
             now = now + Nanos::from_millis(50);
             assert!(now < Nanos::SECOND);
-            (near.poll(now), sibling.poll(now), remote.poll(now));
+            near.poll(now);
+            sibling.poll(now);
+            remote.poll(now);
         }
         near.send(now, to, message).unwrap();
         let receiver = if to == SIBLING { &mut sibling } else { &mut remote };
