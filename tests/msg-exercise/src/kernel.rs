@@ -72,6 +72,9 @@ impl<A: Arch, S: ByteStream> Bare<A, S> {
         }
         let now = self.arch.now();
         self.busy = orders::serve(&mut self.links, &mut self.link, self.siblings.as_mut(), now);
+        // What came through another instance raises no interrupt of the device.
+        self.host |= self.link.has_events();
+        self.busy |= self.host;
     }
 
     fn take(&mut self, interrupts: Interrupts) {
@@ -90,6 +93,26 @@ impl<A: Arch, S: ByteStream> Bare<A, S> {
             let now = self.arch.now();
             while self.links.poll(now).is_some() {}
             self.rest(now);
+        }
+    }
+
+    /// Goes on for a moment before the end, where one instance passes on what another tells.
+    fn pass_on_the_last(&mut self) {
+        /// An instance that passes on waits longer than those that have something to say.
+        const PATIENCE: (Nanos, Nanos) = (Nanos::from_millis(100), Nanos::from_millis(300));
+        let time = match (self.link.through(), &self.siblings) {
+            (Some(_), _) => PATIENCE.0,
+            (None, Some(_)) => PATIENCE.1,
+            (None, None) => return,
+        };
+        let until = self.arch.now() + time;
+        while self.arch.now() < until {
+            let now = self.arch.now();
+            while self.links.poll(now).is_some() {}
+            self.links.notify();
+            self.serve_host();
+            let interrupts = self.arch.poll_interrupts();
+            self.take(interrupts);
         }
     }
 
@@ -222,6 +245,7 @@ pub fn run<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) -> ! {
         }
     }
     bare.serve();
+    bare.pass_on_the_last();
     bare.links.leave(bare.arch.now());
     flush(&mut bare.link, || bare.arch.now());
     end(End::Done)
