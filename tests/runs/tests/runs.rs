@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use maize_hostlink::boot::{Console, Isa, WindowSize};
+use maize_launcher::gdb;
 use maize_launcher::input::Input;
+use maize_launcher::machine::GdbStart;
 use maize_launcher::ramdisk::GuestFile;
 use maize_launcher::root::{Root, fetch_busybox};
 use maize_launcher::run::{Ending, run};
@@ -135,6 +137,40 @@ fn counters_are_given_when_asked_for(isa: Isa) {
     assert!(outcome.ready.is_some());
 }
 
+fn a_debugger_stops_the_kernel(isa: Isa) {
+    let folder = tempfile::tempdir().unwrap();
+    let heard = folder.path().join("heard");
+    // As the launcher's own process is what keeps the record of ports, both sides are threads of it.
+    let run = std::thread::spawn(move || {
+        let mut config = script(isa, "echo done");
+        config.gdb = Some(GdbStart::Wait);
+        outcome(config).unwrap()
+    });
+    let workspace = Workspace::find().unwrap();
+    let socket = || gdb::ports(&workspace).unwrap().first().map(|port| port.socket.clone());
+    while !socket().is_some_and(|path| path.exists()) {
+        assert!(!run.is_finished(), "the run ended without a debugger");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let logged = format!("set logging file {}", heard.display());
+    let commands = [
+        &logged,
+        "set logging enabled on",
+        "hbreak maize_main",
+        "continue",
+        "backtrace",
+        "info registers pc",
+        "delete",
+        "detach",
+    ];
+    let mut arguments = vec!["-batch".to_owned()];
+    arguments.extend(commands.iter().flat_map(|text| ["-ex".to_owned(), (*text).to_owned()]));
+    assert!(gdb::attach(&workspace, 0, &arguments).unwrap().success());
+    let heard = std::fs::read_to_string(heard).unwrap();
+    assert!(heard.contains("#0") && heard.contains("maize_main"), "{heard}");
+    assert_eq!(text(&run.join().unwrap().stdout), "done\n");
+}
+
 fn a_program_killed_by_a_fault_is_reported(isa: Isa) {
     // Busybox as an ELF file whose entry is not mapped.
     let folder = tempfile::tempdir().unwrap();
@@ -172,4 +208,5 @@ on_each_isa! {
     a_program_that_hangs_ends_with_the_time
     counters_are_given_when_asked_for
     a_program_killed_by_a_fault_is_reported
+    a_debugger_stops_the_kernel
 }
