@@ -219,7 +219,10 @@ impl RunConfig {
     /// The kernel that is built for this instruction set.
     #[must_use]
     pub fn kernel_for(&self, isa: Isa) -> BareBinary {
-        workspace::kernel(isa)
+        match &self.exercise {
+            Some(request) if !request.is_empty() => workspace::exercise_kernel(isa),
+            _ => workspace::kernel(isa),
+        }
     }
 
     /// Creates the window between the machines, if there is to be one: instances of one machine

@@ -54,6 +54,12 @@ pub const fn kernel(isa: Isa) -> BareBinary {
     BareBinary { package: name, binary: name, isa, feature: None }
 }
 
+/// The kernel that exercises its links in place of running programs, for the same machines.
+#[must_use]
+pub const fn exercise_kernel(isa: Isa) -> BareBinary {
+    BareBinary { binary: "exercise", ..kernel(isa) }
+}
+
 /// A kernel that only reports that it has started, on the same machine.
 #[must_use]
 pub const fn empty_kernel(isa: Isa) -> BareBinary {
@@ -92,7 +98,7 @@ pub const fn bare_target(isa: Isa) -> &'static str {
 }
 
 /// Folders and files that kernels are built from.
-const KERNEL_SOURCES: [&str; 8] = [
+const KERNEL_SOURCES: [&str; 9] = [
     "Cargo.toml",
     "Cargo.lock",
     ".cargo",
@@ -101,6 +107,7 @@ const KERNEL_SOURCES: [&str; 8] = [
     "kernel-common",
     "migrate-xisa",
     "msg-pcie",
+    "tests/msg-exercise",
 ];
 
 impl Workspace {

@@ -5,6 +5,7 @@ pub mod coherence;
 pub mod host;
 pub mod html;
 pub mod lines;
+pub mod msg;
 pub mod table;
 
 use std::collections::BTreeMap;
@@ -45,7 +46,7 @@ pub enum Effort {
 }
 
 /// Every benchmark.
-pub const BENCHES: &[&dyn Bench] = &[&boot::Boot, &coherence::Coherence];
+pub const BENCHES: &[&dyn Bench] = &[&boot::Boot, &msg::Msg, &coherence::Coherence];
 
 /// Which of several curves a row is on, and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
