@@ -154,4 +154,14 @@ pub const GROUPS: &[Group] = &[
             }),
         ],
     },
+    Group {
+        name: "qemu-fabrics",
+        about: "several instances and machines: messages, traces, machines that stop, die and lie",
+        lane: Lane::Machines,
+        steps: &[Step::Tests(Selection {
+            package: "tests/runs",
+            target: "fabrics",
+            arguments: &["--ignored", "--skip", "long_", "--test-threads=1"],
+        })],
+    },
 ];

@@ -1,0 +1,77 @@
+//! All pairs of an undisturbed fabric exchange numbered messages.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use maize_msg_exercise::ExchangeRequest;
+use serde_json::Value;
+
+use crate::harness::{Fabric, assert_flawless};
+
+/// Messages that each instance sends to each other one.
+const FULL: u64 = 10_000;
+
+/// Longest time for an exchange on a busy host.
+const LIMIT: Duration = Duration::from_secs(500);
+
+/// By how much half of the messages may seem to arrive before they were sent, in microseconds: the
+/// error of the clocks beside each other. (An event has the time of the instance's last look at its
+/// clock, so single ones may be off by as much as the host lets a core wait.)
+const CLOCKS: f64 = 1_000.0;
+
+const fn request(messages: u64) -> ExchangeRequest {
+    ExchangeRequest {
+        messages,
+        send_for_ns: LIMIT.as_nanos() as u64,
+        grace_ns: 10_000_000_000,
+        seed: 0x5eed,
+        stay: false,
+    }
+}
+
+fn all_pairs_exchange(topology: &str, messages: u64) {
+    let mut fabric = Fabric::exchange(topology, request(messages));
+    let instances = fabric.instances();
+    let outcomes = fabric.exchanged(instances.clone(), LIMIT);
+    assert_flawless(&outcomes);
+    assert_eq!(outcomes.len(), instances.len());
+    for (instance, pairs) in &outcomes {
+        assert_eq!(pairs.len(), instances.len() - 1);
+        for pair in pairs {
+            let received: u64 = pair.received.iter().sum();
+            assert!(pair.complete, "instance {instance}: {pair:?}");
+            assert_eq!((pair.sessions, received), (1, messages), "instance {instance}: {pair:?}");
+        }
+    }
+    let outcome = fabric.end();
+    assert!(outcome.reports.is_empty(), "{:?}", outcome.reports);
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn four_machines_of_both_kinds() {
+    all_pairs_exchange("x86_64+aarch64+x86_64+aarch64", FULL);
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn a_trace_joins_both_ends_of_each_message_on_one_clock() {
+    let mut fabric = Fabric::traced_exchange("x86_64+aarch64", request(2_000));
+    let instances = fabric.instances();
+    assert_flawless(&fabric.exchanged(instances, LIMIT));
+    let outcome = fabric.end();
+    let timeline: Value = serde_json::from_str(outcome.timeline.as_deref().unwrap()).unwrap();
+    let events = timeline["traceEvents"].as_array().unwrap();
+    let ends = |phase: &str| -> BTreeMap<&str, f64> {
+        let of = events.iter().filter(|event| event["ph"] == phase);
+        of.map(|e| (e["id"].as_str().unwrap(), e["ts"].as_f64().unwrap())).collect()
+    };
+    let (sent, received) = (ends("s"), ends("f"));
+    assert!(sent.len() > 2_000, "{} arrows", sent.len());
+    assert_eq!(sent.len(), received.len());
+    let mut took: Vec<f64> = received.iter().map(|(id, at)| at - sent[id]).collect();
+    took.sort_by(f64::total_cmp);
+    let (least, median) = (took[0], took[took.len() / 2]);
+    println!("messages took {median:.0} µs (median), {least:.0} µs (least)");
+    assert!(median > -CLOCKS, "the median message came {} µs before it was sent", -median);
+}
