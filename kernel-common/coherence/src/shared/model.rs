@@ -73,26 +73,26 @@ impl<M: Checked> Checked for Shared<M> {
         use crate::Access::{Read, Write};
         if self.is_lead(page.object) {
             let kept = self.lead.kept.get(page).filter(|k| k.generation == page.generation);
-            let Some(kept) = kept else { return "Lead, Nothing" };
+            let Some(kept) = kept else { return "Lead Nothing" };
             return match kept.granted {
-                _ if kept.is_shooting_down() => "Lead, Shooting Down",
-                Some(_) if kept.window => "Lead, Window",
-                Some(Write) => "Lead, Write",
-                Some(Read) => "Lead, Read",
-                None => "Lead, Nothing",
+                _ if kept.is_shooting_down() => "Lead Shooting Down",
+                Some(_) if kept.window => "Lead Window",
+                Some(Write) => "Lead Write",
+                Some(Read) => "Lead Read",
+                None => "Lead Nothing",
             };
         }
         let mapped = self.mapped.get(page).filter(|m| m.generation == page.generation);
         let Some(mapped) = mapped else { return "Unmapped" };
         match (mapped.granted, mapped.asked) {
-            (Some(_), _) if mapped.revoke.is_some() => "Mapped, Revoked",
+            (Some(_), _) if mapped.revoke.is_some() => "Mapped Revoked",
             (Some(_), _) if mapped.window => "Mapped Window",
             (None, None) => "Unmapped",
             (None, Some(_)) => "Asking",
             (Some(Read), None) => "Mapped Read",
-            (Some(Read), Some(_)) => "Mapped Read, Asking",
+            (Some(Read), Some(_)) => "Mapped Read Asking",
             (Some(Write), None) => "Mapped Write",
-            (Some(Write), Some(_)) => "Mapped Write, Asking",
+            (Some(Write), Some(_)) => "Mapped Write Asking",
         }
     }
 
