@@ -166,7 +166,8 @@ impl<M: Machine> Shared<M> {
             let mut woken = Vec::new();
             match message {
                 Message::Query { access } => {
-                    if self.lead.query(from, page, access, sink) {
+                    let misses = self.lead.query(from, page, access, sink);
+                    if misses {
                         self.below(now, Event::Fault { page, access }, sink);
                     }
                 }
@@ -176,7 +177,7 @@ impl<M: Machine> Shared<M> {
             }
             self.end_holds(now, woken, sink);
         } else if from == self.lead_of(page.object) && !self.dead.contains(from) {
-            self.from_lead(now, page, message, sink);
+            self.on_order(now, page, message, sink);
         }
     }
 

@@ -194,7 +194,7 @@ impl<M: Machine> Shared<M> {
     }
 
     /// A message of a page's lead.
-    pub(super) fn from_lead<S: Sink<Message<M::Message>>>(
+    pub(super) fn on_order<S: Sink<Message<M::Message>>>(
         &mut self,
         now: Time,
         page: PageKey,
