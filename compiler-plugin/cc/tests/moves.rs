@@ -77,3 +77,30 @@ fn what_cannot_move_is_refused_with_its_line() {
     assert!(errors.contains("t.c:2: error: in `f`: inline assembly (`nop`)"), "{errors}");
     assert!(errors.contains("t.c:7: error: in `g`: a computed goto"), "{errors}");
 }
+
+#[test]
+fn a_program_of_the_c_library_moves() {
+    let program = Program::hosted("hosted.c", &["-O2", "-lm"]);
+    let expected = include_str!("programs/hosted.txt");
+    for isa in Isa::ALL {
+        for every in ["self:1", "self:7"] {
+            let run = program.run(isa, &[("MAIZE_MIGRATE", every)]);
+            assert_eq!((run.status, run.text.as_str()), (0, expected), "{isa} {every} {run:?}");
+        }
+    }
+    let trip = program.trip(41);
+    assert_eq!((trip.status, trip.text.as_str()), (0, expected), "{}", trip.errors);
+    assert!(trip.hops > 40, "{} hops", trip.hops);
+}
+
+#[test]
+fn threads_are_saved_and_entered_beside_each_other() {
+    let program = Program::hosted("threads.c", &["-O2", "-pthread"]);
+    for isa in Isa::ALL {
+        for every in ["self:1", "self:5"] {
+            let run = program.run(isa, &[("MAIZE_MIGRATE", every)]);
+            let expected = "total 3000 of 3000, own 33680\n";
+            assert_eq!((run.status, run.text.as_str()), (0, expected), "{isa} {every} {run:?}");
+        }
+    }
+}

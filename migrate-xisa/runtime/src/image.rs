@@ -13,7 +13,7 @@ use maize_xisa_metadata::{BuildId, Signals, ThreadState};
 
 use crate::arch::{self, native_syscall};
 use crate::records::ThreadBlock;
-use crate::syscall::{BRK, CLOSE, GETTID, MMAP, OPENAT, READ};
+use crate::syscall::{BRK, CLOSE, EXIT, GETTID, MMAP, MREMAP, OPENAT, READ, WRITE};
 use crate::{fatal, thread};
 
 unsafe extern "C" {
@@ -34,6 +34,7 @@ const STATE_BYTES: usize = 512;
 /// First free address for what a program maps.
 static NEXT: AtomicU64 = AtomicU64::new(MAPPED);
 
+const ENOMEM: i64 = -12;
 const PAGE: u64 = 4096;
 const READ_WRITE: u64 = 3;
 const PRIVATE_ANONYMOUS: u64 = 0x22;
@@ -55,6 +56,12 @@ pub(crate) fn program_syscall(number: u64, mut arguments: [u64; 6]) -> i64 {
         let bytes = arguments[1].next_multiple_of(PAGE);
         arguments[0] = NEXT.fetch_add(bytes, Ordering::Relaxed);
         arguments[3] |= FIXED;
+    }
+    if number == u64::from(MREMAP) && arguments[2] > arguments[1].next_multiple_of(PAGE) {
+        return ENOMEM; // It would grow into what is mapped next: the C library copies instead.
+    }
+    if number == u64::from(EXIT) {
+        crate::clone::exit(0, 0);
     }
     if number == u64::from(BRK) {
         return 0; // No heap but what is mapped: its place would differ.
@@ -105,6 +112,26 @@ impl File {
     }
 }
 
+impl File {
+    /// Writes memory of the program. Pages that the program has given back, or that it may not read,
+    /// are zeros.
+    fn write_memory(&self, start: u64, bytes: u64) {
+        const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
+        let (mut at, end) = (start, start + bytes);
+        while at < end {
+            let arguments = [self.0 as u64, at, end - at, 0, 0, 0];
+            let written = native_syscall(u64::from(WRITE), arguments);
+            if let Some(written) = u64::try_from(written).ok().filter(|n| *n > 0) {
+                at += written;
+                continue;
+            }
+            let next = ((at & !(PAGE - 1)) + PAGE).min(end);
+            self.write(ZEROS.get(..(next - at) as usize).unwrap_or(&ZEROS));
+            at = next;
+        }
+    }
+}
+
 impl Drop for File {
     fn drop(&mut self) {
         native_syscall(u64::from(CLOSE), [self.0 as u64, 0, 0, 0, 0, 0]);
@@ -137,8 +164,17 @@ fn memory_name<'b>(path: &[u8], name: &'b mut [u8; 4096]) -> Option<&'b [u8]> {
     name.get(..length)
 }
 
+/// Maps zeroed memory anywhere.
+pub(crate) fn map_anywhere(bytes: u64) -> Option<u64> {
+    let arguments = [0, bytes, READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE, u64::MAX, 0];
+    u64::try_from(native_syscall(u64::from(MMAP), arguments)).ok()
+}
+
 /// Writes the running thread, whose frames are records, and its program's memory.
 pub(crate) fn save(path: &[u8]) {
+    if crate::clone::threads_were_made() {
+        fatal("a program of several threads cannot leave");
+    }
     let ThreadBlock { this, data_stack, record_head, record_top, record_base, .. } =
         *thread::block();
     // SAFETY: the records are the thread's memory, and nothing changes them here.
@@ -177,8 +213,7 @@ pub(crate) fn save(path: &[u8]) {
     }
     memory.write(&[0; 16]);
     for (address, bytes) in extents() {
-        // SAFETY: extents are mapped.
-        memory.write(unsafe { core::slice::from_raw_parts(address as *const u8, bytes as usize) });
+        memory.write_memory(address, bytes);
     }
 }
 

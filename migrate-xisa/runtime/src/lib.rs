@@ -19,6 +19,8 @@ extern crate std;
 #[cfg(target_os = "none")]
 mod arch;
 #[cfg(target_os = "none")]
+mod clone;
+#[cfg(target_os = "none")]
 mod drive;
 #[cfg(target_os = "none")]
 mod heap;

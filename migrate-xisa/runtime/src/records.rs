@@ -26,8 +26,8 @@ pub struct ThreadBlock {
     pub record_limit: u64,
     /// First byte of the records' memory.
     pub record_base: u64,
-    /// For what comes.
-    pub reserved: u64,
+    /// The runtime's memory for this thread, zero for the first.
+    pub native: u64,
 }
 
 const _: () =
@@ -135,7 +135,7 @@ mod tests {
             saving: 0,
             record_limit: base + 1024,
             record_base: base,
-            reserved: 0,
+            native: 0,
         };
         // SAFETY: the memory is the vector's, and lives until the end.
         unsafe {

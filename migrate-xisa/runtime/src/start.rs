@@ -145,18 +145,16 @@ extern "C" fn maize_start(words: *const u64) -> ! {
         }
         None => begin(&initial),
     };
-    let points = match plan {
-        Plan::Stay => u64::MAX,
+    thread::arm(match plan {
+        Plan::Stay => 0,
         Plan::InPlace { every } => every,
         Plan::Leave { after, .. } => after,
-    };
-    thread::arm(points);
+    });
     let status = drive(begin, &mut || {
         if let Plan::Leave { file, .. } = plan {
             image::save(file);
             arch::exit(LEFT);
         }
-        thread::arm(points);
     });
     arch::exit(status as i32)
 }
@@ -173,7 +171,7 @@ fn begin(initial: &Initial) -> Begin {
         saving: 0,
         record_limit: THREAD + THREAD_BYTES / 4,
         record_base: THREAD,
-        reserved: 0,
+        native: 0,
     };
     // SAFETY: the memory was mapped for it.
     unsafe { (block as *mut ThreadBlock).write(first) };

@@ -22,9 +22,9 @@ macro_rules! numbers {
 }
 
 numbers! {
-    MMAP Mmap; WRITE Write; READ Read; EXIT_GROUP ExitGroup; OPENAT Openat; PIPE2 Pipe2;
+    MMAP Mmap; MREMAP Mremap; WRITE Write; READ Read; EXIT_GROUP ExitGroup; OPENAT Openat; PIPE2 Pipe2;
     FCNTL Fcntl; FSTAT Fstat; NEWFSTATAT Newfstatat; EPOLL_CTL EpollCtl;
-    EPOLL_PWAIT EpollPwait; CLOSE Close; BRK Brk; GETTID Gettid; CLONE Clone;
+    EPOLL_PWAIT EpollPwait; CLOSE Close; BRK Brk; GETTID Gettid; CLONE Clone; EXIT Exit; MUNMAP Munmap;
     RT_SIGPROCMASK RtSigprocmask; RT_SIGACTION RtSigaction;
 }
 

@@ -10,17 +10,20 @@ use crate::fatal;
 use crate::records::ThreadBlock;
 use crate::unwind::{From, go_on};
 
-/// Points that are still to be passed before the thread moves; `u64::MAX`: it does not.
-static POINTS: AtomicU64 = AtomicU64::new(u64::MAX);
+/// Points that are still to be passed before a thread moves, over all threads.
+static POINTS: AtomicU64 = AtomicU64::new(0);
+/// What that number is set to when a thread moves; zero: none moves.
+static PERIOD: AtomicU64 = AtomicU64::new(0);
 
-/// Asks for a move at the `points`-th migration point from now.
-pub(crate) fn arm(points: u64) {
+/// Asks for a move at every so many migration points from now; zero: for none.
+pub(crate) fn arm(every: u64) {
     unsafe extern "C" {
         static __maize_request: core::sync::atomic::AtomicU32;
     }
-    POINTS.store(points, Ordering::Relaxed);
+    POINTS.store(every, Ordering::Relaxed);
+    PERIOD.store(every, Ordering::Relaxed);
     // SAFETY: the word is the program's own, in a page of this instance.
-    unsafe { __maize_request.store(u32::from(points != u64::MAX), Ordering::Relaxed) };
+    unsafe { __maize_request.store(u32::from(every != 0), Ordering::Relaxed) };
 }
 
 /// The running thread's block.
@@ -32,15 +35,15 @@ pub(crate) fn block() -> &'static mut ThreadBlock {
 
 #[unsafe(no_mangle)]
 extern "C" fn maize_migration_point(registers: &mut Registers) {
-    let points = POINTS.load(Ordering::Relaxed);
-    if points == u64::MAX {
+    let every = PERIOD.load(Ordering::Relaxed);
+    if every == 0 {
         return;
     }
-    if points > 1 {
-        POINTS.store(points - 1, Ordering::Relaxed);
+    let next = |left: u64| Some(if left <= 1 { every } else { left - 1 });
+    let left = POINTS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    if left.is_ok_and(|left| left > 1) {
         return;
     }
-    arm(u64::MAX);
     go_on(registers, From::Frame)
 }
 
@@ -71,7 +74,7 @@ extern "C" fn __maize_set_thread_block(pointer: u64) {
     let old = block();
     // SAFETY: the C library has made room for a block there.
     unsafe {
-        (pointer as *mut ThreadBlock).write(ThreadBlock { this: pointer, reserved: 0, ..*old });
+        (pointer as *mut ThreadBlock).write(ThreadBlock { this: pointer, ..*old });
     }
     arch::set_thread_pointer(pointer);
 }

@@ -13,9 +13,11 @@ pub(crate) struct Input {
     /// Where it is from, for messages.
     pub(crate) name: String,
     /// Its bitcode.
-    pub(crate) bitcode: Vec<u8>,
+    bitcode: Vec<u8>,
     /// Whether the program has it whatever it refers to.
-    pub(crate) wanted: bool,
+    wanted: bool,
+    /// What it defines by its archive's index. None: only the module itself says it.
+    defines: Option<Vec<String>>,
 }
 
 /// Files to link: objects are wanted, members of archives only when something refers to them.
@@ -25,7 +27,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Input>, CompileError> {
         let bytes = std::fs::read(path).map_err(CompileError::file(path))?;
         if is_bitcode(&bytes) {
             let name = path.display().to_string();
-            inputs.push(Input { name, bitcode: bytes, wanted: true });
+            inputs.push(Input { name, bitcode: bytes, wanted: true, defines: None });
         } else if bytes.starts_with(b"!<arch>\n") || bytes.starts_with(b"!<thin>\n") {
             read_archive(path, &bytes, &mut inputs)?;
         } else {
@@ -46,6 +48,15 @@ fn content(path: &Path, what: &str) -> CompileError {
 fn read_archive(path: &Path, bytes: &[u8], inputs: &mut Vec<Input>) -> Result<(), CompileError> {
     let broken = |error: object::Error| content(path, &error.to_string());
     let archive = ArchiveFile::parse(bytes).map_err(broken)?;
+    // An index, if the archive has one, saves reading every member.
+    let mut index: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    let symbols = archive.symbols().map_err(broken)?;
+    let is_indexed = symbols.is_some();
+    for symbol in symbols.into_iter().flatten() {
+        let symbol = symbol.map_err(broken)?;
+        let name = String::from_utf8_lossy(symbol.name()).into_owned();
+        index.entry(symbol.offset().0).or_default().push(name);
+    }
     for member in archive.members() {
         let member = member.map_err(broken)?;
         let name = String::from_utf8_lossy(member.name()).into_owned();
@@ -58,10 +69,20 @@ fn read_archive(path: &Path, bytes: &[u8], inputs: &mut Vec<Input>) -> Result<()
         if !is_bitcode(&data) {
             return Err(content(path, &format!("member {name} is not an object of maize-cc")));
         }
-        let name = format!("{}({name})", path.display());
-        inputs.push(Input { name, bitcode: data, wanted: false });
+        inputs.push(Input {
+            name: format!("{}({name})", path.display()),
+            bitcode: data,
+            wanted: false,
+            defines: is_indexed.then(|| index.remove(&member_offset(&member)).unwrap_or_default()),
+        });
     }
     Ok(())
+}
+
+/// Where a member's header is, which is what an index names.
+fn member_offset(member: &object::read::archive::ArchiveMember<'_>) -> u64 {
+    const HEADER_BYTES: u64 = 60;
+    member.file_range().0.saturating_sub(HEADER_BYTES)
 }
 
 /// What a module defines and what it needs.
@@ -70,6 +91,12 @@ struct Symbols {
     strong: BTreeSet<String>,
     weak: BTreeSet<String>,
     needed: BTreeSet<String>,
+}
+
+impl Symbols {
+    fn defined(&self) -> Vec<String> {
+        self.strong.iter().chain(&self.weak).cloned().collect()
+    }
 }
 
 fn symbols(module: &Module) -> Symbols {
@@ -106,44 +133,47 @@ fn is_weak(global: Value<'_>) -> bool {
 }
 
 /// Merges what a program needs of some inputs into one module, starting from `roots`.
-pub(crate) fn merge(inputs: Vec<Input>, roots: &BTreeSet<String>) -> Result<Module, CompileError> {
+pub(crate) fn merge(inputs: &[Input], roots: &BTreeSet<String>) -> Result<Module, CompileError> {
     let mut whole = Module::empty("program");
-    let mut tables = Vec::new();
-    for input in &inputs {
-        tables.push(symbols(&Module::read(&input.bitcode, &input.name)?));
-    }
-    for index in choose(&inputs, &tables, roots) {
-        if let Some(input) = inputs.get(index) {
-            let module = whole.sibling(&input.bitcode, &input.name)?;
-            whole.link(module, &input.name)?;
-        }
+    let chosen = choose(inputs, roots)?;
+    for input in chosen.into_iter().filter_map(|index| inputs.get(index)) {
+        let module = whole.sibling(&input.bitcode, &input.name)?;
+        whole.link(module, &input.name)?;
     }
     Ok(whole)
 }
 
 /// Which inputs a program needs, in their order.
-fn choose(inputs: &[Input], tables: &[Symbols], roots: &BTreeSet<String>) -> BTreeSet<usize> {
+fn choose(inputs: &[Input], roots: &BTreeSet<String>) -> Result<BTreeSet<usize>, CompileError> {
+    let read = |input: &Input| -> Result<Symbols, CompileError> {
+        Ok(symbols(&Module::read(&input.bitcode, &input.name)?))
+    };
     // As linkers do: the first member that defines a symbol is taken, a weak definition too.
-    let mut definers: BTreeMap<&str, usize> = BTreeMap::new();
-    for (index, table) in tables.iter().enumerate() {
-        for name in table.strong.iter().chain(&table.weak) {
+    let mut definers: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, input) in inputs.iter().enumerate() {
+        let names = match &input.defines {
+            Some(names) => names.clone(),
+            None => read(input)?.defined(),
+        };
+        for name in names {
             definers.entry(name).or_insert(index);
         }
     }
     let mut chosen = BTreeSet::new();
-    let mut defined: HashSet<&str> = HashSet::new();
+    let mut defined: HashSet<String> = HashSet::new();
     let mut next: Vec<usize> = (0..inputs.len()).rev().collect();
     next.retain(|index| inputs.get(*index).is_some_and(|input| input.wanted));
-    let mut wanted: Vec<&str> = roots.iter().map(String::as_str).collect();
+    let mut wanted: Vec<String> = roots.iter().cloned().collect();
     loop {
         while let Some(index) = next.pop() {
-            let Some(table) = tables.get(index).filter(|_| chosen.insert(index)) else { continue };
-            defined.extend(table.strong.iter().chain(&table.weak).map(String::as_str));
-            wanted.extend(table.needed.iter().map(String::as_str));
+            let Some(input) = inputs.get(index).filter(|_| chosen.insert(index)) else { continue };
+            let symbols = read(input)?;
+            wanted.extend(symbols.needed.iter().cloned());
+            defined.extend(symbols.defined());
         }
-        let Some(name) = wanted.pop() else { return chosen };
-        if !defined.contains(name) {
-            next.extend(definers.get(name));
+        let Some(name) = wanted.pop() else { return Ok(chosen) };
+        if !defined.contains(&name) {
+            next.extend(definers.get(&name));
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use maize_llvm::{Machine, Module, Optimisation, Value};
+use maize_llvm::{Linkage, Machine, Module, Optimisation, Value};
 use maize_xisa_metadata::{BuildId, Isa, Polls, Program, SECTION};
 use object::write::{Object, SectionFlags};
 use object::{Architecture, BinaryFormat, Endianness, SectionKind};
@@ -133,8 +133,9 @@ fn whole_program(
     }
     let mut roots: BTreeSet<String> =
         library::ALWAYS.iter().chain(&[ENTRY]).map(|&name| name.to_owned()).collect();
+    let inputs = archive::read(&paths)?;
     loop {
-        let mut module = archive::merge(archive::read(&paths)?, &roots)?;
+        let mut module = archive::merge(&inputs, &roots)?;
         let before = roots.len();
         roots.extend(library::called_by_intrinsics(&module));
         constructors::lower(&module);
@@ -171,6 +172,7 @@ fn undefined(module: &Module) -> Vec<String> {
     functions
         .chain(module.variables())
         .filter(|global| global.is_declaration() && !global.is_unused())
+        .filter(|global| global.linkage() != Linkage::LLVMExternalWeakLinkage)
         .map(Value::name)
         .filter(|name| !name.starts_with("__maize_") && !name.starts_with("llvm."))
         .collect()

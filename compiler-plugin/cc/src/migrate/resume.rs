@@ -189,11 +189,15 @@ impl<'m> Clone<'m> {
         users.dedup();
         for user in users {
             if user.is(Opcode::LLVMPHI) {
+                // A block that leads here more than once has one value for all its edges.
+                let mut loads = HashMap::new();
                 for (index, (incoming, from)) in (0..).zip(user.incoming()) {
                     if incoming == value {
                         let end = from.terminator().ok_or_else(missing)?;
-                        let builder = Builder::before(self.module, end);
-                        user.set_operand(index, builder.load(value.kind(), slot, ""));
+                        let load = *loads.entry(from).or_insert_with(|| {
+                            Builder::before(self.module, end).load(value.kind(), slot, "")
+                        });
+                        user.set_operand(index, load);
                     }
                 }
             } else {

@@ -61,7 +61,7 @@ pub fn lower(module: &Module, machine: &Machine) -> Result<ThreadLocals, Compile
         ("__maize_tls_size", module.i64(locals.bytes as i64)),
         ("__maize_tls_alignment", module.i64(locals.alignment as i64)),
     ] {
-        define(module, name, value);
+        define(module, name, value, locals.alignment);
     }
     Ok(locals)
 }
@@ -72,7 +72,7 @@ fn bad(variable: Value<'_>, what: &str) -> CompileError {
 }
 
 /// Defines a constant, which the C library may have declared.
-fn define<'m>(module: &'m Module, name: &str, value: Value<'m>) {
+fn define<'m>(module: &'m Module, name: &str, value: Value<'m>, alignment: u64) {
     let declared = module.variable(name);
     let defined = module.add_constant("", value);
     if let Some(declared) = declared {
@@ -80,7 +80,8 @@ fn define<'m>(module: &'m Module, name: &str, value: Value<'m>) {
         declared.set_name("");
     }
     defined.set_name(name);
-    defined.set_alignment(16);
+    // The C library lays the variables out by where the image lies.
+    defined.set_alignment(alignment);
     defined.set_local();
 }
 

@@ -28,6 +28,18 @@ unsafe extern "C" {
     pub(crate) static maize_entered: u8;
     /// Where unwinding goes on at that place.
     pub(crate) static maize_unwound: u8;
+    /// Makes a thread that begins in `maize_thread` with this start: flags, native stack, where the
+    /// kernel writes the parent's and the child's word, thread pointer.
+    pub(crate) fn maize_clone(
+        flags: u64,
+        stack: u64,
+        parent: u64,
+        child: u64,
+        pointer: u64,
+        start: u64,
+    ) -> i64;
+    /// Unmaps some memory and the thread's own stack, and ends the thread.
+    pub(crate) fn maize_exit_thread(memory: u64, bytes: u64, stack: u64, stack_bytes: u64) -> !;
     /// Makes the registers those of a frame. Does not return.
     pub(crate) fn maize_install(registers: *const Registers) -> !;
 }

@@ -1,0 +1,1 @@
+/* The runtime has the first instructions, and calls __maize_entry. */
