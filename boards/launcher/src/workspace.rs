@@ -71,14 +71,16 @@ pub const fn empty_kernel(isa: Isa) -> BareBinary {
 }
 
 /// Every binary without an operating system.
-pub const KERNELS: [BareBinary; 8] = [
+pub const KERNELS: [BareBinary; 10] = [
     kernel(Isa::X86_64),
     test_kernel(Isa::X86_64, "fault-test"),
     test_kernel(Isa::X86_64, "sibling-test"),
+    test_kernel(Isa::X86_64, "exercise"),
     empty_kernel(Isa::X86_64),
     kernel(Isa::Aarch64),
     test_kernel(Isa::Aarch64, "arch-test"),
     test_kernel(Isa::Aarch64, "sibling-test"),
+    test_kernel(Isa::Aarch64, "exercise"),
     empty_kernel(Isa::Aarch64),
 ];
 

@@ -75,7 +75,12 @@ pub const GROUPS: &[Group] = &[
         name: "arch",
         about: "the processors' side of the kernels: decoders on the host, checks on the machines",
         lane: Lane::Machines,
-        steps: &[Step::Packages(&["arch/aarch64", "arch/x86_64", "tests/machines"])],
+        steps: &[Step::Packages(&[
+            "arch/aarch64",
+            "arch/x86_64",
+            "tests/machines",
+            "tests/sibling-life",
+        ])],
     },
     Group {
         name: "msg",

@@ -13,8 +13,9 @@ const TARGET_ARCH: [(&str, &str); 2] = [
 ];
 
 /// Packages that need `unsafe`, each with the reason; all others of the kernel forbid it.
-const MAY_BE_UNSAFE: [(&str, &str); 9] = [
+const MAY_BE_UNSAFE: [(&str, &str); 10] = [
     ("msg-pcie/window", "reads and writes memory that peers write too"),
+    ("msg-pcie/ivshmem", "maps the device's registers and the window"),
     ("msg-pcie/pci", "configuration space is reached through memory"),
     ("migrate-xisa/runtime", "reads and replaces the frames of its program"),
     ("boards/empty", "nothing but a machine's first instructions"),
