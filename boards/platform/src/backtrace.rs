@@ -67,6 +67,6 @@ mod tests {
         assert_eq!(trace(&words, 0), [11], "a frame that is its own caller");
         words[0] = usize::MAX - 4;
         assert_eq!(trace(&words, 0), [11], "a caller outside the stack");
-        assert_eq!(trace(&words, 3), [], "a record that ends outside the stack");
+        assert!(trace(&words, 3).is_empty(), "a record that ends outside the stack");
     }
 }

@@ -31,6 +31,15 @@ impl Membership {
         let place = self.numbers.iter().position(|other| *other == number)?;
         u16::try_from(place).ok()
     }
+
+    /// Whether an instance of this machine, that was in the window under `epoch`, is known to run no
+    /// more: the first instance has confirmed its stop, or it ended itself and was not started since.
+    #[must_use]
+    pub fn has_stopped(&self, number: u16, epoch: u32) -> bool {
+        let Some(index) = self.place(number) else { return false };
+        let (arrived, ended) = (self.control.arrived(index), self.control.ended(index));
+        self.control.stopped_epoch(index) == epoch || (arrived != 0 && arrived == ended)
+    }
 }
 
 static MEMBERSHIP: Once<Membership> = Once::new();
@@ -56,14 +65,10 @@ pub fn must_stop() -> bool {
     membership().is_some_and(|m| m.control.must_stop(m.index, m.incarnation))
 }
 
-/// Whether an instance of this machine, that was in the window under `epoch`, is known to run no
-/// more: the first instance has confirmed its stop, or it ended itself and was not started since.
+/// [`Membership::has_stopped`] of this instance; `false` where it is alone.
 #[must_use]
 pub fn has_stopped(number: u16, epoch: u32) -> bool {
-    let Some(m) = membership() else { return false };
-    let Some(index) = m.place(number) else { return false };
-    let (arrived, ended) = (m.control.arrived(index), m.control.ended(index));
-    m.control.stopped_epoch(index) == epoch || (arrived != 0 && arrived == ended)
+    membership().is_some_and(|membership| membership.has_stopped(number, epoch))
 }
 
 /// Says on the control page that this instance does nothing from here on.

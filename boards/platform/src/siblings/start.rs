@@ -303,3 +303,162 @@ impl SharedMemory {
         Some(PresenceCell::new(line).read()?.epoch.get())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::rc::Rc;
+    use alloc::vec;
+    use core::cell::RefCell;
+    use maize_hal::Frame;
+    use maize_window::{Presence, State};
+    use maize_wire::{Epoch, PAGE_WORDS};
+
+    use crate::siblings::{Membership, shared_frames};
+
+    /// What the cores and images of a machine went through.
+    #[derive(Default)]
+    struct Events {
+        loaded: Vec<u64>,
+        started: Vec<(u16, u64, u64)>,
+        stopped: Vec<u16>,
+        /// Cores that do not do what they are told.
+        deaf: bool,
+    }
+
+    struct FakeCores {
+        shared: SharedMemory,
+        events: Rc<RefCell<Events>>,
+    }
+
+    impl Cores for FakeCores {
+        fn start(&mut self, index: u16, core: u64, image: u64, block: u64) {
+            assert_eq!(block, self.shared.block_address(index));
+            let mut events = self.events.borrow_mut();
+            events.started.push((index, core, image));
+            if !events.deaf {
+                let mut words = [0; PAGE_WORDS];
+                self.shared.pages.copy_out((1 + usize::from(index)) * PAGE_WORDS, &mut words);
+                let block = BootBlock::from_words(&words).unwrap();
+                assert_eq!(block.index, index);
+                self.shared.control().arrive(index, block.restarts + 1);
+            }
+        }
+
+        fn stop(&mut self, index: u16, _: u64) {
+            self.events.borrow_mut().stopped.push(index);
+        }
+
+        fn poll(&mut self, _: u16, _: u64) -> bool {
+            !self.events.borrow().deaf
+        }
+    }
+
+    fn range(start: u64, end: u64) -> FrameRange {
+        FrameRange { start: Frame(start), end: Frame(end) }
+    }
+
+    fn shared() -> SharedMemory {
+        let frames = shared_frames(2 << 20);
+        let words = vec![[0_u64; PAGE_WORDS]; frames as usize + 1].leak();
+        let base = (words.as_mut_ptr() as u64).next_multiple_of(4096);
+        let physical = range(0x1000, 0x1000 + frames);
+        // SAFETY: leaked memory of that size and a page more, which nothing else reaches.
+        let shared = unsafe { SharedMemory::new(physical, base.wrapping_sub(0x100_0000)) }.unwrap();
+        shared.publish(4, 0).unwrap();
+        shared
+    }
+
+    /// Instances 0, 1 and 3 of a fabric, the first of them this one.
+    fn machine() -> (Siblings, SharedMemory, Rc<RefCell<Events>>) {
+        let shared = shared();
+        let events = Rc::new(RefCell::new(Events::default()));
+        let loads = events.clone();
+        let siblings = Siblings::new(SiblingParts {
+            shared,
+            firmware: (7, [0; 4]),
+            image: range(512, 612),
+            numbers: vec![0, 1, 3],
+            machine_cores: vec![0x10, 0x11, 0x12],
+            shares: vec![vec![range(1, 2)], vec![range(5000, 6000)], vec![range(6000, 7000)]],
+            slots: vec![range(1024, 1536), range(1536, 2048)],
+            load: Box::new(move |at| loads.borrow_mut().loaded.push(at)),
+            cores: Box::new(FakeCores { shared, events: events.clone() }),
+        });
+        (siblings, shared, events)
+    }
+
+    #[test]
+    fn all_are_loaded_and_started_once() {
+        let (mut siblings, _, events) = machine();
+        assert_eq!(siblings.start_all(&|| Nanos(0)), 2);
+        let events = events.borrow();
+        assert_eq!(events.loaded, [1024 << 12, 1536 << 12]);
+        assert_eq!(events.started, [(1, 0x11, 1024 << 12), (2, 0x12, 1536 << 12)]);
+        assert_eq!(siblings.poll(Nanos(0)), None);
+    }
+
+    #[test]
+    fn memory_is_written_again_only_after_the_stop() {
+        let (mut siblings, shared, events) = machine();
+        siblings.start_all(&|| Nanos(0));
+        let line = |number| {
+            let header = maize_window::WindowHeader::read(&shared.window).unwrap();
+            let span = header.layout.presence(InstanceId(number)).unwrap();
+            PresenceCell::new(shared.window.part(span).unwrap())
+        };
+        let epoch = Epoch::new(6).unwrap();
+        line(3).publish(Presence { epoch, state: State::Up, beat: 1 });
+        let first = Membership {
+            control: shared.control(),
+            index: 0,
+            number: 0,
+            incarnation: 1,
+            numbers: [0, 1, 3].into_iter().collect(),
+        };
+        let has_stopped = |number, epoch| first.has_stopped(number, epoch);
+
+        events.borrow_mut().deaf = true;
+        assert!(siblings.start(3, Nanos(0)));
+        assert!(siblings.is_busy() && siblings.poll(Nanos(1)).is_none());
+        assert!(shared.control().must_stop(2, 1));
+        assert_eq!((events.borrow().loaded.len(), has_stopped(3, 6)), (2, false));
+        events.borrow_mut().deaf = false;
+        assert_eq!(siblings.poll(Nanos(2)), Some((3, SiblingNews::Stopped)));
+        assert!(has_stopped(3, 6) && !has_stopped(3, 5) && !has_stopped(1, 6));
+        assert_eq!(siblings.poll(Nanos(3)), Some((3, SiblingNews::Started)));
+        assert_eq!(shared.control().arrived(2), 2, "the next incarnation");
+        assert!(!shared.control().must_stop(2, 2));
+        assert_eq!(events.borrow().loaded.last(), Some(&(1536 << 12)));
+
+        shared.control().end(1, 1);
+        assert!(has_stopped(1, 9), "it ended itself");
+        assert!(!siblings.start(2, Nanos(0)) && !siblings.stop(0, Nanos(0)), "not siblings");
+    }
+
+    #[test]
+    fn what_takes_too_long_is_told_and_tried_again() {
+        let (mut siblings, _, events) = machine();
+        siblings.start_all(&|| Nanos(0));
+        events.borrow_mut().deaf = true;
+        let late = PATIENCE + Nanos::MILLI;
+        assert!(siblings.stop(1, Nanos(0)));
+        assert_eq!(siblings.poll(PATIENCE), None);
+        assert_eq!(siblings.poll(late), Some((1, SiblingNews::NotStopped)));
+        assert!(!siblings.is_busy());
+        assert_eq!(events.borrow().loaded.len(), 2, "its memory is left alone");
+        events.borrow_mut().deaf = false;
+        assert!(siblings.start(1, late));
+        assert_eq!(siblings.poll(late), Some((1, SiblingNews::Stopped)));
+        assert_eq!(siblings.poll(late), Some((1, SiblingNews::Started)));
+
+        let (mut silent, _, events) = machine();
+        events.borrow_mut().deaf = true;
+        let clock = core::cell::Cell::new(0);
+        let now = || {
+            clock.set(clock.get() + 1);
+            Nanos::from_millis(clock.get() * 500)
+        };
+        assert_eq!(silent.start_all(&now), 0);
+    }
+}
