@@ -1,5 +1,7 @@
 //! What goes into the machines and what comes out.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Access, NodeId, ObjectId, PageKey, Sibling, Time};
 
 /// Something that happened at this node.
@@ -82,7 +84,7 @@ pub enum Event<M> {
 }
 
 /// Why a fault cannot be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Failure {
     /// The only valid copy was on a node that died: SIGBUS.
     Lost,

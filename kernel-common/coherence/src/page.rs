@@ -1,5 +1,7 @@
 //! What is kept coherent, and how it is named.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{NodeId, Nodes};
 
 /// Nanoseconds since some moment in the past, on this node's monotonic clock.
@@ -33,7 +35,7 @@ impl PageKey {
 }
 
 /// What an access needs, or a mapping allows. `Write` includes `Read`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Access {
     /// Loads and instruction fetches.
     Read,

@@ -1,5 +1,7 @@
 //! What the instances of a domain tell each other.
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::ENVELOPE_BYTES;
 use crate::{Access, Failure, WireSize};
 
@@ -7,7 +9,7 @@ use crate::{Access, Failure, WireSize};
 pub const AHEAD_MAX: u8 = 8;
 
 /// Neighbours of a page that come along with its mapping: bit `i` stands for the page `1 + i` later.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ahead {
     /// Which pages are named.
     pub pages: u8,
@@ -16,7 +18,7 @@ pub struct Ahead {
 }
 
 /// What is left of a mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Left {
     /// Nothing: unmap.
     Nothing,
@@ -25,7 +27,7 @@ pub enum Left {
 }
 
 /// A message of an instance; `M` is what its node's machine tells other nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Message<M> {
     /// Between the leads of two nodes.
     Outside(M),
