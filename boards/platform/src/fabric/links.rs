@@ -685,3 +685,7 @@ const fn code(news: News) -> u64 {
         News::Fenced(_) => 9,
     }
 }
+
+#[cfg(test)]
+#[path = "links_tests.rs"]
+mod tests;
