@@ -166,7 +166,7 @@ pub const GROUPS: &[Group] = &[
         steps: &[Step::Tests(Selection {
             package: "tests/runs",
             target: "fabrics",
-            arguments: &["--ignored", "--skip", "long_", "--test-threads=1"],
+            arguments: &["--ignored", "--test-threads=1"],
         })],
     },
 ];

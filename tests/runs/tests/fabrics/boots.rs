@@ -25,6 +25,12 @@ fn pairs_of_machines_boot() {
 
 #[test]
 #[ignore = "boots machines"]
+fn a_pair_in_one_machine_boots() {
+    boots("x86_64*2");
+}
+
+#[test]
+#[ignore = "boots machines"]
 fn a_program_runs_as_if_it_were_alone() {
     let mut config = script(Isa::X86_64, "echo out; echo err >&2; uname -m; exit 3");
     config.topology = "x86_64+aarch64".parse().unwrap();
