@@ -70,6 +70,8 @@ impl<A: Arch> Kernel<A> {
             cpu: config.cpu,
             cpus: config.cpus,
             hostname: config.hostname,
+            image: image.clone(),
+            hidden: config.hidden,
             trampoline: None,
             background,
             stats: Stats::default(),
@@ -80,8 +82,7 @@ impl<A: Arch> Kernel<A> {
             ready_reported: false,
         };
         let kernel = Kernel::from_state(state);
-        let hidden: Vec<&[u8]> = config.hidden.iter().map(Vec::as_slice).collect();
-        kernel.handle.with(|s| s.load_root(&image, &hidden))?;
+        kernel.handle.with(|s| s.load_root(&image))?;
         let k = kernel.handle.clone();
         kernel.handle.with(|s| s.tasks.spawn(background, Box::pin(free_memory(k))));
         Ok(kernel)
@@ -91,7 +92,7 @@ impl<A: Arch> Kernel<A> {
 /// The root image, for the memory that loads pages from it and for the file system that reads its
 /// index once.
 #[derive(Clone)]
-struct SharedImage(Rc<dyn ImageSource>);
+pub(crate) struct SharedImage(Rc<dyn ImageSource>);
 
 impl ImageSource for SharedImage {
     fn len(&self) -> u64 {

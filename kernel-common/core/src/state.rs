@@ -8,6 +8,7 @@ use maize_abi::{Errno, UserRegs};
 use maize_hal::{Arch, HostIo, Interrupts, Nanos, Report};
 use maize_mm::{Memory, ObjectId, SpaceId};
 
+use crate::boot::SharedImage;
 use crate::executor::{TaskId, TaskQueue};
 use crate::fabric::Fabric;
 use crate::files::Files;
@@ -50,6 +51,9 @@ pub(crate) struct State<A: Arch> {
     /// Cores of the fabric.
     pub(crate) cpus: u32,
     pub(crate) hostname: Vec<u8>,
+    /// The root image, and its members that are no files of the root.
+    pub(crate) image: SharedImage,
+    pub(crate) hidden: Vec<Vec<u8>>,
     /// The object of the page that signal handlers return through.
     pub(crate) trampoline: Option<ObjectId>,
     /// The task that frees memory in the background.

@@ -236,12 +236,6 @@ impl Memory {
         }
     }
 
-    /// Bytes of the root image.
-    #[must_use]
-    pub fn image_len(&self) -> u64 {
-        self.image.len()
-    }
-
     /// Where a space's heap ends.
     #[must_use]
     pub fn heap_end(&self, id: SpaceId) -> u64 {

@@ -14,8 +14,8 @@ use maize_simnet::{NetConfig, Network, SimFabric};
 use maize_wire::{Class, Epoch, InstanceId, Kind, PAGE_WORDS};
 use proptest::prelude::*;
 
-const HELLO: Kind = Kind(1);
-const RUN: Kind = Kind(4);
+const HELLO: Kind = Kind(16);
+const RUN: Kind = Kind(19);
 
 /// A kernel, and the links of a peer that the test speaks for.
 struct Duel {
@@ -37,8 +37,14 @@ impl Duel {
         let frames = FrameRange { start: Frame(16), end: Frame(16 + 2048) };
         let arch = HostArch::<X86_64>::new(frames, 1);
         let host = ScriptedHost::default();
-        let config =
-            Config { cpu: 0, cpus: 2, hostname: b"sim".to_vec(), stats: false, hidden: Vec::new() };
+        let config = Config {
+            cpu: 0,
+            cpus: 2,
+            hostname: b"sim".to_vec(),
+            stats: false,
+            hidden: Vec::new(),
+            heap: None,
+        };
         let image = Box::new(archive.finish());
         let kernel = Kernel::new(arch, Box::new(host.clone()), &[frames], &[], image, config);
         let mut kernel = kernel.unwrap_or_else(|error| unreachable!("{error}"));
@@ -121,7 +127,7 @@ fn bodies() -> impl Strategy<Value = Vec<(u16, Vec<u8>, bool)>> {
         prop::collection::vec(any::<u8>(), 0..40),
         prop::collection::vec(0_u8..4, 0..40),
     ];
-    prop::collection::vec((0_u16..14, body, prop::bool::weighted(0.1)), 1..12)
+    prop::collection::vec((14_u16..30, body, prop::bool::weighted(0.1)), 1..12)
 }
 
 proptest! {
@@ -141,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_may_be_anything(tail in prop::collection::vec(any::<u8>(), 0..60), kind in 5_u16..10) {
+    fn an_answer_may_be_anything(tail in prop::collection::vec(any::<u8>(), 0..60), kind in 20_u16..25) {
         let mut duel = Duel::new(&traveller());
         for _ in 0..100 {
             duel.run(3);

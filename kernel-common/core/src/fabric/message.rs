@@ -27,8 +27,8 @@ pub(crate) struct Hello {
     pub(crate) machine: u16,
     /// Bytes of its FPU state.
     pub(crate) fpu_len: u32,
-    /// Bytes of its root image.
-    pub(crate) image_len: u64,
+    /// What tells its root from others.
+    pub(crate) root: u64,
     /// Whether it runs the voting protocol.
     pub(crate) voting: bool,
 }
@@ -201,23 +201,26 @@ macro_rules! registry {
 }
 
 registry! {
-    Hello = 1, Normal, 32;
-    Page = 2, Normal, 96;
-    PageStale = 3, Normal, 24;
-    Run = 4, Normal, 16_384;
-    Trapped = 5, Normal, 16_384;
-    AskArea = 6, Normal, 48;
-    TellArea = 7, Normal, 120;
-    Forget = 8, Normal, 16_384;
-    Forgot = 9, Normal, 24;
-    Cancel = 10, Normal, 24;
-    Leave = 11, Normal, 24;
-    Ended = 12, Normal, 8;
+    Hello = 16, Normal, 32;
+    Page = 17, Normal, 96;
+    PageStale = 18, Normal, 24;
+    Run = 19, Normal, 16_384;
+    Trapped = 20, Normal, 16_384;
+    AskArea = 21, Normal, 48;
+    TellArea = 22, Normal, 120;
+    Forget = 23, Normal, 16_384;
+    Forgot = 24, Normal, 24;
+    Cancel = 25, Normal, 24;
+    Leave = 26, Normal, 24;
+    Ended = 27, Normal, 8;
 }
+
+/// The first kind that is the core's: those below are the platform's, which shares the links.
+const FIRST: u16 = 16;
 
 /// Where a kind stands in [`NAMES`].
 pub(crate) fn index(kind: Kind) -> usize {
-    usize::from(kind.0.saturating_sub(1)).min(NAMES.len() - 1)
+    usize::from(kind.0.saturating_sub(FIRST)).min(NAMES.len() - 1)
 }
 
 #[cfg(test)]
@@ -228,17 +231,17 @@ mod tests {
     fn what_is_no_message_has_a_name() {
         let ended = Message::from(Ended { status: 256 });
         let bytes = ended.encode().unwrap();
-        assert_eq!(Message::decode(Kind(12), &bytes), Ok(ended));
-        assert_eq!(Message::decode(Kind(0), &bytes), Err(Malformed::Kind));
-        assert_eq!(Message::decode(Kind(13), &bytes), Err(Malformed::Kind));
-        assert_eq!(Message::decode(Kind(12), &[]), Err(Malformed::Body));
-        assert_eq!(Message::decode(Kind(12), &[0, 0]), Err(Malformed::Body));
-        assert_eq!(Message::decode(Kind(12), &[0; 9]), Err(Malformed::Length));
+        assert_eq!(Message::decode(Kind(27), &bytes), Ok(ended));
+        assert_eq!(Message::decode(Kind(15), &bytes), Err(Malformed::Kind));
+        assert_eq!(Message::decode(Kind(28), &bytes), Err(Malformed::Kind));
+        assert_eq!(Message::decode(Kind(27), &[]), Err(Malformed::Body));
+        assert_eq!(Message::decode(Kind(27), &[0, 0]), Err(Malformed::Body));
+        assert_eq!(Message::decode(Kind(27), &[0; 9]), Err(Malformed::Length));
     }
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_a_message_or_refused(kind in 0_u16..16, body: Vec<u8>) {
+        fn any_bytes_are_a_message_or_refused(kind in 14_u16..30, body: Vec<u8>) {
             if let Ok(message) = Message::decode(Kind(kind), &body) {
                 assert!(message.encode().is_some());
             }

@@ -3,6 +3,7 @@
 pub(crate) mod message;
 mod pages;
 mod request;
+mod root;
 mod serve;
 mod transport;
 
@@ -57,7 +58,9 @@ struct Parcel {
 /// A peer whose link is up.
 #[derive(Default)]
 struct Peer {
-    /// It has said what it is, and can be worked with.
+    /// It has said what it is.
+    greeted: bool,
+    /// It can be worked with.
     usable: bool,
     waiting: VecDeque<Parcel>,
 }
@@ -75,6 +78,8 @@ pub(crate) struct Fabric {
     pub(crate) serving: Serving,
     pub(crate) pages: Pages,
     pub(crate) settings: FabricSettings,
+    /// What tells this instance's root from others.
+    root: u64,
     /// Counts traps for [`FabricSettings::migrate_every`].
     pub(crate) traps: u32,
     /// The core that the next thread is placed on, among those that threads may be placed on.
@@ -92,6 +97,7 @@ impl Fabric {
             serving: Serving::default(),
             pages: Pages::new(Machine::new(Coherence::default(), NodeId(me.0)), me),
             settings: FabricSettings::default(),
+            root: 0,
             traps: 0,
             next_place: 0,
         }
@@ -105,6 +111,11 @@ impl Fabric {
     /// Whether a peer can be worked with.
     pub(crate) fn is_usable(&self, peer: InstanceId) -> bool {
         self.peers.get(&peer).is_some_and(|peer| peer.usable)
+    }
+
+    /// How many peers have said what they are.
+    pub(crate) fn greeted(&self) -> usize {
+        self.peers.values().filter(|peer| peer.greeted).count()
     }
 
     /// The peers that can be worked with.
@@ -125,6 +136,7 @@ impl<A: Arch> Kernel<A> {
             let me = s.fabric.me;
             s.fabric.pages = Pages::new(Machine::new(settings.coherence, NodeId(me.0)), me);
             s.fabric.settings = settings;
+            s.fabric.root = root::fingerprint(&s.image, &s.hidden);
             s.fabric.transport = Some(transport);
         });
     }
@@ -142,7 +154,7 @@ impl<A: Arch> State<A> {
             version: VERSION,
             machine: <A::Isa as Isa>::ELF_MACHINE,
             fpu_len: self.arch.fpu_len() as u32,
-            image_len: self.memory.image_len(),
+            root: self.fabric.root,
             voting: self.fabric.settings.coherence == Coherence::Voting,
         }
     }

@@ -148,6 +148,7 @@ impl<A: Arch> State<A> {
             }
             if let Some(peer) = self.fabric.peers.get_mut(&from) {
                 peer.usable = usable;
+                peer.greeted = true;
             }
             self.wake(WaitKey::Peers);
             return Ok(());

@@ -215,7 +215,10 @@ impl<A: Arch> ProcSource for Env<'_, A> {
             forks: self.stats.threads_started,
             switches: self.stats.switches,
             interrupts: self.stats.traps,
-            cpu_times: alloc::vec![[user, system, idle]],
+            // Of the other cores it is known that they are there.
+            cpu_times: (0..self.cpus)
+                .map(|cpu| if cpu == self.cpu { [user, system, idle] } else { [Nanos(0); 3] })
+                .collect(),
             memory: SystemMemory {
                 total_pages: usage.total,
                 free_pages: usage.free + usage.reclaimable,

@@ -5,6 +5,8 @@ mod facts;
 mod program;
 mod sets;
 
+use alloc::vec::Vec;
+
 use maize_abi::Errno;
 use maize_abi::signal::{SigInfo, Signal};
 use maize_abi::termios::WindowSize;
@@ -55,15 +57,12 @@ impl<A: Arch> State<A> {
         (&mut self.files.vfs, env)
     }
 
-    /// Fills the root from the image and mounts the standard file systems. `hidden` are paths of
-    /// members that are no files of the root.
-    pub(crate) fn load_root(
-        &mut self,
-        image: &dyn ImageSource,
-        hidden: &[&[u8]],
-    ) -> Result<(), RootError> {
+    /// Fills the root from the image and mounts the standard file systems.
+    pub(crate) fn load_root(&mut self, image: &dyn ImageSource) -> Result<(), RootError> {
+        let members = self.hidden.clone();
+        let hidden: Vec<&[u8]> = members.iter().map(Vec::as_slice).collect();
         let (vfs, mut env) = self.split_files();
-        let loaded = vfs.load_image(&mut env, image, hidden).map_err(RootError::Image)?;
+        let loaded = vfs.load_image(&mut env, image, &hidden).map_err(RootError::Image)?;
         vfs.mount_standard(&mut env).map_err(RootError::Mounts)?;
         log::info!("root: {} files, {} bytes", loaded.members, loaded.bytes);
         Ok(())

@@ -21,6 +21,7 @@ use crate::signal::PendingSignals;
 use crate::state::State;
 use crate::thread::{Current, Thread};
 use crate::trap::thread_main;
+use crate::wait::{Interruptible, WaitKey, Woken};
 
 /// Why the program could not be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +77,25 @@ impl<A: Arch> Kernel<A> {
     }
 }
 
+/// How long the program waits for instances that its fabric should have. One that is not there by
+/// then can be used when it comes.
+const PEERS_PATIENCE: Nanos = Nanos(3 * Nanos::SECOND.0);
+
+/// Waits until all cores of the fabric can be used, so that a program that counts them and goes to
+/// each finds them.
+async fn wait_for_peers<A: Arch>(k: &Handle<A>, current: Current) {
+    let deadline = k.with(|s| s.now()) + PEERS_PATIENCE;
+    while k.with(|s| s.fabric.is_joined() && s.fabric.greeted() + 1 < s.cpus as usize) {
+        let keys = [WaitKey::Peers];
+        let woken = k.wait_for(current.task, &keys, deadline, Interruptible::ByKill).await;
+        if woken != Woken::Event {
+            return;
+        }
+    }
+}
+
 async fn first_program<A: Arch>(k: Handle<A>, current: Current, program: ProgramSpec) {
+    wait_for_peers(&k, current).await;
     if let Err(errno) = start(&k, current, &program).await {
         let path = String::from_utf8_lossy(&program.path);
         let text = alloc::format!("maize: cannot run {path}: {}\n", errno.describe());
