@@ -118,16 +118,17 @@ impl File {
     fn write_memory(&self, start: u64, bytes: u64) {
         const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
         let (mut at, end) = (start, start + bytes);
+        // Page by page: an emulator refuses the whole of what it cannot read all of.
         while at < end {
-            let arguments = [self.0 as u64, at, end - at, 0, 0, 0];
-            let written = native_syscall(u64::from(WRITE), arguments);
-            if let Some(written) = u64::try_from(written).ok().filter(|n| *n > 0) {
-                at += written;
-                continue;
-            }
             let next = ((at & !(PAGE - 1)) + PAGE).min(end);
-            self.write(ZEROS.get(..(next - at) as usize).unwrap_or(&ZEROS));
-            at = next;
+            let arguments = [self.0 as u64, at, next - at, 0, 0, 0];
+            match u64::try_from(native_syscall(u64::from(WRITE), arguments)) {
+                Ok(written) if written > 0 => at += written,
+                _ => {
+                    self.write(ZEROS.get(..(next - at) as usize).unwrap_or(&ZEROS));
+                    at = next;
+                }
+            }
         }
     }
 }
