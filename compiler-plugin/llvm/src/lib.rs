@@ -9,7 +9,10 @@
 //! [`Module::verify`] reports.
 
 mod attribute;
+mod block;
 mod builder;
+mod call;
+mod global;
 mod module;
 mod shim;
 mod target;
@@ -17,12 +20,14 @@ mod types;
 mod value;
 
 pub use attribute::{Attribute, Place};
+pub use block::Block;
 pub use builder::{Builder, Signed};
+pub use global::CallConvention;
 pub use module::{LlvmError, Module};
 pub use shim::Loop;
 pub use target::{Machine, Optimisation};
 pub use types::{Type, TypeKind};
-pub use value::{Block, CallConvention, Linkage, Opcode, Predicate, Value};
+pub use value::{Linkage, Opcode, Predicate, Value};
 
 use std::ffi::{CStr, CString, c_char};
 

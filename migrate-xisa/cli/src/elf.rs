@@ -25,6 +25,8 @@ pub enum ElfError {
     Metadata(#[from] MetadataError),
     #[error("it has no symbol {0}")]
     NoSymbol(&'static str),
+    #[error("its code begins at {start:#x} and ends at {end:#x}")]
+    Text { start: u64, end: u64 },
     #[error("its unwind tables cannot be read: {0}")]
     Unwind(gimli::Error),
     #[error("the unwind table at {0:#x} names landing pads that cannot be read")]

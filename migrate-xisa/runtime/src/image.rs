@@ -13,7 +13,7 @@ use maize_xisa_metadata::{BuildId, Signals, ThreadState};
 
 use crate::arch::{self, native_syscall};
 use crate::records::ThreadBlock;
-use crate::syscall::{BRK, CLOSE, EXIT, GETTID, MMAP, MREMAP, OPENAT, READ, WRITE};
+use crate::syscall::{BRK, CLOSE, EXIT, GETTID, MMAP, MREMAP, OPENAT, READ, RT_SIGACTION, WRITE};
 use crate::{fatal, thread};
 
 unsafe extern "C" {
@@ -26,6 +26,8 @@ unsafe extern "C" {
 pub(crate) const THREAD: u64 = 0x1_0000_0000;
 /// Its bytes.
 pub(crate) const THREAD_BYTES: u64 = 64 << 20;
+/// Where its records must end.
+pub(crate) const RECORD_LIMIT: u64 = THREAD + THREAD_BYTES / 4;
 /// Where a trial puts what a program maps.
 const MAPPED: u64 = 0x20_0000_0000;
 /// Most bytes of a sealed state, without the records.
@@ -40,6 +42,13 @@ const READ_WRITE: u64 = 3;
 const PRIVATE_ANONYMOUS: u64 = 0x22;
 const FIXED: u64 = 0x10;
 const NO_RESERVE: u64 = 0x4000;
+
+/// Maps the first thread's memory, with a page between its records and its data stack that faults.
+pub(crate) fn map_thread() {
+    map(THREAD, THREAD_BYTES);
+    let arguments = [RECORD_LIMIT, PAGE, 0, PRIVATE_ANONYMOUS | FIXED, u64::MAX, 0];
+    native_syscall(u64::from(MMAP), arguments);
+}
 
 /// Maps zeroed memory at an address.
 pub(crate) fn map(address: u64, bytes: u64) {
@@ -57,6 +66,9 @@ pub(crate) fn program_syscall(number: u64, mut arguments: [u64; 6]) -> i64 {
         arguments[0] = NEXT.fetch_add(bytes, Ordering::Relaxed);
         arguments[3] |= FIXED;
     }
+    if number == u64::from(RT_SIGACTION) {
+        return signal_action(arguments);
+    }
     if number == u64::from(MREMAP) && arguments[2] > arguments[1].next_multiple_of(PAGE) {
         return ENOMEM; // It would grow into what is mapped next: the C library copies instead.
     }
@@ -67,6 +79,35 @@ pub(crate) fn program_syscall(number: u64, mut arguments: [u64; 6]) -> i64 {
         return 0; // No heap but what is mapped: its place would differ.
     }
     arch::program_syscall(number, arguments)
+}
+
+/// `rt_sigaction`. The neutral target's structure has no restorer, those of Linux have. A handler would
+/// run on top of frames that cannot be saved: a program may ignore a signal or let it do its worst.
+fn signal_action(mut arguments: [u64; 6]) -> i64 {
+    const EINVAL: i64 = -22;
+    const IGNORE: u64 = 1;
+    let [_, wanted, old, ..] = arguments;
+    let mut before = [0_u64; 4];
+    let native;
+    if wanted != 0 {
+        // SAFETY: the program gives a structure of three words, as it would the kernel.
+        let [handler, flags, mask] = unsafe { (wanted as *const [u64; 3]).read_unaligned() };
+        if handler > IGNORE {
+            return EINVAL;
+        }
+        native = [handler, flags, 0, mask];
+        arguments[1] = &raw const native as u64;
+    }
+    if old != 0 {
+        arguments[2] = &raw mut before as u64;
+    }
+    let result = native_syscall(u64::from(RT_SIGACTION), arguments);
+    if result == 0 && old != 0 {
+        let [handler, flags, _, mask] = before;
+        // SAFETY: as above.
+        unsafe { (old as *mut [u64; 3]).write_unaligned([handler, flags, mask]) };
+    }
+    result
 }
 
 fn build_id() -> BuildId {
@@ -257,8 +298,8 @@ pub(crate) fn load(path: &[u8]) {
 }
 
 fn load_state(path: &[u8]) {
-    // The top of the thread's memory below its records' limit is free.
-    let scratch = (THREAD + THREAD_BYTES / 4) as *mut u8;
+    // The thread's memory above its records and the page after them is free.
+    let scratch = (RECORD_LIMIT + PAGE) as *mut u8;
     let most = THREAD_BYTES / 8;
     // SAFETY: memory of this thread that holds nothing yet.
     let buffer = unsafe { core::slice::from_raw_parts_mut(scratch, most as usize) };

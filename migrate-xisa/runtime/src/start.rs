@@ -136,7 +136,7 @@ fn copy_arguments(initial: &Initial, top: u64) -> u64 {
 #[unsafe(no_mangle)]
 extern "C" fn maize_start(words: *const u64) -> ! {
     let initial = Initial(words);
-    image::map(THREAD, THREAD_BYTES);
+    image::map_thread();
     let plan = initial.value(MIGRATE).and_then(Plan::parse).unwrap_or(Plan::Stay);
     let begin = match initial.value(RESUME) {
         Some(path) => {
@@ -169,7 +169,7 @@ fn begin(initial: &Initial) -> Begin {
         record_head: 0,
         record_top: THREAD,
         saving: 0,
-        record_limit: THREAD + THREAD_BYTES / 4,
+        record_limit: image::RECORD_LIMIT,
         record_base: THREAD,
         native: 0,
     };

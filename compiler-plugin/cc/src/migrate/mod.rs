@@ -19,7 +19,7 @@ pub mod save;
 pub mod sites;
 pub mod slots;
 
-use maize_llvm::{CallConvention, Linkage, Machine, Module, Opcode, Place, Value};
+use maize_llvm::{CallConvention, Linkage, Machine, Module, Opcode, Place, TypeKind, Value};
 use maize_xisa_metadata::address::{
     MIGRATE_FUNCTION, POLL_FUNCTION, RECORD_FUNCTION, REQUEST_WORD, RESUME_TABLE, UNWIND_FUNCTION,
 };
@@ -119,6 +119,11 @@ pub fn split(module: &Module, machine: &Machine, polls: Polls) -> Result<Split, 
     for function in &defined {
         if !reach.may_migrate(*function) {
             continue;
+        }
+        let returned = function.value_type().returned();
+        if returned.kind() != TypeKind::Void && machine.size(returned) > resume::RESULT_BYTES {
+            let what = format!("a result of type {returned} does not fit its buffer");
+            return Err(CompileError::Content { path: function.name().into(), what });
         }
         let found = sites::find(machine, &reach, *function, &mut split)?;
         if found.is_empty() {

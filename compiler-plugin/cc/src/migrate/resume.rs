@@ -19,10 +19,13 @@ use crate::CompileError;
 /// Start of the names of what stands for an argument before it is loaded from a record.
 pub(crate) const MISSING: &str = "missing.";
 
-/// Most bytes of a function's result; larger ones are returned in memory.
+/// Bytes of the buffer of a result: no calling convention returns as much without memory of the
+/// caller's.
+pub(crate) const RESULT_BYTES: u64 = 64;
+/// Alignment of that buffer.
 const MOST_RESULT_ALIGNMENT: u64 = 16;
 
-/// Where sections with clones are put.
+/// The section that clones are put in.
 pub const SECTION: &str = ".text.maize_resume";
 
 struct Clone<'m> {

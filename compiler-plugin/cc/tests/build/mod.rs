@@ -106,6 +106,18 @@ impl Program {
         Self { folder, output }
     }
 
+    /// A program without a C library, from its text.
+    pub(crate) fn of_text(text: &str, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("program");
+        let source = folder.path().join("main.c");
+        std::fs::write(&source, text).unwrap();
+        let mut command = compiler();
+        command.args(FREESTANDING).args(options).arg("-I").arg(sources()).arg(source);
+        succeed(command.arg(sources().join("start.c")).arg("-o").arg(&output));
+        Self { folder, output }
+    }
+
     /// A folder that lives as long as the program.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -131,12 +143,20 @@ impl Program {
     /// Runs it from its start on x86_64 and moves it to the other instruction set at every
     /// `points`-th migration point.
     pub(crate) fn trip(&self, points: u32) -> Run {
+        self.trip_of_at_most(points, 10_000)
+    }
+
+    /// The same, but stays where it is once it has moved so often.
+    pub(crate) fn trip_of_at_most(&self, points: u32, hops: usize) -> Run {
         let mut whole = Run { status: 0, text: String::new(), errors: String::new(), hops: 0 };
         loop {
             let [from, to] = [whole.hops, whole.hops + 1]
                 .map(|number| self.folder.path().join(format!("state.{number}")));
             let leave = format!("leave:{points}:{}", to.display());
-            let mut environment = vec![("MAIZE_MIGRATE", leave.as_str())];
+            let mut environment = Vec::new();
+            if whole.hops < hops {
+                environment.push(("MAIZE_MIGRATE", leave.as_str()));
+            }
             if whole.hops > 0 {
                 environment.push(("MAIZE_RESUME", from.to_str().unwrap()));
             }
@@ -144,7 +164,7 @@ impl Program {
             whole.text += &run.text;
             whole.errors += &run.errors;
             whole.status = run.status;
-            if run.status != 42 || whole.hops > 10_000 {
+            if run.status != 42 {
                 return whole;
             }
             whole.hops += 1;

@@ -19,6 +19,9 @@ pub(crate) struct Code {
 impl Code {
     pub(crate) fn of(elf: &Elf) -> Result<Self, ElfError> {
         let (start, end) = (elf.address(TEXT_START)?, elf.address(TEXT_END)?);
+        if end < start {
+            return Err(ElfError::Text { start, end });
+        }
         let section = elf.section_at(start).ok_or(ElfError::NoSymbol(TEXT_START))?;
         let length = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
         let bytes = section.from(start).and_then(|bytes| bytes.get(..length));
