@@ -125,29 +125,26 @@ impl Memory {
             Some(Residence::Elsewhere) => Found::Zero,
             _ => self.objects.find(object, index),
         };
-        let frame = match found {
-            Found::Here(_, copy) => {
-                // Making room could evict a clean page of the image.
-                self.frames.share(copy.frame);
+        let source = match found {
+            Found::Here(_, copy) => Some(copy.frame),
+            Found::Untouched(file) if file == object => {
+                return Ok(Some(self.fill(hw, file, index)?.frame));
+            }
+            Found::Untouched(file) => Some(self.fill(hw, file, index)?.frame),
+            Found::Zero | Found::Elsewhere(_) | Found::PastEnd => None,
+        };
+        let frame = match source {
+            Some(source) => {
+                // Making room could evict it, if it is a clean page of the image.
+                self.frames.share(source);
                 let taken = self.take_frame(hw);
                 if let Ok(frame) = taken {
-                    hw.copy_frame(frame, copy.frame);
+                    hw.copy_frame(frame, source);
                 }
-                self.frames.release(copy.frame);
+                self.frames.release(source);
                 taken?
             }
-            Found::Untouched(file) if file == object => self.fill(hw, file, index)?.frame,
-            Found::Untouched(file) => {
-                let source = self.fill(hw, file, index)?;
-                self.frames.share(source.frame);
-                let taken = self.take_frame(hw);
-                if let Ok(frame) = taken {
-                    hw.copy_frame(frame, source.frame);
-                }
-                self.frames.release(source.frame);
-                taken?
-            }
-            Found::Zero | Found::Elsewhere(_) | Found::PastEnd => {
+            None => {
                 let frame = self.take_frame(hw)?;
                 hw.zero_frame(frame);
                 frame
