@@ -8,6 +8,7 @@ use maize_wire::{Epoch, InstanceId, PAGE_WORDS};
 
 use crate::{
     Corruption, Event, Input, Life, Link, LinkConfig, LinkStats, Outgoing, Port, SendError,
+    link::Glance,
 };
 
 /// Where an instance says of itself that it is there.
@@ -55,6 +56,7 @@ struct Peer<P> {
 /// An instance's links to all its peers.
 pub struct Fabric<P, A> {
     config: FabricConfig,
+    me: InstanceId,
     epoch: Epoch,
     announce: A,
     state: State,
@@ -86,6 +88,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         peers.sort_by_key(|peer| peer.link.peer());
         let mut fabric = Fabric {
             config,
+            me,
             epoch,
             announce,
             state: State::Starting,
@@ -134,10 +137,18 @@ impl<P: Port, A: Announce> Fabric<P, A> {
             let index = self.turn;
             self.turn = if index + 1 < self.peers.len() { index + 1 } else { 0 };
             let Peer { link, port } = &mut self.peers[index];
-            if let Some(event) = link.poll(now, port) {
-                self.current = index;
-                self.last_activity = now;
-                return Some((link.peer(), event));
+            match link.glance(port) {
+                Glance::Nothing => {}
+                Glance::Message(message) => {
+                    (self.current, self.last_activity) = (index, now);
+                    return Some((link.peer(), Event::Message(message)));
+                }
+                Glance::Other => {
+                    if let Some(event) = link.poll_other(now, port) {
+                        (self.current, self.last_activity) = (index, now);
+                        return Some((link.peer(), event));
+                    }
+                }
             }
         }
         None
@@ -164,6 +175,21 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     /// [`SendError`]; the message was not taken.
     #[inline]
     pub fn send(
+        &mut self,
+        now: Nanos,
+        to: InstanceId,
+        message: Outgoing<'_>,
+    ) -> Result<u32, SendError> {
+        // Where there is an instance of each number, this is where a peer is.
+        let index = to.index() - usize::from(to > self.me);
+        match self.peers.get_mut(index) {
+            Some(Peer { link, port }) if link.peer() == to => link.send(now, port, message),
+            _ => self.search_and_send(now, to, message),
+        }
+    }
+
+    #[cold]
+    fn search_and_send(
         &mut self,
         now: Nanos,
         to: InstanceId,

@@ -5,7 +5,7 @@ use alloc::{boxed::Box, vec::Vec};
 use maize_ring::Front;
 use maize_wire::{
     Class, FRAGMENT_WORDS, Fragment, FrameError, HEADER_WORDS, Header, INLINE_WORDS, InstanceId,
-    Kind, MAX_BODY_BYTES, PAGE_WORDS, SLOT_WORDS, Session, body_matches,
+    Kind, MAX_BODY_BYTES, PAGE_WORDS, Route, SLOT_WORDS, Session, body_matches,
     checksum::{Coverage, of_words},
 };
 
@@ -55,6 +55,8 @@ pub(crate) struct Inbox {
     me: InstanceId,
     peer: InstanceId,
     coverage: Coverage,
+    /// The route of what the peer sends in this session, if plain frames are taken.
+    plain: Option<Route>,
     /// Number of the next message of each class.
     expected: [u32; Class::COUNT],
     partial: [Option<Partial>; Class::COUNT],
@@ -72,6 +74,7 @@ impl Inbox {
             me,
             peer,
             coverage,
+            plain: None,
             expected: [0; Class::COUNT],
             partial: [const { None }; Class::COUNT],
             words: Box::new([0; MAX_BODY_BYTES / 8]),
@@ -82,18 +85,44 @@ impl Inbox {
     }
 
     /// Numbers start anew.
-    pub(crate) fn start_session(&mut self) {
+    pub(crate) fn start_session(&mut self, session: Session) {
         self.expected = [0; Class::COUNT];
+        let route = Route::new(self.peer, self.me, session.remote);
+        self.plain = (self.coverage == Coverage::Off).then_some(route);
     }
 
     /// Forgets messages of which only a part has arrived, and the page, which is the peer's.
     pub(crate) fn end_session(&mut self) {
         self.partial = [const { None }; Class::COUNT];
-        self.page = None;
+        (self.page, self.plain) = (None, None);
+    }
+
+    /// Takes a frame in that is plain and due, and a message by itself; `None`, and nothing is
+    /// changed, if it is anything else: [`Inbox::accept`] tells what. What is taken here breaks
+    /// none of the rules there.
+    #[inline]
+    pub(crate) fn accept_plain<P: Port>(&mut self, port: &P, front: Front) -> Option<Message> {
+        let [_, first, second, third, a, b, c, d] = front.line;
+        let plain = self.plain?.decode([first, second, third])?;
+        let class = plain.class.index();
+        if plain.slots() != front.slots
+            || plain.sequence != self.expected[class]
+            || self.partial[class].is_some()
+        {
+            return None;
+        }
+        self.take_inline([a, b, c, d]);
+        let body_words = plain.body_words();
+        if body_words > INLINE_WORDS {
+            self.take_rest(port, body_words);
+        }
+        self.expected[class] = plain.sequence.wrapping_add(1);
+        let page = plain.page.then(|| PagePlace { word: plain.page_word(), checksum: None });
+        let id = (plain.class, plain.kind, plain.sequence);
+        Some(self.deliver(id, None, plain.length as usize, page))
     }
 
     /// Takes a frame in. Everything is validated on private copies.
-    #[inline]
     pub(crate) fn accept<P: Port>(
         &mut self,
         port: &P,
@@ -111,10 +140,9 @@ impl Inbox {
             return Err(FrameError::Address);
         }
         let body_words = header.body_words();
-        // What lies in the first slot is in the snapshot already and is not read again.
-        self.words[..INLINE_WORDS].copy_from_slice(&inline);
+        self.take_inline(inline);
         if body_words > INLINE_WORDS {
-            port.read(SLOT_WORDS, &mut self.words[INLINE_WORDS..body_words]);
+            self.take_rest(port, body_words);
         }
         let body = &self.words[..body_words];
         let due = self.coverage != Coverage::Off && !header.parts.checked;
@@ -143,7 +171,23 @@ impl Inbox {
             word: header.page_word(),
             checksum: header.parts.page_checked.then(|| body.last().copied().unwrap_or(0)),
         });
-        Ok(Arrival::Message(self.deliver(&header, None, header.length as usize, page)))
+        Ok(Arrival::Message(self.deliver(id_of(&header), None, header.length as usize, page)))
+    }
+
+    /// Takes the first words of a body, which share the header's slot: they are in the snapshot
+    /// already and are not read again.
+    #[inline]
+    fn take_inline(&mut self, words: [u64; INLINE_WORDS]) {
+        if let Some(first) = self.words.first_chunk_mut() {
+            *first = words;
+        }
+    }
+
+    /// Copies the words behind them of a body of that many words.
+    fn take_rest<P: Port>(&mut self, port: &P, body_words: usize) {
+        if let Some(rest) = self.words.get_mut(INLINE_WORDS..body_words) {
+            port.read(SLOT_WORDS, rest);
+        }
     }
 
     fn accept_fragment(&mut self, header: &Header) -> Result<Arrival, FrameError> {
@@ -176,25 +220,19 @@ impl Inbox {
         }
         self.expected[class] = self.expected[class].wrapping_add(1);
         let whole = self.partial[class].take().map(|partial| partial.contents);
-        Ok(Arrival::Message(self.deliver(header, whole, total, None)))
+        Ok(Arrival::Message(self.deliver(id_of(header), whole, total, None)))
     }
 
     #[inline]
     fn deliver(
         &mut self,
-        header: &Header,
+        (class, kind, sequence): (Class, Kind, u32),
         whole: Option<Vec<u8>>,
         length: usize,
         page: Option<PagePlace>,
     ) -> Message {
         (self.whole, self.length, self.page) = (whole, length, page);
-        Message {
-            kind: header.kind,
-            class: header.class,
-            sequence: header.sequence,
-            length,
-            has_page: page.is_some(),
-        }
+        Message { kind, class, sequence, length, has_page: page.is_some() }
     }
 
     /// The body of the message that has just arrived; word-aligned.
@@ -227,6 +265,10 @@ impl Inbox {
     pub(crate) fn forget_page(&mut self) {
         self.page = None;
     }
+}
+
+const fn id_of(header: &Header) -> (Class, Kind, u32) {
+    (header.class, header.kind, header.sequence)
 }
 
 const _: () = assert!(HEADER_WORDS + INLINE_WORDS == SLOT_WORDS);

@@ -7,7 +7,7 @@ use maize_hal::Nanos;
 use maize_ring::{Broken, Refused};
 use maize_wire::{
     Body, Class, Epoch, Frame, FrameError, Header, InstanceId, Kind, MAX_BODY_BYTES,
-    MAX_MESSAGE_BYTES, MAX_PAGE_BODY_BYTES, PAGE_WORDS, Parts, Session, checksum::Coverage,
+    MAX_MESSAGE_BYTES, MAX_PAGE_BODY_BYTES, PAGE_WORDS, Parts, Route, Session, checksum::Coverage,
 };
 
 use crate::{
@@ -37,6 +37,16 @@ pub enum Event {
     Message(Message),
     /// There is room in this class, from which a message was turned away.
     Room(Class),
+}
+
+/// What a glance at a port has shown.
+pub(crate) enum Glance {
+    /// There is nothing to do.
+    Nothing,
+    /// A message.
+    Message(Message),
+    /// Something else, or a frame that needs a closer look: [`Link::poll_other`].
+    Other,
 }
 
 /// Frames that one call takes in or puts out at the most, so that no call lasts for long.
@@ -98,6 +108,10 @@ pub struct Link {
     life: Lifeline,
     outbox: Outbox,
     inbox: Inbox,
+    /// The route of what this side sends in the session, if it sends plain frames.
+    plain: Option<Route>,
+    /// Slots of the port that may be in use when a frame of each class is added, in this session.
+    limits: [usize; Class::COUNT],
     /// Number of the next message of each class.
     sequence: [u32; Class::COUNT],
     /// A frame has been handed out and is to be given back.
@@ -121,6 +135,8 @@ impl Link {
             life: Lifeline::new(config.life, local),
             outbox: Outbox::new(config.outbox),
             inbox: Inbox::new(me, peer, coverage),
+            plain: None,
+            limits: [0; Class::COUNT],
             sequence: [0; Class::COUNT],
             holds_frame: false,
             owes_doorbell: false,
@@ -172,7 +188,7 @@ impl Link {
         }
         match (before, self.life.session()) {
             (Some(_), None) => self.end_session(),
-            (None, Some(_)) => self.start_session(),
+            (None, Some(session)) => self.start_session(session, port.capacity()),
             _ => {}
         }
         if let Some(news) = outcome.news {
@@ -190,9 +206,39 @@ impl Link {
     /// sends what waited. Never takes long, and never waits.
     #[inline]
     pub fn poll(&mut self, now: Nanos, port: &mut impl Port) -> Option<Event> {
+        match self.glance(port) {
+            Glance::Nothing => None,
+            Glance::Message(message) => Some(Event::Message(message)),
+            Glance::Other => self.poll_other(now, port),
+        }
+    }
+
+    /// What [`Link::poll`] does nearly always: it finds nothing, or a message in one plain frame.
+    #[inline]
+    pub(crate) fn glance(&mut self, port: &mut impl Port) -> Glance {
         if self.holds_frame {
             self.give_back(port);
         }
+        if !self.news.is_empty() || self.life.session().is_none() {
+            return Glance::Other;
+        }
+        match port.front() {
+            Ok(Some(front)) => match self.inbox.accept_plain(port, front) {
+                Some(message) => {
+                    self.deliver(&message);
+                    Glance::Message(message)
+                }
+                None => Glance::Other,
+            },
+            Ok(None) if self.outbox.is_quiet() => Glance::Nothing,
+            _ => Glance::Other,
+        }
+    }
+
+    /// Does what is left to do after a glance at the port that has shown anything out of the
+    /// ordinary. Of what was seen then, nothing is used: frames are copied and validated anew.
+    #[inline(never)]
+    pub(crate) fn poll_other(&mut self, now: Nanos, port: &mut impl Port) -> Option<Event> {
         if !self.news.is_empty() {
             return self.news.pop_front().map(Event::News);
         }
@@ -269,27 +315,58 @@ impl Link {
         let id = (class, kind, sequence);
         let mut sent = false;
         if contents.len() <= MAX_BODY_BYTES && self.outbox.may_overtake(class) {
-            let body = Body { fragment: None, contents };
-            let frame = self.addressing.frame(session, id, body, page);
-            let frame = frame.map_err(|_| SendError::TooLong)?;
-            sent = self.publish(now, port, &frame, (class, class))?;
+            sent = match self.plain {
+                Some(route) => {
+                    let frame = Frame::plain(route, id, contents, page);
+                    let frame = frame.map_err(|_| SendError::TooLong)?;
+                    self.publish(now, port, &frame, class)?
+                }
+                None => self.send_checked(now, port, session, message)?,
+            };
         }
         if !sent {
-            if let Err(overflow) = self.outbox.queue(id, contents, page) {
-                self.stats.refused += 1;
-                return Err(match overflow {
-                    Overflow::Full => SendError::Full,
-                    Overflow::NoMemory => SendError::NoMemory,
-                });
-            }
-            self.stats.queued += 1;
-            self.drain(now, port);
+            self.send_later(now, port, message)?;
         }
         self.sequence[class.index()] = sequence.wrapping_add(1);
         self.stats.messages_sent[class.index()] += 1;
         self.stats.bytes_sent += contents.len() as u64;
         self.stats.pages_sent += u64::from(page.is_some());
         Ok(sequence)
+    }
+
+    /// Publishes a message with a checksum. `false` if there is no room.
+    #[inline(never)]
+    fn send_checked(
+        &mut self,
+        now: Nanos,
+        port: &mut impl Port,
+        session: Session,
+        Outgoing { class, kind, contents, page }: Outgoing<'_>,
+    ) -> Result<bool, SendError> {
+        let id = (class, kind, self.sequence[class.index()]);
+        let frame = self.addressing.frame(session, id, Body { fragment: None, contents }, page);
+        self.publish(now, port, &frame.map_err(|_| SendError::TooLong)?, class)
+    }
+
+    /// Makes a message wait, and sends what there is room for.
+    #[cold]
+    fn send_later(
+        &mut self,
+        now: Nanos,
+        port: &mut impl Port,
+        Outgoing { class, kind, contents, page }: Outgoing<'_>,
+    ) -> Result<(), SendError> {
+        let id = (class, kind, self.sequence[class.index()]);
+        if let Err(overflow) = self.outbox.queue(id, contents, page) {
+            self.stats.refused += 1;
+            return Err(match overflow {
+                Overflow::Full => SendError::Full,
+                Overflow::NoMemory => SendError::NoMemory,
+            });
+        }
+        self.stats.queued += 1;
+        self.drain(now, port);
+        Ok(())
     }
 
     /// Whether the peer's doorbell is due for what was sent, taken or said since the last call.
@@ -323,25 +400,23 @@ impl Link {
         }
         if let Some((class, limit)) = self.outbox.turn() {
             let slots = self.outbox.front(class).map_or(1, Pending::next_slots);
-            let limit = slot_limit(limit, port.capacity());
-            if !matches!(port.await_room(slots, limit), Ok(true)) {
+            if !matches!(port.await_room(slots, self.limits[limit.index()]), Ok(true)) {
                 return false;
             }
         }
         port.arm()
     }
 
-    /// Publishes a frame of the first class, if the limit of the second allows. `false` if there
-    /// is no room.
+    /// Publishes a frame of that class, if its limit allows. `false` if there is no room.
     #[inline]
     fn publish(
         &mut self,
         now: Nanos,
         port: &mut impl Port,
         frame: &Frame<'_>,
-        (class, limit): (Class, Class),
+        class: Class,
     ) -> Result<bool, SendError> {
-        match port.push(frame, slot_limit(limit, port.capacity())) {
+        match port.push(frame, self.limits[class.index()]) {
             Ok(()) => {
                 self.outbox.passed(class, frame.slots());
                 self.stats.frames_sent += 1;
@@ -359,6 +434,7 @@ impl Link {
     }
 
     /// Sends of what waits as much as there is room for.
+    #[cold]
     fn drain(&mut self, now: Nanos, port: &mut impl Port) {
         for _ in 0..FRAMES_A_CALL {
             let Some(session) = self.life.session() else { return };
@@ -369,7 +445,7 @@ impl Link {
             let bytes = body.contents.len();
             let Ok(frame) = self.addressing.frame(session, id, body, front.page()) else { return };
             let slots = frame.slots();
-            match port.push(&frame, slot_limit(limit, port.capacity())) {
+            match port.push(&frame, self.limits[limit.index()]) {
                 Ok(()) => {
                     self.outbox.advance(class, bytes);
                     self.outbox.passed(class, slots);
@@ -381,7 +457,6 @@ impl Link {
         }
     }
 
-    #[inline]
     fn receive(&mut self, now: Nanos, port: &mut impl Port, session: Session) -> Option<Message> {
         for _ in 0..FRAMES_A_CALL {
             let front = match port.front() {
@@ -393,11 +468,7 @@ impl Link {
             };
             match self.inbox.accept(port, session, &front) {
                 Ok(Arrival::Message(message)) => {
-                    self.holds_frame = true;
-                    self.stats.frames_received += 1;
-                    self.stats.messages_received[message.class.index()] += 1;
-                    self.stats.bytes_received += message.length as u64;
-                    self.stats.pages_received += u64::from(message.has_page);
+                    self.deliver(&message);
                     return Some(message);
                 }
                 Ok(Arrival::Part) => self.stats.frames_received += 1,
@@ -416,6 +487,16 @@ impl Link {
         None
     }
 
+    /// Notes that a message is handed out, whose frame is to be given back.
+    #[inline]
+    fn deliver(&mut self, message: &Message) {
+        self.holds_frame = true;
+        self.stats.frames_received += 1;
+        self.stats.messages_received[message.class.index()] += 1;
+        self.stats.bytes_received += message.length as u64;
+        self.stats.pages_received += u64::from(message.has_page);
+    }
+
     #[inline]
     fn give_back(&mut self, port: &mut impl Port) {
         self.holds_frame = false;
@@ -423,6 +504,7 @@ impl Link {
         port.pop();
     }
 
+    #[cold]
     fn broken(&mut self, now: Nanos, port: &mut impl Port, broken: Broken) {
         let input = match broken {
             Broken::Corrupt(corrupt) => Input::Corrupt(Corruption::Ring(corrupt)),
@@ -431,16 +513,19 @@ impl Link {
         self.step(now, port, input);
     }
 
-    fn start_session(&mut self) {
+    fn start_session(&mut self, session: Session, capacity: usize) {
+        let Addressing { me, peer, coverage } = self.addressing;
         self.sequence = [0; Class::COUNT];
-        self.inbox.start_session();
+        self.plain = (coverage == Coverage::Off).then(|| Route::new(me, peer, session.local));
+        self.limits = Class::ALL.map(|class| slot_limit(class, capacity));
+        self.inbox.start_session(session);
     }
 
     /// The body of a message that has been handed out stays; all else goes.
     fn end_session(&mut self) {
         self.stats.lost_in_queue += self.outbox.clear() as u64;
         self.inbox.end_session();
-        self.holds_frame = false;
+        (self.plain, self.holds_frame) = (None, false);
     }
 }
 

@@ -86,11 +86,13 @@ pub(crate) struct Outbox {
     config: OutboxConfig,
     queues: [Queue; Class::COUNT],
     waiting: usize,
+    /// Somebody was turned away from a queue and has not been told yet that there is room.
+    turned_away: bool,
 }
 
 impl Outbox {
     pub(crate) fn new(config: OutboxConfig) -> Outbox {
-        Outbox { config, queues: Default::default(), waiting: 0 }
+        Outbox { config, queues: Default::default(), waiting: 0, turned_away: false }
     }
 
     /// Whether anything waits.
@@ -122,7 +124,7 @@ impl Outbox {
             || queue.waiting.len() < self.config.messages
                 && queue.bytes + bytes <= self.config.bytes;
         if !room {
-            queue.turned_away = true;
+            (queue.turned_away, self.turned_away) = (true, true);
             return Err(Overflow::Full);
         }
         let (mut copy, mut page_copy) = (Vec::new(), Vec::new());
@@ -180,9 +182,13 @@ impl Outbox {
     /// Notes that a frame of a class was sent, so that those whom it passed are not passed for ever.
     #[inline]
     pub(crate) fn passed(&mut self, class: Class, slots: usize) {
-        if self.is_empty() {
-            return;
+        if !self.is_empty() {
+            self.pass(class, slots);
         }
+    }
+
+    #[cold]
+    fn pass(&mut self, class: Class, slots: usize) {
         for (index, queue) in self.queues.iter_mut().enumerate() {
             if index == class.index() || queue.waiting.is_empty() {
                 queue.passed_by = 0;
@@ -195,19 +201,28 @@ impl Outbox {
     /// A class from which somebody was turned away and whose queue has drained to half since.
     pub(crate) fn take_room(&mut self) -> Option<Class> {
         let config = self.config;
-        Class::ALL.into_iter().find(|class| {
+        let roomy = Class::ALL.into_iter().find(|class| {
             let queue = &mut self.queues[class.index()];
             let roomy =
                 queue.waiting.len() <= config.messages / 2 && queue.bytes <= config.bytes / 2;
             let tell = queue.turned_away && roomy;
             queue.turned_away &= !tell;
             tell
-        })
+        });
+        self.turned_away = self.queues.iter().any(|queue| queue.turned_away);
+        roomy
+    }
+
+    /// Whether nothing waits, and [`Outbox::take_room`] has nothing to tell.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.waiting == 0 && !self.turned_away
     }
 
     /// Forgets everything that waits. Returns how many messages that were.
     pub(crate) fn clear(&mut self) -> usize {
         self.queues = Default::default();
+        self.turned_away = false;
         core::mem::take(&mut self.waiting)
     }
 

@@ -51,6 +51,14 @@ impl<W: Window> WindowPort<W> {
             peer_presence: PresenceCell::new(window.part(layout.presence(peer)?)?),
         })
     }
+
+    #[inline(never)]
+    fn push_long(&mut self, frame: Frame<'_>, limit: usize) -> Result<(), Refused> {
+        let mut claim = self.producer.claim(frame.slots(), limit)?;
+        frame.write(&mut claim);
+        claim.publish();
+        Ok(())
+    }
 }
 
 impl<W: Window> Port for WindowPort<W> {
@@ -83,10 +91,11 @@ impl<W: Window> Port for WindowPort<W> {
 
     #[inline]
     fn push(&mut self, frame: &Frame<'_>, limit: usize) -> Result<(), Refused> {
-        let mut claim = self.producer.claim(frame.slots(), limit)?;
-        frame.write(&mut claim);
-        claim.publish();
-        Ok(())
+        if let Some(line) = frame.line() {
+            return self.producer.push_slot(line, limit);
+        }
+        // A copy: a frame that has no address is not kept in memory in the common case above.
+        self.push_long(*frame, limit)
     }
 
     #[inline]

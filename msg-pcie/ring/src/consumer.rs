@@ -4,7 +4,7 @@ use maize_window::Window;
 use maize_wire::{SLOT_WORDS, Session};
 
 use crate::{
-    Broken, Geometry, GeometryError, NEVER,
+    Broken, Corrupt, Geometry, GeometryError, NEVER,
     stamp::{EMPTY, slots_of},
 };
 
@@ -99,16 +99,17 @@ impl<W: Window> Consumer<W> {
         }
         let slots = match slots_of(found, self.head, self.tag, self.geometry.largest_frame) {
             Ok(slots) => slots,
-            // A peer that has left may be preparing the ring for another session.
-            Err(_) if !self.peer_is_attached() => return Err(Broken::Dead),
-            Err(corrupt) => return Err(Broken::Corrupt(corrupt)),
+            Err(corrupt) => return Err(self.refuse(corrupt)),
         };
         self.front = slots;
-        let mut line = [found; SLOT_WORDS];
-        if let Some(behind) = line.get_mut(1..) {
-            self.parts.ring.copy_out(start + 1, behind);
-        }
-        Ok(Some(Front { slots, line }))
+        let [a, b, c, d, e, f, g] = self.parts.ring.load_array(start + 1);
+        Ok(Some(Front { slots, line: [found, a, b, c, d, e, f, g] }))
+    }
+
+    #[cold]
+    fn refuse(&self, corrupt: Corrupt) -> Broken {
+        // A peer that has left may be preparing the ring for another session.
+        if self.peer_is_attached() { Broken::Corrupt(corrupt) } else { Broken::Dead }
     }
 
     /// Copies words of the frame at the head, from its word `word` on. What lies behind the frame
@@ -131,11 +132,12 @@ impl<W: Window> Consumer<W> {
     pub fn pop(&mut self) {
         self.head += self.front as u64;
         self.front = 0;
-        if self.head - self.announced >= self.geometry.announce_every() {
+        if self.head - self.announced >= self.geometry.announce_every {
             self.announce();
         }
     }
 
+    #[cold]
     fn announce(&mut self) {
         self.parts.consumed.store_release(0, self.head);
         // Pairs with the fence in `Producer::await_room`: either it sees our index or we its wish.

@@ -46,6 +46,10 @@ const NEVER: u64 = u64::MAX;
 struct Geometry {
     slots: usize,
     largest_frame: usize,
+    /// The most slots that the consumer frees before it says so. A producer that waits for room
+    /// waits for an index at least this far behind its tail (see [`Producer::await_room`]), so
+    /// the consumer's next announcement always ends the wait.
+    announce_every: u64,
 }
 
 impl Geometry {
@@ -57,7 +61,8 @@ impl Geometry {
         if largest_frame == 0 || largest_frame > slots / 2 || largest_frame > stamp::MAX_SLOTS {
             return Err(GeometryError::Frame(largest_frame));
         }
-        Ok(Geometry { slots, largest_frame })
+        let announce_every = (slots as u64 / 8).clamp(1, 64);
+        Ok(Geometry { slots, largest_frame, announce_every })
     }
 
     /// Word of the ring at which the slot with this index starts.
@@ -65,14 +70,6 @@ impl Geometry {
     #[expect(clippy::cast_possible_truncation, reason = "reduced below the number of slots")]
     fn word_of(self, index: u64) -> usize {
         (index & (self.slots as u64 - 1)) as usize * SLOT_WORDS
-    }
-
-    /// The most slots that the consumer frees before it says so. A producer that waits for room
-    /// waits for an index at least this far behind its tail (see [`Producer::await_room`]), so
-    /// the consumer's next announcement always ends the wait.
-    #[inline]
-    fn announce_every(self) -> u64 {
-        (self.slots as u64 / 8).clamp(1, 64)
     }
 
     /// Slots that may be in use at the most.

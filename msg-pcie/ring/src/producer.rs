@@ -106,7 +106,37 @@ impl<W: Window> Producer<W> {
         Ok(Claim { producer: self, slots: count, next, left })
     }
 
+    /// Publishes a frame of one slot, given by its words behind the stamp: what
+    /// [`Producer::claim`] and [`Claim::publish`] do with it.
+    ///
+    /// # Errors
+    /// As [`Producer::claim`].
+    #[inline]
+    pub fn push_slot(&mut self, words: [u64; SLOT_WORDS - 1], limit: usize) -> Result<(), Refused> {
+        if self.in_use() >= limit.min(self.geometry.capacity()) {
+            // Says why not, or finds that there is room after all.
+            self.claim(1, limit)?;
+        }
+        let start = self.geometry.word_of(self.tail);
+        self.parts.ring.store_array(start + 1, words);
+        self.publish(1);
+        Ok(())
+    }
+
+    /// Publishes the frame of that many slots at the tail, with one store.
+    #[inline]
+    fn publish(&mut self, slots: u16) {
+        let Producer { parts, geometry, tail, tag, .. } = self;
+        let end = *tail + u64::from(slots);
+        let (behind, start) = (geometry.word_of(end), geometry.word_of(*tail));
+        let stamp = stamp(*tail, slots, *tag);
+        *tail = end;
+        parts.ring.store(behind, EMPTY);
+        parts.ring.store_release(start, stamp);
+    }
+
     /// Loads and validates the consumer's index.
+    #[cold]
     fn look_at_consumer(&mut self) -> Result<(), Broken> {
         let found = self.parts.consumed.load_acquire(0);
         // A peer that has left may already be using its lines for another session, so whether
@@ -149,7 +179,7 @@ impl<W: Window> Producer<W> {
         let limit = limit.min(self.geometry.capacity());
         if slots == 0
             || slots > self.geometry.largest_frame
-            || slots as u64 + self.geometry.announce_every() > limit as u64
+            || slots as u64 + self.geometry.announce_every > limit as u64
         {
             return Err(Refused::Size);
         }
@@ -180,15 +210,7 @@ impl<W: Window> Claim<'_, W> {
     /// Publishes the frame, with one store.
     #[inline]
     pub fn publish(self) {
-        let producer = self.producer;
-        let ring = &producer.parts.ring;
-        let end = producer.tail + u64::from(self.slots);
-        ring.store(producer.geometry.word_of(end), EMPTY);
-        ring.store_release(
-            producer.geometry.word_of(producer.tail),
-            stamp(producer.tail, self.slots, producer.tag),
-        );
-        producer.tail = end;
+        self.producer.publish(self.slots);
     }
 }
 

@@ -85,6 +85,21 @@ pub trait Window: Clone {
     /// Keeps earlier *loads* in front of later accesses.
     fn fence_acquire(&self);
 
+    /// Loads as many words as the array has, unordered. Where the number is known, this is
+    /// straight code with one check of its bounds.
+    #[inline]
+    fn load_array<const N: usize>(&self, word: usize) -> [u64; N] {
+        core::array::from_fn(|offset| self.load(word + offset))
+    }
+
+    /// Stores the array's words, unordered, as [`Window::load_array`] loads them.
+    #[inline]
+    fn store_array<const N: usize>(&self, word: usize, values: [u64; N]) {
+        for (offset, value) in values.into_iter().enumerate() {
+            self.store(word + offset, value);
+        }
+    }
+
     /// Copies words out, unordered.
     fn copy_out(&self, word: usize, into: &mut [u64]) {
         for (offset, value) in into.iter_mut().enumerate() {

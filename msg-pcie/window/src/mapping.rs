@@ -116,6 +116,20 @@ impl Window for Mapping<'_> {
     }
 
     #[inline]
+    fn load_array<const N: usize>(&self, word: usize) -> [u64; N] {
+        let from = &self.0[word..word + N];
+        core::array::from_fn(|offset| from[offset].load(Relaxed))
+    }
+
+    #[inline]
+    fn store_array<const N: usize>(&self, word: usize, values: [u64; N]) {
+        let into = &self.0[word..word + N];
+        for (into, value) in into.iter().zip(values) {
+            into.store(value, Relaxed);
+        }
+    }
+
+    #[inline]
     fn copy_out(&self, word: usize, into: &mut [u64]) {
         let from = &self.0[word..word + into.len()];
         let (into_eights, into_rest) = into.as_chunks_mut::<8>();
@@ -207,6 +221,22 @@ mod tests {
             window.copy_out(9, &mut back);
             assert_eq!(back, from);
         }
+    }
+
+    #[test]
+    fn arrays_are_their_words() {
+        let words: Vec<AtomicU64> = (0..16).map(AtomicU64::new).collect();
+        let window = Mapping::from_words(&words);
+        assert_eq!(window.load_array(9), [9, 10, 11, 12, 13, 14, 15]);
+        window.store_array(3, [70, 71]);
+        assert_eq!(window.load_array(2), [2, 70, 71, 5]);
+    }
+
+    #[test]
+    #[should_panic(expected = "out of range")]
+    fn arrays_do_not_stick_out() {
+        let words = [const { AtomicU64::new(0) }; 8];
+        let _: [u64; 4] = Mapping::from_words(&words).load_array(5);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A frame about to be sent: header, body, page, and how they become words.
 
 use crate::{
-    FrameError, HEADER_WORDS, Header, MAX_MESSAGE_BYTES, PAGE_WORDS, SLOT_WORDS, checksum::Crc32c,
+    Class, FrameError, HEADER_WORDS, Header, INLINE_WORDS, Kind, MAX_MESSAGE_BYTES, PAGE_WORDS,
+    Plain, Route, SLOT_WORDS, checksum::Crc32c,
 };
 
 /// Words in front of a fragment's contents.
@@ -61,11 +62,33 @@ pub trait Sink {
             }
         }
         if !tail.is_empty() {
-            let mut last = [0; 8];
-            last[..tail.len()].copy_from_slice(tail);
-            self.word(u64::from_le_bytes(last));
+            self.word(padded(tail));
         }
     }
+}
+
+/// The word of fewer than eight bytes, zero-padded.
+#[inline]
+fn padded(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+/// The words of a body that shares the header's slot; `None` if it is longer, or not aligned.
+#[inline]
+fn inline_words(contents: &[u8]) -> Option<[u64; INLINE_WORDS]> {
+    if contents.len() > INLINE_WORDS * 8 {
+        return None;
+    }
+    let (whole, tail) = contents.split_at(contents.len() & !7);
+    let whole: &[u64] = bytemuck::try_cast_slice(whole).ok()?;
+    let mut words = [0; INLINE_WORDS];
+    for (into, word) in words.iter_mut().zip(whole) {
+        *into = *word;
+    }
+    if !tail.is_empty() {
+        words[whole.len()] = padded(tail);
+    }
+    Some(words)
 }
 
 /// The body of a frame to send.
@@ -126,6 +149,26 @@ impl<'a> Frame<'a> {
         Ok(Frame { words, slots: header.slots(), body, page })
     }
 
+    /// A plain frame: what [`Frame::new`] makes of the same without checksums and fragments.
+    ///
+    /// # Errors
+    /// [`FrameError::Length`] if the body is too long for such a frame.
+    #[inline]
+    pub fn plain(
+        route: Route,
+        (class, kind, sequence): (Class, Kind, u32),
+        contents: &'a [u8],
+        page: Option<&'a [u64; PAGE_WORDS]>,
+    ) -> Result<Frame<'a>, FrameError> {
+        let Ok(length) = u32::try_from(contents.len()) else {
+            return Err(FrameError::Length(u32::MAX));
+        };
+        let plain = Plain { kind, class, length, page: page.is_some(), sequence };
+        let words = route.encode(&plain)?;
+        let page = page.map(|page| (page, None));
+        Ok(Frame { words, slots: plain.slots(), body: Body { fragment: None, contents }, page })
+    }
+
     /// Slots that the frame fills.
     #[inline]
     #[must_use]
@@ -133,8 +176,18 @@ impl<'a> Frame<'a> {
         self.slots
     }
 
-    /// Writes every word of the frame behind the stamp.
+    /// The words behind the stamp of a frame that fills one slot, padding included; `None` if it
+    /// fills more, or if it is quicker written word by word ([`Frame::write`]).
     #[inline]
+    #[must_use]
+    pub fn line(&self) -> Option<[u64; SLOT_WORDS - 1]> {
+        let (None, None) = (self.body.fragment, self.page) else { return None };
+        let [first, second, third] = self.words;
+        let [a, b, c, d] = inline_words(self.body.contents)?;
+        Some([first, second, third, a, b, c, d])
+    }
+
+    /// Writes every word of the frame behind the stamp.
     pub fn write(&self, sink: &mut impl Sink) {
         sink.words(&self.words);
         let mut written = HEADER_WORDS;
@@ -149,8 +202,10 @@ impl<'a> Frame<'a> {
                 sink.word(u64::from(sum));
                 written += 1;
             }
-            let padding = written.next_multiple_of(SLOT_WORDS) - written;
-            sink.words(&[0; SLOT_WORDS][..padding]);
+            let padding = written.wrapping_neg() % SLOT_WORDS;
+            for _ in 0..padding {
+                sink.word(0);
+            }
             sink.words(page);
         }
     }
@@ -242,6 +297,20 @@ mod tests {
             let mut words = Words(vec![0]);
             frame.write(&mut words);
             let words = words.0;
+            if !checked && !fragmented {
+                let Header { class, kind, sequence, source, destination, epoch, .. } = header(parts);
+                let route = Route::new(source, destination, epoch);
+                let id = (class, kind, sequence);
+                let plain = Frame::plain(route, id, contents, with_page.then_some(&page.0)).unwrap();
+                let mut same = Words(vec![0]);
+                plain.write(&mut same);
+                prop_assert_eq!((plain.slots(), &same.0), (frame.slots(), &words));
+            }
+            if let Some(line) = frame.line() {
+                prop_assert_eq!(frame.slots(), 1);
+                prop_assert_eq!(&line[..words.len() - 1], &words[1..]);
+                prop_assert!(line[words.len() - 1..].iter().all(|word| *word == 0));
+            }
             let (back, sum) = Header::from_words([words[1], words[2], words[3]]).unwrap();
             prop_assert_eq!(back.slots(), frame.slots());
             prop_assert!(words.len() <= frame.slots() * SLOT_WORDS);

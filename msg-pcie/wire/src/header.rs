@@ -33,6 +33,7 @@ impl Class {
     pub const ALL: [Class; Class::COUNT] = [Class::Urgent, Class::Normal, Class::Bulk];
 
     /// The class's number, below [`Class::COUNT`].
+    #[inline]
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
@@ -74,9 +75,9 @@ pub struct Header {
     pub sequence: u32,
 }
 
-const FLAG_CLASS: u8 = 0b11;
+pub(crate) const FLAG_CLASS: u8 = 0b11;
 const FLAG_FRAGMENT: u8 = 1 << 2;
-const FLAG_PAGE: u8 = 1 << 3;
+pub(crate) const FLAG_PAGE: u8 = 1 << 3;
 const FLAG_CHECKED: u8 = 1 << 4;
 const FLAG_PAGE_CHECKED: u8 = 1 << 5;
 const FLAGS_RESERVED: u8 = 0b1100_0000;
@@ -93,7 +94,7 @@ impl Header {
     #[inline]
     #[must_use]
     pub const fn page_word(&self) -> usize {
-        (HEADER_WORDS + self.body_words()).next_multiple_of(SLOT_WORDS)
+        (HEADER_WORDS + self.body_words()).div_ceil(SLOT_WORDS) * SLOT_WORDS
     }
 
     /// Slots of the whole frame.
