@@ -4,7 +4,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 use maize_wire::{
     Body, Class, FRAGMENT_WORDS, Fragment, HEADER_WORDS, Kind, MAX_BODY_BYTES, MAX_FRAME_SLOTS,
-    PAGE_BYTES, PAGE_WORDS, Page, SLOT_BYTES,
+    PAGE_BYTES, PAGE_WORDS, SLOT_BYTES,
 };
 
 /// Bounds of the queues.
@@ -30,15 +30,15 @@ pub(crate) struct Pending {
     pub(crate) kind: Kind,
     pub(crate) sequence: u32,
     pub(crate) contents: Vec<u8>,
-    /// The page, if it has one; a vector only because its memory can be asked for politely.
-    page: Vec<Page>,
+    /// The words of the page, or none; a vector only because its memory can be asked for politely.
+    page: Vec<u64>,
     pub(crate) sent: usize,
 }
 
 impl Pending {
     /// The page that goes with it.
     pub(crate) fn page(&self) -> Option<&[u64; PAGE_WORDS]> {
-        self.page.first().map(|page| &page.0)
+        self.page.first_chunk()
     }
 
     /// What the next frame carries: the whole message if it fits one, or the next fragment.
@@ -130,13 +130,14 @@ impl Outbox {
         let (mut copy, mut page_copy) = (Vec::new(), Vec::new());
         let reserved = copy
             .try_reserve_exact(contents.len())
-            .and_then(|()| page_copy.try_reserve_exact(usize::from(page.is_some())))
+            .and_then(|()| page_copy.try_reserve_exact(page.map_or(0, |page| page.len())))
             .and_then(|()| queue.waiting.try_reserve(1));
         if reserved.is_err() {
             return Err(Overflow::NoMemory);
         }
         copy.extend_from_slice(contents);
-        page_copy.extend(page.map(|page| Page(*page)));
+        // Straight from where it lies, without a copy on the stack.
+        page_copy.extend_from_slice(page.map_or(&[], |page| page));
         queue.bytes += bytes;
         queue.waiting.push_back(Pending {
             kind,

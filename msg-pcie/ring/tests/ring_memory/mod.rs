@@ -81,12 +81,18 @@ impl<W: Window> RingMemory<W> {
     }
 }
 
-/// Sends a frame that fills as many slots as its words need.
+/// Sends a frame that fills as many slots as its words need. Both ways of sending a frame of one
+/// slot are taken.
 pub(crate) fn send<W: Window>(
     producer: &mut Producer<W>,
     words: &[u64],
     limit: usize,
 ) -> Result<(), Refused> {
+    if let Ok(line) = <[u64; SLOT_WORDS - 1]>::try_from(words)
+        && line[0] % 2 == 1
+    {
+        return producer.push_slot(line, limit);
+    }
     let mut claim = producer.claim((words.len() + 1).div_ceil(SLOT_WORDS), limit)?;
     claim.words(words);
     claim.publish();
