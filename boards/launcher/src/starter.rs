@@ -66,6 +66,7 @@ impl Starter {
             console: config.console,
             instance: 0,
             poll_ns: if instances.len() > host_cores { 0 } else { POLL_NS },
+            crowding: u16::try_from(instances.len().div_ceil(host_cores)).unwrap_or(u16::MAX),
             instances,
             wall_clock_ns: 0,
             entropy: [0; 32],

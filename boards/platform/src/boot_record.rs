@@ -101,6 +101,7 @@ mod tests {
             stats: false,
             fabric: 0,
             poll_ns: 0,
+            crowding: 1,
             trace: false,
             debugged: false,
             exercise: Vec::new(),

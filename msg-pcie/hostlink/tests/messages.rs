@@ -25,6 +25,7 @@ fn record() -> BootRecord {
         stats: true,
         fabric: 0x0123_4567_89ab_cdef,
         poll_ns: 50_000,
+        crowding: 8,
         trace: true,
         debugged: true,
         exercise: vec![1, 2, 3],

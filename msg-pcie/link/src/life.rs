@@ -17,9 +17,27 @@ pub struct LifeConfig {
     pub suspect_after: Nanos,
     /// Silence after which it is declared dead.
     pub dead_after: Nanos,
-    /// The most that one look adds to the silence. An instance that was itself stopped for long
-    /// has not listened meanwhile and does not blame its peers for it.
+    /// The most that one look adds to the silence. An instance that was itself stopped, or had to
+    /// wait for its turn, has not listened meanwhile and does not blame its peers for it: however
+    /// late it looks, it declares death after `dead_after / longest_step` looks at the earliest.
     pub longest_step: Nanos,
+}
+
+impl LifeConfig {
+    /// The limits for a host that has to share each of its cores among `crowding` virtual ones:
+    /// as they are up to [`LifeConfig::QUICK`], in proportion to it beyond.
+    #[must_use]
+    pub fn for_crowding(self, crowding: u16) -> LifeConfig {
+        let factor = u64::from((crowding / LifeConfig::QUICK).max(1));
+        LifeConfig {
+            suspect_after: Nanos(self.suspect_after.0.saturating_mul(factor)),
+            dead_after: Nanos(self.dead_after.0.saturating_mul(factor)),
+            ..self
+        }
+    }
+
+    /// Virtual cores for each of the host's with which an instance has its turn soon enough.
+    pub const QUICK: u16 = 2;
 }
 
 impl Default for LifeConfig {
@@ -27,7 +45,7 @@ impl Default for LifeConfig {
         LifeConfig {
             suspect_after: Nanos::SECOND,
             dead_after: Nanos::from_millis(1800),
-            longest_step: Nanos::from_millis(400),
+            longest_step: Nanos::from_millis(200),
         }
     }
 }

@@ -56,7 +56,7 @@ fn states() -> Vec<(&'static str, Machine)> {
     let down = Machine(Lifeline::new(LifeConfig::default(), epoch(7)), Nanos(0));
     let joining = down.clone().then(0, unattached);
     let up = joining.clone().then(100, UP());
-    let suspect = up.clone().then(400, UP()).then(400, UP()).then(400, UP());
+    let suspect = (0..6).fold(up.clone(), |machine, _| machine.then(200, UP()));
     let barred = up.clone().then(1, Input::Look(view(5, State::Left, false, Leave::Closed, 2)));
     let dead = up.clone().then(1, Input::Corrupt(Corruption::Presence));
     let fenced = up.clone().then(1, unattached);
@@ -73,7 +73,7 @@ fn states() -> Vec<(&'static str, Machine)> {
     ]
 }
 
-/// Inputs, with how many looks of 400 ms they take.
+/// Inputs, with how many looks of 200 ms they take.
 fn inputs() -> Vec<(&'static str, u32, Input)> {
     let nobody = PeerView { presence: None, attached: None, left: Leave::Unsaid };
     let look = |number, state, attached, left, beat| {
@@ -87,8 +87,8 @@ fn inputs() -> Vec<(&'static str, u32, Input)> {
         ("5 up, not attached: silence", 1, look(5, State::Up, false, Leave::Silent, 2)),
         ("5 up, closed", 1, look(5, State::Up, false, Leave::Closed, 2)),
         ("5 up, attached, beats", 1, look(5, State::Up, true, not, 2)),
-        ("5 up, attached, 1.2 s no beat", 3, UP()),
-        ("5 up, attached, 2 s no beat", 5, UP()),
+        ("5 up, attached, 1.2 s no beat", 6, UP()),
+        ("5 up, attached, 2 s no beat", 10, UP()),
         ("5 left", 1, look(5, State::Left, false, Leave::Closed, 2)),
         ("6 starting", 1, look(6, State::Starting, false, Leave::Restarting, 1)),
         ("6 up", 1, look(6, State::Up, false, Leave::Restarting, 1)),
@@ -117,7 +117,7 @@ fn cell(before: &str, machine: &Machine, times: u32, input: Input) -> String {
     let mut machine = machine.clone();
     let (mut acts, mut news) = (Vec::new(), Vec::new());
     for _ in 0..times {
-        let (next, outcome) = machine.step(400, input);
+        let (next, outcome) = machine.step(200, input);
         machine = next;
         acts.extend(outcome.act);
         news.extend(outcome.news);
@@ -174,4 +174,29 @@ fn the_table_of_the_specification_is_the_code_s() {
     } else {
         assert!(found == table, "SPEC.md says otherwise than the code:\n{table}");
     }
+}
+
+/// How many looks, so far apart, it takes until a silent peer is dead.
+fn looks_until_dead(config: LifeConfig, apart: u64) -> u32 {
+    let unattached = Input::Look(view(5, State::Up, false, Leave::Unsaid, 1));
+    let machine = Machine(Lifeline::new(config, epoch(7)), Nanos(0));
+    let mut machine = machine.then(0, unattached).then(100, UP());
+    let mut looks = 0;
+    while !matches!(machine.0.life(), Life::Dead { .. }) {
+        machine = machine.then(apart, UP());
+        looks += 1;
+    }
+    looks
+}
+
+#[test]
+fn who_looks_late_looks_often_before_it_judges() {
+    let usual = LifeConfig::default();
+    assert_eq!(looks_until_dead(usual, 100), 18);
+    assert_eq!(looks_until_dead(usual, 1_000), 9);
+    assert_eq!(looks_until_dead(usual, 60_000), 9);
+    assert_eq!(usual.for_crowding(0), usual);
+    assert_eq!(usual.for_crowding(3), usual);
+    assert_eq!(looks_until_dead(usual.for_crowding(8), 100), 4 * 18);
+    assert_eq!(looks_until_dead(usual.for_crowding(8), 60_000), 4 * 9);
 }

@@ -70,6 +70,7 @@ impl Siblings {
             stats: false,
             fabric: 0,
             poll_ns: 0,
+            crowding: 1,
             debugged: false,
             trace: false,
             exercise: self.scenario.to_vec(),

@@ -86,6 +86,8 @@ pub struct Links<W: Window, D> {
     last_probe: Nanos,
     last_poll: Nanos,
     rejoin: Rejoin,
+    /// Whether the instance has joined: from then on, each peer that comes is worth a line.
+    settled: bool,
 }
 
 impl<W: Window, D: Doorbell> Links<W, D> {
@@ -101,13 +103,13 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         now: Nanos,
     ) -> Result<Links<W, D>, JoinError> {
         let me = config.me;
-        let tested = reached.iter().filter(|r| r.to_be_tested);
+        let tested = reached.iter().filter(|r| r.between_machines);
         let tested: usize = tested.map(|r| r.header.layout.instances() - 1).sum();
         let mut peers = Vec::new();
-        for Reached { entrance, header, to_be_tested } in reached {
+        for Reached { entrance, header, between_machines } in reached {
             for id in &entrance.peers {
                 let memory = (&entrance.window, &header.layout);
-                let peer = Peer::new(memory, me, *id, to_be_tested.then_some(tested));
+                let peer = Peer::new(memory, me, *id, between_machines.then_some(tested));
                 peers.push(peer.ok_or(maize_link::EnterError::NoSuchInstance(*id))?);
             }
         }
@@ -138,6 +140,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             last_probe: Nanos(0),
             last_poll: now,
             rejoin: Rejoin { due: None, last: None, wait: REJOIN_AFTER.0 },
+            settled: false,
         })
     }
 
@@ -416,6 +419,14 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         self.reports.pop_front()
     }
 
+    /// Says that the instance has joined, after some time.
+    pub(super) fn settled(&mut self, took: Nanos) {
+        self.settled = true;
+        let ready = self.peers.iter().filter(|peer| peer.is_ready()).count();
+        let (epoch, all) = (self.epoch(), self.peers.len());
+        log::info!("joined {ready} of {all} others in {epoch} after {} us", took.0 / 1000);
+    }
+
     /// Tells the launcher that this instance has joined.
     pub fn report_up(&mut self) {
         let (instance, epoch) = (self.me.0, self.epoch().get());
@@ -465,7 +476,6 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         match news {
             News::Up => {
                 let Some(Life::Up { session } | Life::Suspect { session }) = life else { return };
-                self.probing_until = now + PROBE_BURST;
                 if self.peers[index].begin(self.me, session, now) {
                     self.ready(now, index);
                 } else {
@@ -496,7 +506,9 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     fn ready(&mut self, now: Nanos, index: usize) {
         let peer = self.peers[index].id;
         let epoch = self.fabric.life(peer).map_or(0, remote_epoch);
-        log::info!("{peer} is up in epoch {epoch}");
+        if self.settled {
+            log::info!("{peer} is up in epoch {epoch}");
+        }
         self.count(Counter::Sessions);
         self.reports.push_back(KernelMessage::PeerUp { peer: peer.0, epoch });
         self.events.push_back((peer, Event::News(News::Up)));
@@ -553,7 +565,6 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     #[cold]
     fn check(&mut self, now: Nanos) {
         if now.since(core::mem::replace(&mut self.last_poll, now)) > PAUSE {
-            log::info!("this instance was stopped for a while");
             (0..self.peers.len()).for_each(|index| self.measure(now, index));
         }
         if now >= self.next_probe {
@@ -591,11 +602,12 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         }
     }
 
-    /// Measures the clock of a peer anew, which is woken to answer.
+    /// Measures the clock of a peer in another machine anew, which is woken to answer.
     fn measure(&mut self, now: Nanos, index: usize) {
-        self.peers[index].measure();
-        self.doorbell.ring(self.peers[index].id);
-        self.probing_until = now + PROBE_BURST;
+        if self.peers[index].measure() {
+            self.doorbell.ring(self.peers[index].id);
+            self.probing_until = now + PROBE_BURST;
+        }
     }
 
     fn find(&mut self, now: Nanos, index: usize, finding: Finding) {

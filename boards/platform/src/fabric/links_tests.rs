@@ -43,7 +43,7 @@ impl Pair {
             let rung = rung.clone();
             let bell: Box<dyn FnMut(InstanceId)> =
                 Box::new(move |peer| rung.borrow_mut().push(peer));
-            let reached = [Reached { entrance, header, to_be_tested: true }];
+            let reached = [Reached { entrance, header, between_machines: true }];
             Links::enter(&config, &reached, bell, Nanos(0)).unwrap()
         });
         Pair { window, header, links, now: Nanos(0), rung }

@@ -14,7 +14,7 @@ mod windows;
 use maize_hal::{Arch, Interrupts, Nanos};
 use maize_hostlink::BootRecord;
 use maize_ivshmem::Ivshmem;
-use maize_link::{FabricConfig, Idle};
+use maize_link::{FabricConfig, Idle, LinkConfig};
 use maize_window::Mapping;
 use maize_wire::InstanceId;
 
@@ -55,7 +55,7 @@ pub fn join<A: Arch>(
     }
     let config = LinksConfig {
         me: InstanceId(record.instance),
-        fabric: FabricConfig { poll_for: Nanos(record.poll_ns), ..FabricConfig::default() },
+        fabric: fabric_config(record),
         trace: record.trace,
         debugged: record.debugged,
     };
@@ -63,6 +63,13 @@ pub fn join<A: Arch>(
     settle(arch, &mut links)?;
     links.report_up();
     Ok(Some(links))
+}
+
+fn fabric_config(record: &BootRecord) -> FabricConfig {
+    let usual = FabricConfig::default();
+    let life = usual.link.life.for_crowding(record.crowding);
+    let link = LinkConfig { life, ..usual.link };
+    FabricConfig { link, poll_for: Nanos(record.poll_ns), ..usual }
 }
 
 /// Waits until all others are there and their clocks are compared, or one of them has something to
@@ -93,7 +100,6 @@ fn settle<A: Arch>(arch: &mut A, links: &mut MachineLinks) -> Result<(), JoinErr
             }
         }
     }
-    let took = arch.now().since(started);
-    log::info!("joined in {} after {} us", links.epoch(), took.0 / 1000);
+    links.settled(arch.now().since(started));
     Ok(())
 }

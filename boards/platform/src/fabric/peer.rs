@@ -39,8 +39,9 @@ pub(super) struct Peer<W> {
     pub(super) frames: W,
     /// For the test of the window between the two, if it needs one.
     test: Option<(SelfTestParts<W>, SelfTestConfig)>,
-    /// This side's and the peer's line for clocks.
-    clock_lines: (W, W),
+    /// This side's and the peer's line for clocks; `None` in one machine, whose instances have one
+    /// clock.
+    clock_lines: Option<(W, W)>,
     state: State<W>,
     probe: Option<ClockProbe<W>>,
     /// Whether the offset that the probe measures has been told.
@@ -61,7 +62,8 @@ fn config_among(tested: usize) -> SelfTestConfig {
 
 impl<W: Window> Peer<W> {
     /// A peer with which there is no session yet. `tested` is how many of all instances test their
-    /// windows with each other, if this one is to be tested; both sides have to count alike.
+    /// windows with each other; both sides have to count alike. `None` if the peer is in this machine:
+    /// then there is nothing to find out.
     pub(super) fn new(
         (window, layout): (&W, &Layout),
         me: InstanceId,
@@ -74,7 +76,10 @@ impl<W: Window> Peer<W> {
             peer: line(id, me, PeerLine::SelfTest)?,
             cell: window.part(layout.pair_cell(me, id)?)?,
         };
-        let clock_lines = (line(me, id, PeerLine::Clock)?, line(id, me, PeerLine::Clock)?);
+        let clock_lines = match tested {
+            Some(_) => Some((line(me, id, PeerLine::Clock)?, line(id, me, PeerLine::Clock)?)),
+            None => None,
+        };
         let frames = window.part(layout.frames())?;
         let test = tested.map(|tested| (parts, config_among(tested)));
         Some(Peer { id, frames, test, clock_lines, state: State::Down, probe: None, told: false })
@@ -98,8 +103,8 @@ impl<W: Window> Peer<W> {
 
     /// There is a session. Returns whether the peer is ready without a test.
     pub(super) fn begin(&mut self, me: InstanceId, session: Session, now: Nanos) -> bool {
-        let (own, peer) = self.clock_lines.clone();
-        self.probe = Some(ClockProbe::new(own, peer, CLOCK_SAMPLES));
+        let probe = |(own, peer)| ClockProbe::new(own, peer, CLOCK_SAMPLES);
+        self.probe = self.clock_lines.clone().map(probe);
         self.told = false;
         self.state = match &self.test {
             Some((parts, config)) => {
@@ -117,12 +122,13 @@ impl<W: Window> Peer<W> {
         matches!(core::mem::replace(&mut self.state, State::Down), State::Ready)
     }
 
-    /// Measures the clock anew, as after a pause.
-    pub(super) fn measure(&mut self) {
+    /// Measures the clock anew, as after a pause. Returns whether there is something to measure.
+    pub(super) fn measure(&mut self) -> bool {
         if let Some(probe) = &mut self.probe {
             probe.restart(CLOCK_SAMPLES);
             self.told = false;
         }
+        self.probe.is_some()
     }
 
     /// Gets on with the test of the window.

@@ -127,8 +127,9 @@ impl Doorbell for Bells {
 pub(super) struct Reached<W> {
     pub(super) entrance: Entrance<W>,
     pub(super) header: WindowHeader,
-    /// Whether atomics and fences have to be tested: they are exact inside a machine.
-    pub(super) to_be_tested: bool,
+    /// Whether it joins machines. Then atomics and fences have to be tested and clocks compared:
+    /// inside a machine they are exact, and the clock is one.
+    pub(super) between_machines: bool,
 }
 
 /// Reads the header of a window once it is there. `wait` passes some time; `false` from it ends the
@@ -176,7 +177,7 @@ pub(super) fn reach(
         }
         bell = Some(device.bell);
         let entrance = Entrance { window, peers: peers(false) };
-        reached.push(Reached { entrance, header, to_be_tested: true });
+        reached.push(Reached { entrance, header, between_machines: true });
     } else if !peers(false).is_empty() {
         return Err(JoinError::NoDevice);
     }
@@ -185,7 +186,7 @@ pub(super) fn reach(
         let window = local.as_ref().ok_or(JoinError::NoLocalWindow)?.window;
         let header = header(&window, &mut wait)?;
         let entrance = Entrance { window, peers: siblings };
-        reached.push(Reached { entrance, header, to_be_tested: false });
+        reached.push(Reached { entrance, header, between_machines: false });
     }
     Ok((reached, Bells { machine: here, places, pci: bell, local }))
 }

@@ -257,6 +257,7 @@ mod tests {
             stats: false,
             fabric: 0,
             poll_ns: 0,
+            crowding: 1,
             debugged: false,
             trace: false,
             exercise: Vec::new(),
