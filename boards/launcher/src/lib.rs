@@ -18,6 +18,7 @@ pub mod link;
 pub mod live;
 pub mod machine;
 pub mod memory_size;
+pub mod placement;
 pub mod process;
 pub mod ramdisk;
 pub mod root;

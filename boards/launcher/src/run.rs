@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use maize_hostlink::boot::{Console as ConsoleKind, Isa};
+use maize_hostlink::boot::{Console as ConsoleKind, Isa, Sharing};
 use maize_hostlink::control::{Level, shell_status};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
@@ -16,6 +16,7 @@ use crate::input::Input;
 use crate::live::Remote;
 use crate::machine::GdbStart;
 use crate::memory_size::MemorySize;
+use crate::placement::PlacementError;
 use crate::ramdisk::{GuestFile, PATH, RamDiskError};
 use crate::root::{Root, RootError};
 use crate::session::{Session, SessionConfig};
@@ -43,6 +44,8 @@ pub struct RunConfig {
     /// Memory of each machine for which the topology does not say another; a machine with more than
     /// four instances gets more, see [`MemorySize::for_instances`].
     pub memory: MemorySize,
+    /// How instances share the program's threads.
+    pub sharing: Sharing,
     /// Root file system.
     pub root: Root,
     /// Files of the host to put into it.
@@ -148,6 +151,9 @@ pub enum RunError {
     /// The window between the machines.
     #[error(transparent)]
     Window(#[from] WindowError),
+    /// Where threads are to be placed.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
     /// The checkout.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
@@ -185,6 +191,7 @@ impl RunConfig {
         Self {
             topology,
             memory: MemorySize::DEFAULT,
+            sharing: Sharing::default(),
             root: Root::default(),
             files: Vec::new(),
             program: program.into(),

@@ -14,6 +14,7 @@ use crate::gdb::Port;
 use crate::ivshmem::Server;
 use crate::machine::{GdbPort, GdbStart, Machine, WindowPort, emulator};
 use crate::memory_size::MemorySize;
+use crate::placement;
 use crate::process::{LauncherEnds, MachineEnds, Process, streams};
 use crate::ramdisk::Files;
 use crate::run::{RunConfig, RunError, host, kernel_files};
@@ -59,6 +60,7 @@ impl Starter {
         window: Option<&FabricWindow>,
     ) -> Result<Self, RunError> {
         let instances = config.topology.instances();
+        placement::check(&config.sharing.placement, &config.topology)?;
         let specs = config.topology.machines();
         let host_cores = std::thread::available_parallelism().map_or(1, usize::from);
         let record = BootRecord {
@@ -74,6 +76,7 @@ impl Starter {
             fabric: window.map_or(0, FabricWindow::fabric),
             trace: config.trace,
             debugged: config.gdb.is_some(),
+            sharing: config.sharing.clone(),
             exercise: config.exercise.clone().unwrap_or_default(),
         };
         let server = match window {

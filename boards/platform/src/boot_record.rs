@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use alloc::format;
     use alloc::vec::Vec;
-    use maize_hostlink::boot::{Action, Console, Instance, Isa};
+    use maize_hostlink::boot::{Action, Console, Instance, Isa, Sharing};
     use proptest::prelude::*;
 
     fn record() -> BootRecord {
@@ -104,6 +104,7 @@ mod tests {
             crowding: 1,
             trace: false,
             debugged: false,
+            sharing: Sharing::default(),
             exercise: Vec::new(),
         }
     }

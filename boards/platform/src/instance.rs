@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt::Display;
 
-use maize_core::{Config, FabricSettings, Kernel, ProgramSpec, Step};
+use maize_core::{Coherence, Config, FabricSettings, Kernel, Placement, ProgramSpec, Step};
 use maize_hal::{Arch, FrameRange, HostIo, Nanos};
-use maize_hostlink::boot::{Action, BOOT_RECORD_PATH, Console, Program};
+use maize_hostlink::boot::{self, Action, BOOT_RECORD_PATH, Console, Program, Sharing};
 use maize_hostlink::control::Level;
 use maize_hostlink::{BootRecord, KernelMessage};
 use maize_ivshmem::Ivshmem;
@@ -96,7 +96,7 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
         }
     };
     if let Some(links) = &links {
-        kernel.join(Box::new(CoreTransport::new(links.clone())), FabricSettings::default());
+        kernel.join(Box::new(CoreTransport::new(links.clone())), settings(record.sharing));
     }
     let serves = match record.action {
         Action::Run(program) => {
@@ -124,6 +124,19 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
     }
     flush(&mut link.borrow_mut(), || kernel.now());
     crate::end(End::Done)
+}
+
+fn settings(sharing: Sharing) -> FabricSettings {
+    let coherence = match sharing.coherence {
+        boot::Coherence::Directory => Coherence::Directory,
+        boot::Coherence::Voting => Coherence::Voting,
+    };
+    let placement = match sharing.placement {
+        boot::Placement::Local => Placement::Local,
+        boot::Placement::Spread => Placement::Spread,
+        boot::Placement::List(cpus) => Placement::List(cpus.into_iter().map(u32::from).collect()),
+    };
+    FabricSettings { coherence, placement, migrate_every: sharing.migrate_every }
 }
 
 fn spawn<A: Arch>(kernel: &mut Kernel<A>, program: Program, console: Console) {

@@ -49,6 +49,8 @@ pub struct BootRecord {
     pub trace: bool,
     /// Whether a debugger may stop machines: then nobody's silence is counted.
     pub debugged: bool,
+    /// How instances share a program's threads.
+    pub sharing: Sharing,
     /// What a kernel that only exercises the fabric is asked to do, in its own encoding. Empty for
     /// every other kernel.
     pub exercise: Vec<u8>,
@@ -93,6 +95,40 @@ pub struct WindowSize {
     pub rows: u16,
     /// Characters in a line.
     pub columns: u16,
+}
+
+/// How instances share a program's threads: the same for all instances of a fabric.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sharing {
+    /// Where new threads go.
+    pub placement: Placement,
+    /// How pages are kept coherent.
+    pub coherence: Coherence,
+    /// If not 0: a thread is moved to a random other CPU of its mask at every n-th trap that reaches
+    /// its home. It is for tests.
+    pub migrate_every: u32,
+}
+
+/// Where new threads go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Placement {
+    /// Where their creators are.
+    #[default]
+    Local,
+    /// To one CPU of the fabric after the other.
+    Spread,
+    /// To one CPU of this list after the other. A CPU has its instance's number.
+    List(Vec<u16>),
+}
+
+/// How pages are kept coherent between instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Coherence {
+    /// Each page is ordered by its object's home.
+    #[default]
+    Directory,
+    /// The published Popcorn protocol.
+    Voting,
 }
 
 /// One instance of the fabric.
@@ -148,6 +184,8 @@ pub enum BootRecordError {
     Malformed,
     /// `instance` is not in `instances`.
     NoSuchInstance(u16),
+    /// Threads are to be placed on this CPU, which is none of `instances`.
+    NoSuchCpu(u16),
 }
 
 impl fmt::Display for BootRecordError {
@@ -162,6 +200,9 @@ impl fmt::Display for BootRecordError {
             Self::Malformed => write!(f, "malformed boot record"),
             Self::NoSuchInstance(instance) => {
                 write!(f, "boot record is for instance {instance}, which it does not list")
+            }
+            Self::NoSuchCpu(cpu) => {
+                write!(f, "boot record places threads on CPU {cpu}, which it does not list")
             }
         }
     }
@@ -196,6 +237,11 @@ impl BootRecord {
             postcard::take_from_bytes::<Self>(rest).map_err(|_| BootRecordError::Malformed)?;
         if usize::from(record.instance) >= record.instances.len() {
             return Err(BootRecordError::NoSuchInstance(record.instance));
+        }
+        if let Placement::List(cpus) = &record.sharing.placement
+            && let Some(cpu) = cpus.iter().find(|cpu| usize::from(**cpu) >= record.instances.len())
+        {
+            return Err(BootRecordError::NoSuchCpu(*cpu));
         }
         Ok(record)
     }

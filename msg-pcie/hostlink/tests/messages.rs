@@ -1,6 +1,8 @@
 //! Control messages and boot records: round trips, fixed bytes, hostile bytes.
 
-use maize_hostlink::boot::{Action, Console, Instance, Isa, MAX_LEN, Program, WindowSize};
+use maize_hostlink::boot::{
+    Action, Coherence, Console, Instance, Isa, MAX_LEN, Placement, Program, Sharing, WindowSize,
+};
 use maize_hostlink::control::{Histogram, Level, Output, Stats, shell_status};
 use maize_hostlink::frame::{Channel, Decoder, HEADER_LEN};
 use maize_hostlink::{BootRecord, BootRecordError, ControlError, KernelMessage, LauncherMessage};
@@ -28,6 +30,11 @@ fn record() -> BootRecord {
         crowding: 8,
         trace: true,
         debugged: true,
+        sharing: Sharing {
+            placement: Placement::List(vec![0, 1]),
+            coherence: Coherence::Voting,
+            migrate_every: 7,
+        },
         exercise: vec![1, 2, 3],
     }
 }
@@ -126,6 +133,9 @@ fn bad_boot_records_have_names() {
     assert_eq!(decode(&|b| b.resize(MAX_LEN + 1, 0)), Err(BootRecordError::TooLong(MAX_LEN + 1)));
     let stranger = BootRecord { instance: 2, ..record() }.encode().unwrap();
     assert_eq!(BootRecord::decode(&stranger), Err(BootRecordError::NoSuchInstance(2)));
+    let sharing = Sharing { placement: Placement::List(vec![1, 2]), ..Sharing::default() };
+    let nowhere = BootRecord { sharing, ..record() }.encode().unwrap();
+    assert_eq!(BootRecord::decode(&nowhere), Err(BootRecordError::NoSuchCpu(2)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use maize_hostlink::BootRecord;
-use maize_hostlink::boot::{Action, Console, Instance, Isa};
+use maize_hostlink::boot::{Action, Console, Instance, Isa, Sharing};
 use maize_launcher::machine::emulator;
 use maize_launcher::ramdisk::Files;
 use maize_launcher::root::LoadedRoot;
@@ -72,6 +72,7 @@ impl Siblings {
             poll_ns: 0,
             crowding: 1,
             debugged: false,
+            sharing: Sharing::default(),
             trace: false,
             exercise: self.scenario.to_vec(),
         };

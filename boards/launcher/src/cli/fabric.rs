@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
-use maize_hostlink::boot::Console;
+use maize_hostlink::boot::{Coherence, Console, Placement, Sharing};
 use maize_launcher::input::Input;
 use maize_launcher::machine::GdbStart;
 use maize_launcher::memory_size::MemorySize;
+use maize_launcher::placement;
 use maize_launcher::ramdisk::GuestFile;
 use maize_launcher::root::Root;
 use maize_launcher::run::{self, Ending, RunConfig, RunOutcome};
@@ -32,6 +34,17 @@ struct FabricOptions {
     /// Memory of each machine.
     #[arg(long, short, default_value_t = MemorySize::DEFAULT, value_name = "SIZE")]
     memory: MemorySize,
+    /// Where new threads go: where their creator is (local), to all CPUs of the program's instruction
+    /// set in turn (spread), or to those of a list of global CPU numbers in turn, such as 0,2-3.
+    #[arg(long, default_value = "local", value_name = "local|spread|LIST",
+          value_parser = placement::parse)]
+    place: Placement,
+    /// How instances keep the pages of a process coherent.
+    #[arg(long, value_enum, default_value_t = Policy::Directory)]
+    coherence: Policy,
+    /// Move a thread to a random CPU at every N-th trap of the program, for tests.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    migrate_every: Option<u32>,
     /// Put a file or directory of the host into the root file system.
     #[arg(long = "file", value_name = "HOST:GUEST")]
     files: Vec<GuestFile>,
@@ -86,6 +99,14 @@ enum Start {
     Wait,
     /// Start at once.
     Run,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Policy {
+    /// Each page is ordered by the instance that its object comes from.
+    Directory,
+    /// The published Popcorn protocol.
+    Voting,
 }
 
 /// Options of `run`.
@@ -187,9 +208,20 @@ impl FabricOptions {
         tty: bool,
     ) -> anyhow::Result<RunConfig> {
         let Ok(program) = program.into_string() else { bail!("the program's name is not UTF-8") };
+        if let Err(error) = placement::check(&self.place, &self.topology) {
+            super::wrong_usage(ErrorKind::ValueValidation, &format!("--place: {error}"));
+        }
         let mut config = RunConfig::new(self.topology, program)
             .arguments(arguments.iter().map(|argument| argument.as_bytes()));
         config.memory = self.memory;
+        config.sharing = Sharing {
+            placement: self.place,
+            coherence: match self.coherence {
+                Policy::Directory => Coherence::Directory,
+                Policy::Voting => Coherence::Voting,
+            },
+            migrate_every: self.migrate_every.unwrap_or(0),
+        };
         config.files = self.files;
         config.root = self.root.map_or_else(Root::default, Root::from_path);
         config.environment.extend(self.env.into_iter().map(OsStringExt::into_vec));

@@ -3,7 +3,8 @@
 mod bench;
 mod fabric;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use maize_launcher::checks::{self, Length};
 use maize_launcher::workspace::Workspace;
 use maize_launcher::{doctor, gdb};
@@ -69,6 +70,11 @@ impl TestOptions {
     }
 }
 
+/// Ends the process as for any other wrong command line: with status 2, and says why.
+fn wrong_usage(kind: ErrorKind, why: &str) -> ! {
+    Command::command().error(kind, why).exit()
+}
+
 impl Command {
     /// Reads the command line; a wrong one ends the process with status 2 and says why.
     pub(crate) fn parse_command() -> Self {
@@ -99,7 +105,6 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -227,7 +227,7 @@ impl Doorbell for LocalWindow {
 mod tests {
     use super::*;
     use alloc::vec;
-    use maize_hostlink::boot::{Console, Instance, Isa};
+    use maize_hostlink::boot::{Console, Instance, Isa, Sharing};
 
     #[test]
     fn windows_are_as_large_as_rings_need_and_memory_allows() {
@@ -259,6 +259,7 @@ mod tests {
             poll_ns: 0,
             crowding: 1,
             debugged: false,
+            sharing: Sharing::default(),
             trace: false,
             exercise: Vec::new(),
         };
