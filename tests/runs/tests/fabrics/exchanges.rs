@@ -10,6 +10,8 @@ use crate::harness::{Fabric, assert_flawless};
 
 /// Messages that each instance sends to each other one.
 const FULL: u64 = 10_000;
+/// The same with sixteen instances, which take minutes for all of them on two cores of a host.
+const FEWER: u64 = 200;
 
 /// Longest time for an exchange on a busy host.
 const LIMIT: Duration = Duration::from_secs(500);
@@ -45,6 +47,12 @@ fn all_pairs_exchange(topology: &str, messages: u64) {
     }
     let outcome = fabric.end();
     assert!(outcome.reports.is_empty(), "{:?}", outcome.reports);
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn sixteen_instances_of_one_machine() {
+    all_pairs_exchange("x86_64*16", FEWER);
 }
 
 #[test]
