@@ -233,9 +233,9 @@ impl Memory {
         }
     }
 
-    /// Where a space's heap ends.
+    /// Where a space's heap is.
     #[must_use]
-    pub fn heap_end(&self, id: SpaceId) -> u64 {
-        self.spaces.get(&id).map_or(0, |space| space.heap.end)
+    pub fn heap(&self, id: SpaceId) -> Range<u64> {
+        self.spaces.get(&id).map_or(0..0, |space| space.heap.clone())
     }
 }

@@ -33,9 +33,9 @@ fn pages(start: u64, len: u64) -> Option<Range<u64>> {
 }
 
 impl Change {
-    /// What `sysno` with these arguments changes, the heap ending at `heap_end`. `None` if members
+    /// What `sysno` with these arguments changes, `heap` being where the heap is. `None` if members
     /// need not know: a call that maps where nothing was, or one that only looks.
-    pub(crate) fn of(sysno: Sysno, args: &[u64; 6], heap_end: u64) -> Option<Change> {
+    pub(crate) fn of(sysno: Sysno, args: &[u64; 6], heap: &Range<u64>) -> Option<Change> {
         const MAP_FIXED: u64 = 0x10;
         const MREMAP_FIXED: u64 = 2;
         const DROPPING_ADVICE: [u64; 3] = [4, 8, 24];
@@ -49,9 +49,11 @@ impl Change {
             Sysno::Madvise if DROPPING_ADVICE.contains(&args[2]) => {
                 one(pages(args[0], args[1]), true)
             }
+            // An end before the heap's start, such as 0, only asks where the heap ends.
+            Sysno::Brk if args[0] < heap.start => None,
             Sysno::Brk => {
                 let start = args[0].checked_next_multiple_of(PAGE)?;
-                let end = heap_end.checked_next_multiple_of(PAGE)?;
+                let end = heap.end.checked_next_multiple_of(PAGE)?;
                 one((start < end).then_some(start..end), true)
             }
             Sysno::Mremap => {
@@ -106,8 +108,8 @@ pub(crate) async fn ordered<A: Arch>(
 ) -> Result<u64, Errno> {
     let Some(space) = k.with(|s| s.shared_space(current)) else { return op.await };
     k.take_turn(current, space).await;
-    let heap_end = k.with(|s| s.memory.heap_end(space));
-    let Some(change) = Change::of(sysno, args, heap_end) else {
+    let heap = k.with(|s| s.memory.heap(space));
+    let Some(change) = Change::of(sysno, args, &heap) else {
         let result = op.await;
         k.with(|s| s.end_turn(space));
         return result;
@@ -188,7 +190,7 @@ mod tests {
 
     #[test]
     fn only_what_takes_something_away_concerns_members() {
-        let of = |sysno, args: [u64; 6]| Change::of(sysno, &args, 0x9000);
+        let of = |sysno, args: [u64; 6]| Change::of(sysno, &args, &(0x5000..0x9000));
         assert_eq!(of(Sysno::Mmap, [0, 0x1000, 3, 0x22, 0, 0]), None);
         let fixed = of(Sysno::Mmap, [0x4000, 1, 3, 0x32, 0, 0]).unwrap();
         assert_eq!(fixed.ranges.first(), Some(&(0x4000..0x5000)));
@@ -198,6 +200,8 @@ mod tests {
         assert!(!of(Sysno::Mprotect, [0x4000, 0x1000, 1, 0, 0, 0]).unwrap().drops);
         assert_eq!(of(Sysno::Brk, [0xa000, 0, 0, 0, 0, 0]), None);
         assert_eq!(of(Sysno::Brk, [0x8001, 0, 0, 0, 0, 0]), None);
+        assert_eq!(of(Sysno::Brk, [0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(of(Sysno::Brk, [0x4fff, 0, 0, 0, 0, 0]), None);
         let shrunk = of(Sysno::Brk, [0x8000, 0, 0, 0, 0, 0]).unwrap();
         assert_eq!(shrunk.ranges.first(), Some(&(0x8000..0x9000)));
         assert_eq!(of(Sysno::Madvise, [0x4000, 0x1000, 3, 0, 0, 0]), None);
