@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 
 static int set, pipe_ends[2];
 
@@ -205,7 +206,10 @@ static void refused(void)
     /* What could not be told is told later. */
     CHECK_EQUAL(told(set, 1, 0), EPOLLIN);
     CHECK_FAILS(epoll_create1(12345), EINVAL);
-    CHECK_FAILS(epoll_create(0), EINVAL);
+#ifdef SYS_epoll_create
+    /* Itself: musl before 1.2.4 does not hand its argument on. */
+    CHECK_FAILS(syscall(SYS_epoll_create, 0), EINVAL);
+#endif
     CHECK_FAILS(read(set, &event, sizeof event), EINVAL);
     close(file);
     close_all();
