@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use maize_hostlink::boot::Isa;
+use maize_hostlink::boot::{Isa, Sharing};
 use maize_launcher::ramdisk::GuestFile;
 use maize_launcher::run::{Ending as RunEnding, RunConfig, RunError, RunOutcome};
 use maize_launcher::topology::Topology;
@@ -68,6 +68,17 @@ pub fn run(
     isa: Isa,
     workspace: &Workspace,
 ) -> Result<BTreeMap<String, Outcome>, MachineError> {
+    run_on(cases, isa, &Topology::single(isa), &Sharing::default(), workspace)
+}
+
+/// Runs cases on a fabric, in which `isa` is the first machine's instruction set.
+pub fn run_on(
+    cases: &[Case],
+    isa: Isa,
+    topology: &Topology,
+    sharing: &Sharing,
+    workspace: &Workspace,
+) -> Result<BTreeMap<String, Outcome>, MachineError> {
     let programs = build(isa, workspace)?;
     let mut outcomes = BTreeMap::new();
     let mut left = cases.to_vec();
@@ -75,7 +86,8 @@ pub fn run(
         if left.is_empty() {
             break;
         }
-        let (transcript, lost) = boot(&left, isa, &programs, workspace)?;
+        let config = RunConfig { sharing: sharing.clone(), ..driver(topology.clone()) };
+        let (transcript, lost) = boot(&left, config, &programs, workspace)?;
         let before = outcomes.len();
         outcomes.extend(transcript.done);
         if let Some((name, output)) = transcript.open {
@@ -93,10 +105,14 @@ pub fn run(
     Ok(outcomes)
 }
 
+fn driver(topology: Topology) -> RunConfig {
+    RunConfig::new(topology, format!("{FOLDER}/driver")).timeout(BOOT_LIMIT)
+}
+
 /// One boot: what the driver printed, and how the machine ended if it did not come to its end.
 fn boot(
     cases: &[Case],
-    isa: Isa,
+    config: RunConfig,
     programs: &Programs,
     workspace: &Workspace,
 ) -> Result<(Transcript, String), MachineError> {
@@ -121,9 +137,8 @@ fn boot(
             }
         });
     }
-    let mut config = RunConfig::new(Topology::single(isa), format!("{FOLDER}/driver"))
-        .arguments([format!("{FOLDER}/manifest"), mark.clone(), WORK.to_owned()])
-        .timeout(BOOT_LIMIT);
+    let mut config =
+        config.arguments([format!("{FOLDER}/manifest"), mark.clone(), WORK.to_owned()]);
     config.files = files;
     config.memory = MEMORY.parse().unwrap_or(config.memory);
     let outcome = maize_launcher::run::run(config, workspace)?;

@@ -7,3 +7,4 @@ mod boots;
 mod exchanges;
 mod failures;
 mod harness;
+mod threads;
