@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maize_abi::Isa;
 use maize_arch_host::{HostArch, Script, ScriptRegs, ScriptedHost, Wires};
-use maize_core::{Config, FabricSettings, Kernel, LinkTransport, ProgramSpec, Step};
+use maize_core::{FabricSettings, Kernel, LinkTransport, Step};
 use maize_hal::{Frame, FrameRange, Interrupts, Nanos};
 use maize_launcher::cpio;
 use maize_launcher::tree::Tree;
@@ -12,7 +12,7 @@ use maize_link::{FabricConfig, LifeConfig, LinkConfig};
 use maize_simnet::{NetConfig, Network};
 use maize_wire::{Epoch, InstanceId};
 
-use crate::{Outcome, Stuck, root_with};
+use crate::{Outcome, Stuck, config, program, root_with};
 
 /// Frames of an emulated machine in a fabric: 16 MiB.
 const FRAMES: u64 = 4096;
@@ -106,14 +106,7 @@ where
             let arch = HostArch::<I>::new(frames, net.seed ^ u64::from(number) << 32);
             let wires = arch.wires();
             let host = ScriptedHost::default();
-            let config = Config {
-                cpu: u32::from(number),
-                cpus: u32::from(instances),
-                hostname: b"sim".to_vec(),
-                stats: false,
-                hidden: Vec::new(),
-                heap: None,
-            };
+            let config = config(u32::from(number), u32::from(instances));
             let (host_end, image) = (Box::new(host.clone()), Box::new(image.clone()));
             let mut kernel = match Kernel::new(arch, host_end, &[frames], &[], image, config) {
                 Ok(kernel) => kernel,
@@ -127,14 +120,7 @@ where
         let nodes = nodes.collect();
         let mut fabric = Fabric { nodes, network, rng: fastrand::Rng::with_seed(net.seed) };
         fabric.meet();
-        let program = ProgramSpec {
-            path: b"/program".to_vec(),
-            argv: vec![b"/program".to_vec()],
-            envp: Vec::new(),
-            cwd: b"/".to_vec(),
-            terminal: None,
-        };
-        let spawned = fabric.nodes[0].kernel.spawn(program);
+        let spawned = fabric.nodes[0].kernel.spawn(program());
         fabric.nodes[0].asleep = None;
         assert!(spawned.is_ok(), "{spawned:?}");
         fabric

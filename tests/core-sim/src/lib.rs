@@ -49,6 +49,25 @@ where
     pub wires: Wires,
 }
 
+/// Settings of instance `cpu` of a fabric of `cpus`, with no heap to grow.
+#[must_use]
+pub fn config(cpu: u32, cpus: u32) -> Config {
+    let hostname = b"sim".to_vec();
+    Config { cpu, cpus, hostname, stats: false, hidden: Vec::new(), heap: None }
+}
+
+/// `/program`, with its streams.
+#[must_use]
+pub fn program() -> ProgramSpec {
+    ProgramSpec {
+        path: b"/program".to_vec(),
+        argv: vec![b"/program".to_vec()],
+        envp: Vec::new(),
+        cwd: b"/".to_vec(),
+        terminal: None,
+    }
+}
+
 /// A root with one script at `/program`.
 #[must_use]
 pub fn root_with<I: Isa>(script: &Script) -> Tree {
@@ -85,14 +104,7 @@ where
         let arch = HostArch::<I>::new(frames, seed);
         let wires = arch.wires();
         let host = ScriptedHost::default();
-        let config = Config {
-            cpu: 0,
-            cpus: 1,
-            hostname: b"sim".to_vec(),
-            stats: false,
-            hidden: Vec::new(),
-            heap,
-        };
+        let config = Config { heap, ..config(0, 1) };
         let kernel = Kernel::new(
             arch,
             Box::new(host.clone()),
@@ -105,14 +117,7 @@ where
             Ok(kernel) => kernel,
             Err(error) => unreachable!("{error}"),
         };
-        let program = ProgramSpec {
-            path: b"/program".to_vec(),
-            argv: vec![b"/program".to_vec()],
-            envp: Vec::new(),
-            cwd: b"/".to_vec(),
-            terminal: None,
-        };
-        let spawned = kernel.spawn(program);
+        let spawned = kernel.spawn(program());
         assert!(spawned.is_ok(), "{spawned:?}");
         Sim { kernel, host, wires }
     }

@@ -3,10 +3,10 @@
 use maize_abi::Sysno;
 use maize_abi::isa::x86_64::X86_64;
 use maize_arch_host::{HostArch, Reg, Script, ScriptedHost};
-use maize_core::{Config, FabricSettings, Kernel, LinkTransport, ProgramSpec, Step};
+use maize_core::{FabricSettings, Kernel, LinkTransport, Step};
 use maize_core_sim::fabric::links;
-use maize_core_sim::root_with;
 use maize_core_sim::scripts::go;
+use maize_core_sim::{config, program, root_with};
 use maize_hal::{Frame, FrameRange, Interrupts, Nanos};
 use maize_launcher::cpio;
 use maize_link::{Event, Outgoing};
@@ -37,16 +37,9 @@ impl Duel {
         let frames = FrameRange { start: Frame(16), end: Frame(16 + 2048) };
         let arch = HostArch::<X86_64>::new(frames, 1);
         let host = ScriptedHost::default();
-        let config = Config {
-            cpu: 0,
-            cpus: 2,
-            hostname: b"sim".to_vec(),
-            stats: false,
-            hidden: Vec::new(),
-            heap: None,
-        };
         let image = Box::new(archive.finish());
-        let kernel = Kernel::new(arch, Box::new(host.clone()), &[frames], &[], image, config);
+        let host_end = Box::new(host.clone());
+        let kernel = Kernel::new(arch, host_end, &[frames], &[], image, config(0, 2));
         let mut kernel = kernel.unwrap_or_else(|error| unreachable!("{error}"));
         let fabric = network.start(InstanceId(0), Epoch::FIRST, links());
         let transport = LinkTransport::new(fabric, network.doorbell(InstanceId(0)));
@@ -61,14 +54,7 @@ impl Duel {
         assert!(duel.say(kind, &body, false));
         duel.run(200);
         assert_eq!(duel.kernel.peers(), [1]);
-        let program = ProgramSpec {
-            path: b"/program".to_vec(),
-            argv: vec![b"/program".to_vec()],
-            envp: Vec::new(),
-            cwd: b"/".to_vec(),
-            terminal: None,
-        };
-        assert!(duel.kernel.spawn(program).is_ok());
+        assert!(duel.kernel.spawn(program()).is_ok());
         duel
     }
 
