@@ -154,10 +154,8 @@ impl UserRegs for Regs {
     }
 
     fn to_words(&self) -> alloc::vec::Vec<u64> {
-        let mut words: alloc::vec::Vec<u64> =
-            self.describe().into_iter().map(|(_, word)| word).collect();
-        words[17] = self.rflags & RFLAGS_USER;
-        words
+        let user = Regs { rflags: self.rflags & RFLAGS_USER, ..*self };
+        user.describe().into_iter().map(|(_, word)| word).collect()
     }
 
     fn from_words(words: &[u64]) -> Option<Regs> {
