@@ -88,6 +88,18 @@ pub enum Life {
     Closed,
 }
 
+impl Life {
+    /// The session in which messages can be exchanged.
+    #[inline]
+    #[must_use]
+    pub const fn session(self) -> Option<Session> {
+        match self {
+            Life::Up { session } | Life::Suspect { session } => Some(session),
+            _ => None,
+        }
+    }
+}
+
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -249,10 +261,7 @@ impl Lifeline {
     #[inline]
     #[must_use]
     pub const fn session(&self) -> Option<Session> {
-        match self.life {
-            Life::Up { session } | Life::Suspect { session } => Some(session),
-            _ => None,
-        }
+        self.life.session()
     }
 
     /// Stops counting silence (a debugger holds the peer), or counts it again from zero.

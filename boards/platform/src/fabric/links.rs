@@ -161,11 +161,16 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         self.peers.iter().map(|peer| peer.id)
     }
 
+    /// Where in `peers` a peer is.
+    #[inline]
+    fn index(&self, peer: InstanceId) -> Option<usize> {
+        self.peers.binary_search_by_key(&peer, |p| p.id).ok()
+    }
+
     /// Whether messages are exchanged with a peer.
     #[must_use]
     pub fn is_ready(&self, peer: InstanceId) -> bool {
-        let found = self.peers.binary_search_by_key(&peer, |p| p.id);
-        found.is_ok_and(|index| self.peers[index].is_ready())
+        self.index(peer).is_some_and(|index| self.peers[index].is_ready())
     }
 
     /// Whether messages are exchanged with everybody.
@@ -343,8 +348,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     /// The page frames of the window that is shared with a peer, which no link uses.
     #[must_use]
     pub fn page_frames(&self, peer: InstanceId) -> Option<W> {
-        let index = self.peers.binary_search_by_key(&peer, |p| p.id).ok()?;
-        Some(self.peers[index].frames.clone())
+        Some(self.peers[self.index(peer)?].frames.clone())
     }
 
     /// Asks for a doorbell with what arrives next; `false` if there is something to poll for.
@@ -362,16 +366,13 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     /// The incarnation of a peer that messages are exchanged with.
     #[must_use]
     pub fn incarnation(&self, peer: InstanceId) -> Option<Epoch> {
-        match self.fabric.life(peer) {
-            Some(Life::Up { session } | Life::Suspect { session }) => Some(session.remote),
-            _ => None,
-        }
+        Some(self.fabric.life(peer)?.session()?.remote)
     }
 
     /// Closes the link to a peer that broke the rules of those above the links.
     pub fn close(&mut self, now: Nanos, peer: InstanceId) {
         self.fabric.close(now, peer);
-        if let Ok(index) = self.peers.binary_search_by_key(&peer, |p| p.id) {
+        if let Some(index) = self.index(peer) {
             self.peers[index].end();
         }
     }
@@ -472,10 +473,10 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     fn hear(&mut self, now: Nanos, peer: InstanceId, news: News) {
         self.trace(now, EventKind::Peer, 0, [u64::from(peer.0), code(news)]);
         let life = self.fabric.life(peer);
-        let Some(index) = self.peers.iter().position(|p| p.id == peer) else { return };
+        let Some(index) = self.index(peer) else { return };
         match news {
             News::Up => {
-                let Some(Life::Up { session } | Life::Suspect { session }) = life else { return };
+                let Some(session) = life.and_then(Life::session) else { return };
                 if self.peers[index].begin(self.me, session, now) {
                     self.ready(now, index);
                 } else {
@@ -539,7 +540,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     /// passed the test itself, so this side's ends with the next look at it.
     #[inline]
     fn may_speak(&mut self, now: Nanos, peer: InstanceId) -> bool {
-        let Ok(index) = self.peers.binary_search_by_key(&peer, |p| p.id) else { return false };
+        let Some(index) = self.index(peer) else { return false };
         if !self.peers[index].is_ready() {
             self.hurry(now, index);
         }

@@ -5,7 +5,7 @@ use core::cell::RefCell;
 
 use maize_core::{Arrival, PageWords, Refused, Transport};
 use maize_hal::Nanos;
-use maize_link::{Event, Idle, News, Outgoing, SendError};
+use maize_link::{Idle, Outgoing};
 use maize_wire::{Class, InstanceId, Kind};
 
 use super::MachineLinks;
@@ -30,21 +30,11 @@ impl Transport for CoreTransport {
         let mut links = self.links.borrow_mut();
         loop {
             let (peer, event) = links.poll(now)?;
-            let arrival = match event {
-                Event::Message(message) => {
-                    self.body.clear();
-                    self.body.extend_from_slice(links.body());
-                    Arrival::Message { kind: message.kind, has_page: message.has_page }
-                }
-                Event::Room(_) => Arrival::Room,
-                Event::News(News::Up) => match links.incarnation(peer) {
-                    Some(epoch) => Arrival::Up { epoch: epoch.get() },
-                    None => continue,
-                },
-                Event::News(News::Down(_)) => Arrival::Down,
-                Event::News(News::Fenced(_)) => Arrival::Fenced,
-                Event::News(News::Suspect | News::Recovered | News::Stopped) => continue,
-            };
+            let Some(arrival) = Arrival::of(event, || links.incarnation(peer)) else { continue };
+            if matches!(arrival, Arrival::Message { .. }) {
+                self.body.clear();
+                self.body.extend_from_slice(links.body());
+            }
             return Some((peer, arrival));
         }
     }
@@ -66,14 +56,8 @@ impl Transport for CoreTransport {
         page: Option<&PageWords>,
     ) -> Result<(), Refused> {
         let message = Outgoing { class, kind, contents: body, page };
-        match self.links.borrow_mut().send(now, to, message) {
-            Ok(_) => Ok(()),
-            Err(SendError::Full | SendError::NoMemory) => Err(Refused::Full),
-            Err(error) => {
-                log::debug!("{to}: {error}");
-                Err(Refused::Gone)
-            }
-        }
+        let sent = self.links.borrow_mut().send(now, to, message);
+        sent.map(drop).map_err(|error| Refused::by(to, error))
     }
 
     fn notify(&mut self, _: Nanos) {

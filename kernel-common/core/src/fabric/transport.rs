@@ -3,8 +3,8 @@
 use alloc::boxed::Box;
 
 use maize_hal::Nanos;
-use maize_link::{Announce, Event, Fabric, Idle, Life, News, Outgoing, Port, SendError};
-use maize_wire::{Class, InstanceId, Kind, PAGE_WORDS};
+use maize_link::{Announce, Event, Fabric, Idle, News, Outgoing, Port, SendError};
+use maize_wire::{Class, Epoch, InstanceId, Kind, PAGE_WORDS};
 
 /// Something that a transport has to say about a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,23 @@ pub enum Arrival {
     Room,
 }
 
+impl Arrival {
+    /// What an event of a peer's link says to the kernel, if anything. `incarnation` tells which one
+    /// of the peer messages are exchanged with.
+    pub fn of(event: Event, incarnation: impl FnOnce() -> Option<Epoch>) -> Option<Arrival> {
+        match event {
+            Event::Message(message) => {
+                Some(Arrival::Message { kind: message.kind, has_page: message.has_page })
+            }
+            Event::Room(_) => Some(Arrival::Room),
+            Event::News(News::Up) => Some(Arrival::Up { epoch: incarnation()?.get() }),
+            Event::News(News::Down(_)) => Some(Arrival::Down),
+            Event::News(News::Fenced(_)) => Some(Arrival::Fenced),
+            Event::News(News::Suspect | News::Recovered | News::Stopped) => None,
+        }
+    }
+}
+
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -36,6 +53,21 @@ pub enum Refused {
     Full,
     /// The peer is not there.
     Gone,
+}
+
+impl Refused {
+    /// What it means to the kernel that the link to `peer` did not take a message.
+    #[must_use]
+    pub fn by(peer: InstanceId, error: SendError) -> Refused {
+        match error {
+            // What found no memory is tried again with the next step, as what found no room.
+            SendError::Full | SendError::NoMemory => Refused::Full,
+            error => {
+                log::debug!("{peer}: {error}");
+                Refused::Gone
+            }
+        }
+    }
 }
 
 /// A page's content on its way, aligned as the links want it.
@@ -116,22 +148,10 @@ impl<P: Port, A: Announce, D: FnMut(InstanceId)> Transport for LinkTransport<P, 
     fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Arrival)> {
         loop {
             let (peer, event) = self.fabric.poll(now)?;
-            let arrival = match event {
-                Event::Message(message) => {
-                    Arrival::Message { kind: message.kind, has_page: message.has_page }
-                }
-                Event::Room(_) => Arrival::Room,
-                Event::News(News::Up) => match self.fabric.life(peer) {
-                    Some(Life::Up { session } | Life::Suspect { session }) => {
-                        Arrival::Up { epoch: session.remote.get() }
-                    }
-                    _ => continue,
-                },
-                Event::News(News::Down(_)) => Arrival::Down,
-                Event::News(News::Fenced(_)) => Arrival::Fenced,
-                Event::News(News::Suspect | News::Recovered | News::Stopped) => continue,
-            };
-            return Some((peer, arrival));
+            let incarnation = || Some(self.fabric.life(peer)?.session()?.remote);
+            if let Some(arrival) = Arrival::of(event, incarnation) {
+                return Some((peer, arrival));
+            }
         }
     }
 
@@ -152,15 +172,7 @@ impl<P: Port, A: Announce, D: FnMut(InstanceId)> Transport for LinkTransport<P, 
         page: Option<&PageWords>,
     ) -> Result<(), Refused> {
         let message = Outgoing { class, kind, contents: body, page };
-        match self.fabric.send(now, to, message) {
-            Ok(_) => Ok(()),
-            // What found no memory is tried again with the next step, as what found no room.
-            Err(SendError::Full | SendError::NoMemory) => Err(Refused::Full),
-            Err(error) => {
-                log::debug!("{to}: {error}");
-                Err(Refused::Gone)
-            }
-        }
+        self.fabric.send(now, to, message).map(drop).map_err(|error| Refused::by(to, error))
     }
 
     fn notify(&mut self, _: Nanos) {
