@@ -16,7 +16,7 @@ pub mod syscall;
 pub mod termios;
 
 pub use errno::Errno;
-pub use isa::{Isa, UserRegs};
+pub use isa::{AnyRegs, Isa, IsaKind, UserRegs};
 pub use syscall::Sysno;
 
 /// Bytes in a page, on every instruction set (4 KiB granule everywhere).

@@ -5,7 +5,6 @@ use alloc::string::String;
 use core::fmt::Write;
 
 use maize_abi::signal::{SigFields, SigInfo, Signal};
-use maize_abi::{Isa, UserRegs};
 use maize_hal::{Arch, Report};
 
 use crate::state::State;
@@ -32,7 +31,7 @@ impl<A: Arch> State<A> {
             // Writing to a string cannot fail.
             let _ = write!(text, " at address {address:#x}");
         }
-        let _ = write!(text, ", pc {:#x} ({})", thread.regs.pc(), <A::Isa as Isa>::NAME);
+        let _ = write!(text, ", pc {:#x} ({})", thread.regs.pc(), thread.isa().name());
         for (i, (name, value)) in thread.regs.describe().into_iter().enumerate() {
             let _ = write!(text, "{}{name:>7} {value:016x}", if i % 4 == 0 { "\n  " } else { " " });
         }

@@ -1,6 +1,6 @@
 //! Restartable sequences: the thread's core number, and sequences cut off by preemption.
 
-use maize_abi::{Errno, UserRegs};
+use maize_abi::Errno;
 use maize_hal::Arch;
 
 use crate::handle::Handle;

@@ -5,6 +5,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use maize_abi::UserRegs;
 use maize_hal::{Arch, Interrupts, Nanos, Trap};
 
 use crate::handle::Handle;
@@ -75,7 +76,8 @@ impl<A: Arch> State<A> {
         let Ok(root) = self.memory.root(space) else { return true };
         self.report_ready(started);
         let Some(thread) = self.threads.get_mut(&tid) else { return true };
-        let trap = self.arch.run_user(&mut thread.regs, root);
+        let Some(regs) = UserRegs::of_any(&mut thread.regs) else { return true };
+        let trap = self.arch.run_user(regs, root);
         let ended = self.arch.now();
         thread.user_time = thread.user_time + ended.since(started);
         self.stats.traps += 1;

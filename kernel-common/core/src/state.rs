@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use maize_abi::{Errno, UserRegs};
+use maize_abi::Errno;
 use maize_hal::{Arch, HostIo, Interrupts, Nanos, Report};
 use maize_mm::{Memory, ObjectId, SpaceId};
 
@@ -38,7 +38,7 @@ pub(crate) struct State<A: Arch> {
     pub(crate) groups: Groups,
 
     pub(crate) ids: IdSequence,
-    pub(crate) threads: BTreeMap<Tid, Thread<A>>,
+    pub(crate) threads: BTreeMap<Tid, Thread>,
     pub(crate) processes: BTreeMap<Pid, Process>,
     pub(crate) task_threads: BTreeMap<TaskId, Tid>,
 

@@ -2,8 +2,8 @@
 
 use maize_abi::Errno;
 use maize_abi::signal::{AltStack, SignalSet};
-use maize_abi::{Isa, UserRegs};
-use maize_hal::{Arch, FpuState, Nanos, Trap};
+use maize_abi::{AnyRegs, IsaKind};
+use maize_hal::{FpuState, Nanos, Trap};
 use maize_mm::SpaceId;
 use maize_wire::InstanceId;
 
@@ -13,9 +13,6 @@ use crate::signal::PendingSignals;
 
 /// Bytes of a thread's name, with its final zero.
 pub(crate) const COMM_LEN: usize = 16;
-
-/// A thread's registers on machine `A`.
-pub(crate) type Regs<A> = <<A as Arch>::Isa as Isa>::Regs;
 
 /// A system call that a signal met, until it is decided whether it is restarted.
 #[derive(Clone, Copy, Debug)]
@@ -79,10 +76,11 @@ pub(crate) struct Guest {
 
 /// A thread.
 #[derive(Debug)]
-pub(crate) struct Thread<A: Arch> {
+pub(crate) struct Thread {
     pub(crate) process: Pid,
     pub(crate) task: TaskId,
-    pub(crate) regs: Regs<A>,
+    /// Of the instruction set that the thread runs on.
+    pub(crate) regs: AnyRegs,
     /// Up to date only after [`crate::state::State::sync_fpu`].
     pub(crate) fpu: FpuState,
     /// Why the thread last left user mode, and when, until its task has seen it.
@@ -127,14 +125,14 @@ pub(crate) struct Thread<A: Arch> {
     pub(crate) affinity: u64,
 }
 
-impl<A: Arch> Thread<A> {
+impl Thread {
     pub(crate) fn new(
         process: Pid,
         task: TaskId,
-        regs: Regs<A>,
+        regs: AnyRegs,
         fpu: FpuState,
         now: Nanos,
-    ) -> Thread<A> {
+    ) -> Thread {
         Thread {
             process,
             task,
@@ -165,6 +163,11 @@ impl<A: Arch> Thread<A> {
             last_place: InstanceId(0),
             affinity: u64::MAX,
         }
+    }
+
+    /// The instruction set that the thread runs on.
+    pub(crate) const fn isa(&self) -> IsaKind {
+        self.regs.kind()
     }
 
     /// Whether the thread runs a handler on its alternate stack now.

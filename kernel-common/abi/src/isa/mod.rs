@@ -1,6 +1,7 @@
 //! What differs between instruction sets, as values.
 
 pub mod aarch64;
+mod kind;
 pub mod x86_64;
 
 use core::fmt::Debug;
@@ -9,10 +10,15 @@ use crate::pte::PteFormat;
 use crate::signal::{BadFrame, Delivery, Restored, SignalFrame};
 use crate::syscall::SyscallTable;
 
+pub use kind::{AnyRegs, IsaKind};
+
 /// One instruction set.
 pub trait Isa: Copy + Debug + 'static {
     /// The registers of a thread in user mode, without FPU and SIMD.
     type Regs: UserRegs;
+
+    /// The same as a value.
+    const KIND: IsaKind;
 
     /// Linux's name, as `uname -m` prints it.
     const NAME: &'static str;
@@ -145,6 +151,12 @@ pub trait UserRegs: Clone + Debug + Default + Send + 'static {
     /// trusted: `None` if the number of words is wrong. Flags that user mode may not have are
     /// cleared; addresses are checked by whoever loads them, as those of a program are anyway.
     fn from_words(words: &[u64]) -> Option<Self>;
+
+    /// The same registers, with their instruction set.
+    fn into_any(self) -> AnyRegs;
+
+    /// The registers of a thread, if it runs on this instruction set.
+    fn of_any(any: &mut AnyRegs) -> Option<&mut Self>;
 
     /// The general registers by name for a report of a fatal fault.
     fn describe(&self) -> alloc::vec::Vec<(&'static str, u64)>;

@@ -20,7 +20,7 @@ pub(crate) struct Env<'a, A: Arch> {
     pub(super) store: Store<'a, A>,
     pub(super) sets: &'a Sets,
     pub(super) processes: &'a BTreeMap<Pid, Process>,
-    pub(super) threads: &'a BTreeMap<Tid, Thread<A>>,
+    pub(super) threads: &'a BTreeMap<Tid, Thread>,
     pub(super) waits: &'a Waits,
     pub(super) run_queue: &'a RunQueue,
     pub(super) stats: &'a Stats,

@@ -4,9 +4,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use maize_abi::Isa;
 use maize_abi::pte::Access;
 use maize_abi::signal::{SigAction, Signal, SignalSet};
-use maize_abi::{Isa, UserRegs};
 use maize_hal::{Arch, Nanos};
 use maize_mm::{AreaFlags, Sharing};
 use maize_vfs::{Area, FdTable, FileId, Memory, ProcSource, System, SystemMemory, Task, View};

@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 
+use maize_abi::Errno;
 use maize_abi::signal::{AltStack, Signal};
-use maize_abi::{Errno, UserRegs};
 use maize_hal::{Arch, Nanos};
 use maize_mm::SpaceId;
 
@@ -168,7 +168,7 @@ impl<A: Arch> State<A> {
         let pid = if as_thread { current.pid } else { Pid(id) };
         let parent = self.threads.get(&current.tid).ok_or(Errno::ESRCH)?;
 
-        let mut regs = parent.regs.clone();
+        let mut regs = parent.regs;
         regs.set_syscall_result(0);
         if args.stack != 0 {
             regs.set_sp(args.stack);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use maize_abi::pte::Access;
 use maize_abi::signal::{AltStack, SigAction, Signal};
-use maize_abi::{Errno, Isa, PAGE_SIZE, UserRegs};
+use maize_abi::{Errno, Isa, PAGE_SIZE};
 use maize_hal::Arch;
 use maize_mm::{AreaFlags, Backing, Label, MapRequest, ObjectId, Placement, Sharing, SpaceId};
 
@@ -498,7 +498,7 @@ impl<A: Arch> State<A> {
             }
         }
         if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.regs = UserRegs::start(entry, stack.pointer);
+            thread.regs = <A::Isa as Isa>::KIND.start(entry, stack.pointer);
             thread.fpu = initial;
             thread.altstack = AltStack::NONE;
             thread.clear_child_tid = 0;

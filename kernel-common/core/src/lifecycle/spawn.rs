@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use maize_abi::signal::{SigAction, Signal};
-use maize_abi::{Errno, UserRegs};
+use maize_abi::{Errno, Isa};
 use maize_hal::{Arch, Nanos};
 
 use super::exec::{ExecRequest, load};
@@ -178,7 +178,8 @@ impl<A: Arch> State<A> {
         self.processes.insert(pid, process);
         let task = self.tasks.reserve();
         let fpu = self.arch.fpu_initial();
-        let mut thread = Thread::new(pid, task, UserRegs::start(0, 0), fpu, self.now());
+        let regs = <A::Isa as Isa>::KIND.start(0, 0);
+        let mut thread = Thread::new(pid, task, regs, fpu, self.now());
         thread.set_comm(&program.path);
         thread.place = self.fabric.me;
         thread.last_place = self.fabric.me;

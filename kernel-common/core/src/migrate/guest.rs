@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use maize_abi::pte::Access;
-use maize_abi::{Isa, Sysno, UserRegs};
+use maize_abi::{Isa, Sysno};
 use maize_hal::{Arch, PageFault, Trap};
 use maize_mm::FaultError;
 use maize_wire::InstanceId;

@@ -2,14 +2,14 @@
 
 use alloc::vec::Vec;
 
-use maize_abi::UserRegs;
 use maize_abi::pte::Access;
 use maize_abi::signal::Signal;
+use maize_abi::{AnyRegs, Isa};
 use maize_hal::{Arch, Exception, FpuState, Interrupts, PageFault, Trap};
 use serde::{Deserialize, Serialize};
 
 use crate::group::SpaceKey;
-use crate::thread::{Regs, RseqArea, Thread};
+use crate::thread::{RseqArea, Thread};
 
 /// A thread that is to run somewhere else. Its id is the request's asker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,16 +60,17 @@ pub(crate) enum TrapRecord {
 
 impl UserMode {
     /// Of a thread whose saved FPU state is up to date.
-    pub(crate) fn of<A: Arch>(thread: &Thread<A>) -> UserMode {
+    pub(crate) fn of(thread: &Thread) -> UserMode {
         UserMode { regs: thread.regs.to_words(), fpu: thread.fpu.bytes().to_vec() }
     }
 
     /// As `arch` loads it. `None` if it is not of that instruction set.
-    pub(crate) fn load<A: Arch>(&self, arch: &A) -> Option<(Regs<A>, FpuState)> {
+    pub(crate) fn load<A: Arch>(&self, arch: &A) -> Option<(AnyRegs, FpuState)> {
         if self.fpu.len() != arch.fpu_len() {
             return None;
         }
-        Some((Regs::<A>::from_words(&self.regs)?, arch.sanitize_fpu(&self.fpu)))
+        let regs = <A::Isa as Isa>::KIND.regs_from_words(&self.regs)?;
+        Some((regs, arch.sanitize_fpu(&self.fpu)))
     }
 }
 

@@ -1,24 +1,26 @@
 //! Taking signals before a thread returns to user mode.
 
+use alloc::boxed::Box;
+
 use maize_abi::signal::{
     AltStack, DefaultAction, Delivery, SigAction, SigInfo, Signal, SignalFrame, SignalSet, sa,
     si_code,
 };
-use maize_abi::{Errno, Isa, Sysno, UserRegs};
+use maize_abi::{AnyRegs, Errno, Sysno};
 use maize_hal::{Arch, Nanos};
 
 use crate::handle::Handle;
 use crate::state::State;
-use crate::thread::{Current, Regs};
+use crate::thread::Current;
 use crate::wait::{Interruptible, WaitKey};
 
 /// What is to be done about a signal that was taken.
-enum Taken<A: Arch> {
+enum Taken {
     Nothing,
     /// A handler is to run with these registers once the frame is written.
     Handler {
         frame: SignalFrame,
-        regs: Regs<A>,
+        regs: Box<AnyRegs>,
         mask: SignalSet,
         altstack: AltStack,
     },
@@ -45,7 +47,7 @@ pub(crate) async fn deliver<A: Arch>(k: &Handle<A>, current: Current) {
                 let written = k.write_user(current, frame.address, &frame.bytes).await;
                 k.with(|s| match (written, s.threads.get_mut(&current.tid)) {
                     (Ok(()), Some(thread)) => {
-                        thread.regs = regs;
+                        thread.regs = *regs;
                         thread.mask = mask;
                         thread.altstack = altstack;
                         thread.saved_mask = None;
@@ -63,7 +65,7 @@ pub(crate) async fn deliver<A: Arch>(k: &Handle<A>, current: Current) {
 }
 
 impl<A: Arch> State<A> {
-    fn take_signal(&mut self, current: Current) -> Taken<A> {
+    fn take_signal(&mut self, current: Current) -> Taken {
         if self.must_exit(current.tid) {
             return Taken::Nothing;
         }
@@ -92,7 +94,7 @@ impl<A: Arch> State<A> {
         }
     }
 
-    fn default_action(&mut self, current: Current, info: SigInfo) -> Taken<A> {
+    fn default_action(&mut self, current: Current, info: SigInfo) -> Taken {
         match info.signal.default_action() {
             DefaultAction::Ignore | DefaultAction::Continue => Taken::Again,
             DefaultAction::Terminate => {
@@ -124,12 +126,12 @@ impl<A: Arch> State<A> {
         }
     }
 
-    fn enter_handler(&mut self, current: Current, info: SigInfo, action: SigAction) -> Taken<A> {
+    fn enter_handler(&mut self, current: Current, info: SigInfo, action: SigAction) -> Taken {
         self.settle_interrupted_call(current, Some(&action));
         self.sync_fpu(current.tid);
         let trampoline = self.processes.get(&current.pid).map_or(0, |p| p.trampoline);
         let Some(thread) = self.threads.get_mut(&current.tid) else { return Taken::Nothing };
-        let mut regs = thread.regs.clone();
+        let mut regs = thread.regs;
         let wants_altstack = action.flags & sa::SA_ONSTACK != 0;
         let (stack_top, altstack_flags) = match thread.altstack {
             stack if stack.flags & AltStack::SS_DISABLE != 0 => (regs.sp(), AltStack::SS_DISABLE),
@@ -153,7 +155,7 @@ impl<A: Arch> State<A> {
             mask.insert(info.signal);
         }
         let altstack = if autodisarm != 0 { AltStack::NONE } else { thread.altstack };
-        Taken::Handler { frame, regs, mask: mask.blockable(), altstack }
+        Taken::Handler { frame, regs: Box::new(regs), mask: mask.blockable(), altstack }
     }
 
     /// Decides what becomes of a call that a signal met, now that a handler runs (`action`) or
@@ -172,7 +174,7 @@ impl<A: Arch> State<A> {
             return;
         }
         let number = if call.how == Errno::ERESTART_RESTARTBLOCK {
-            <A::Isa as Isa>::number_of(Sysno::RestartSyscall).unwrap_or(u64::MAX)
+            thread.isa().number_of(Sysno::RestartSyscall).unwrap_or(u64::MAX)
         } else {
             call.number
         };

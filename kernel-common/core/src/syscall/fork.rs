@@ -1,7 +1,7 @@
 //! `fork`, `vfork`, `clone`, `clone3`, `exit`, `exit_group`, `set_tid_address`.
 
+use maize_abi::Errno;
 use maize_abi::signal::Signal;
-use maize_abi::{Errno, Isa};
 use maize_hal::Arch;
 
 use super::{Call, CallResult};
@@ -27,7 +27,7 @@ pub(super) async fn clone<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [flags, stack, parent_tid, fourth, fifth, _] = call.args;
     // x86_64 has the child's tid before the thread pointer, the generic order the reverse.
     let (child_tid, tls) =
-        if <A::Isa as Isa>::CLONE_TLS_LAST { (fourth, fifth) } else { (fifth, fourth) };
+        if call.isa.clone_tls_last() { (fourth, fifth) } else { (fifth, fourth) };
     let args = CloneArgs {
         flags: flags & 0xffff_ffff & !CSIGNAL,
         exit_signal: flags & CSIGNAL,

@@ -179,13 +179,12 @@ pub(super) async fn prctl<A: Arch>(call: Call<'_, A>) -> CallResult {
 
 /// `arch_prctl` of x86_64: the segment bases.
 pub(super) async fn arch_prctl<A: Arch>(call: Call<'_, A>) -> CallResult {
-    use maize_abi::{Isa, UserRegs};
     const ARCH_SET_FS: i32 = 0x1002;
     const ARCH_GET_FS: i32 = 0x1003;
     let current = call.current;
     match call.int(0) {
         ARCH_SET_FS => {
-            if call.args[1] >= <A::Isa as Isa>::USER_END {
+            if call.args[1] >= call.isa.user_end() {
                 return Err(Errno::EPERM);
             }
             call.k.with(|s| {

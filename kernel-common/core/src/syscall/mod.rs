@@ -5,7 +5,7 @@
 //! memory. A call that a signal meets in its import returns an `ERESTART…` error and leaves nothing
 //! behind.
 
-use maize_abi::{Errno, Isa, Sysno, UserRegs};
+use maize_abi::{Errno, IsaKind, Sysno};
 use maize_hal::Arch;
 
 use crate::handle::Handle;
@@ -32,6 +32,8 @@ pub(crate) use system::UTS;
 pub(crate) struct Call<'a, A: Arch> {
     pub(crate) k: &'a Handle<A>,
     pub(crate) current: Current,
+    /// The instruction set that the thread runs on: numbers, flags and structures are its.
+    pub(crate) isa: IsaKind,
     /// The six argument registers.
     pub(crate) args: [u64; 6],
 }
@@ -104,17 +106,15 @@ const fn makes_something(call: Sysno) -> bool {
 
 /// Serves the system call that the thread trapped with.
 pub(crate) async fn handle<A: Arch>(k: &Handle<A>, current: Current) {
-    let Some((number, args)) = k.with(|s| {
+    let Some((isa, number, args)) = k.with(|s| {
         let thread = s.threads.get_mut(&current.tid)?;
         thread.interrupted_call = None;
-        Some((thread.regs.syscall_number(), thread.regs.syscall_args()))
+        Some((thread.isa(), thread.regs.syscall_number(), thread.regs.syscall_args()))
     }) else {
         return;
     };
-    let known = usize::try_from(number)
-        .ok()
-        .and_then(|n| <A::Isa as Isa>::SYSCALLS.get(n))
-        .and_then(|call| *call);
+    let known =
+        usize::try_from(number).ok().and_then(|n| isa.syscalls().get(n)).and_then(|call| *call);
     let Some(sysno) = known else {
         k.with(|s| {
             s.stats.count_unknown_number(number);
@@ -126,7 +126,7 @@ pub(crate) async fn handle<A: Arch>(k: &Handle<A>, current: Current) {
     if makes_something(sysno) && k.with(|s| s.memory.heap_is_low()) {
         return k.with(|s| s.set_result(current.tid, Err(Errno::ENOMEM)));
     }
-    let call = Call { k, current, args };
+    let call = Call { k, current, isa, args };
     if sysno == Sysno::RtSigreturn {
         // Its result is the register as it was, not a return value.
         return signal::rt_sigreturn(call).await;

@@ -1,10 +1,10 @@
 //! Signal system calls.
 
+use maize_abi::Errno;
 use maize_abi::signal::{
     ALTSTACK_LEN, AltStack, Restored, SIGACTION_LEN, SIGINFO_LEN, SavedFpu, SigAction, SigFields,
     SigInfo, Signal, SignalSet, si_code,
 };
-use maize_abi::{Errno, Isa, UserRegs};
 use maize_hal::{Arch, Nanos};
 
 use super::{Call, CallResult};
@@ -361,14 +361,13 @@ pub(super) async fn rt_sigreturn<A: Arch>(call: Call<'_, A>) {
 
 async fn restore_frame<A: Arch>(call: Call<'_, A>) -> Result<(), Errno> {
     let tid = call.current.tid;
-    let mut regs =
-        call.k.with(|s| s.threads.get(&tid).map(|t| t.regs.clone())).ok_or(Errno::ESRCH)?;
+    let mut regs = call.k.with(|s| s.threads.get(&tid).map(|t| t.regs)).ok_or(Errno::ESRCH)?;
     let (address, len) = regs.signal_frame_extent();
     let mut frame = alloc::vec![0; len];
     call.k.read_user(call.current, address, &mut frame).await?;
     let Restored { mask, altstack, fpu } =
         regs.pop_signal_frame(&frame).map_err(|_| Errno::EFAULT)?;
-    if regs.pc() >= <A::Isa as Isa>::USER_END {
+    if regs.pc() >= call.isa.user_end() {
         return Err(Errno::EFAULT);
     }
     let fpu = match fpu {

@@ -2,7 +2,7 @@
 
 use alloc::vec;
 
-use maize_abi::{Errno, Isa};
+use maize_abi::Errno;
 use maize_hal::{Arch, Nanos};
 
 use super::{Call, CallResult};
@@ -20,7 +20,7 @@ pub(super) async fn uname<A: Arch>(call: Call<'_, A>) -> CallResult {
         &node,
         UTS[1].as_bytes(),
         UTS[2].as_bytes(),
-        <A::Isa as Isa>::NAME.as_bytes(),
+        call.isa.name().as_bytes(),
         b"(none)",
     ];
     let mut bytes = [[0; UTS_FIELD]; 6];

@@ -2,7 +2,7 @@
 
 mod signal_frame;
 
-use super::{Isa, OpenFlags, Stat, UserRegs};
+use super::{AnyRegs, Isa, IsaKind, OpenFlags, Stat, UserRegs};
 use crate::pte::{Bits, PteFormat};
 use crate::signal::{BadFrame, Delivery, Restored, SignalFrame};
 use crate::syscall::{self, SyscallTable};
@@ -33,6 +33,7 @@ pub struct Regs {
 
 impl Isa for Aarch64 {
     type Regs = Regs;
+    const KIND: IsaKind = IsaKind::Aarch64;
     const NAME: &'static str = "aarch64";
     const ELF_MACHINE: u16 = 183;
     const PTE: PteFormat = PteFormat {
@@ -150,6 +151,14 @@ impl UserRegs for Regs {
         let (x, rest) = words.split_first_chunk::<31>()?;
         let &[sp, pc, pstate, tpidr] = rest else { return None };
         Some(Regs { x: *x, sp, pc, pstate: pstate & PSTATE_USER, tpidr })
+    }
+
+    fn into_any(self) -> AnyRegs {
+        AnyRegs::Aarch64(self)
+    }
+
+    fn of_any(any: &mut AnyRegs) -> Option<&mut Regs> {
+        if let AnyRegs::Aarch64(regs) = any { Some(regs) } else { None }
     }
 
     fn describe(&self) -> alloc::vec::Vec<(&'static str, u64)> {

@@ -2,7 +2,7 @@
 
 mod signal_frame;
 
-use super::{Isa, OpenFlags, Stat, UserRegs};
+use super::{AnyRegs, Isa, IsaKind, OpenFlags, Stat, UserRegs};
 use crate::pte::{Bits, PteFormat};
 use crate::signal::{BadFrame, Delivery, Restored, SignalFrame};
 use crate::syscall::{self, SyscallTable};
@@ -46,6 +46,7 @@ pub struct Regs {
 
 impl Isa for X86_64 {
     type Regs = Regs;
+    const KIND: IsaKind = IsaKind::X86_64;
     const NAME: &'static str = "x86_64";
     const ELF_MACHINE: u16 = 62;
     const PTE: PteFormat = PteFormat {
@@ -207,6 +208,14 @@ impl UserRegs for Regs {
             fs_base,
             gs_base,
         })
+    }
+
+    fn into_any(self) -> AnyRegs {
+        AnyRegs::X86_64(self)
+    }
+
+    fn of_any(any: &mut AnyRegs) -> Option<&mut Regs> {
+        if let AnyRegs::X86_64(regs) = any { Some(regs) } else { None }
     }
 
     fn describe(&self) -> alloc::vec::Vec<(&'static str, u64)> {

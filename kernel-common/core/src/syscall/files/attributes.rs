@@ -2,7 +2,7 @@
 
 use maize_abi::Errno;
 use maize_abi::file::{STATX_LEN, at, encode_statx};
-use maize_abi::isa::{Isa, Stat};
+use maize_abi::isa::Stat;
 use maize_hal::{Arch, Nanos};
 use maize_vfs::{At, Caller, Follow, SetTime, Target, Vfs};
 
@@ -73,7 +73,7 @@ fn stat_of<A: Arch>(call: Call<'_, A>, target: Target<'_>) -> Result<Stat, Errno
 
 async fn export<A: Arch>(call: Call<'_, A>, stat: &Stat, address: u64) -> CallResult {
     let mut bytes = [0; 144];
-    let len = <A::Isa as Isa>::encode_stat(stat, &mut bytes);
+    let len = call.isa.encode_stat(stat, &mut bytes);
     call.k.write_user(call.current, address, &bytes[..len]).await?;
     Ok(0)
 }

@@ -2,8 +2,8 @@
 
 use alloc::vec;
 
+use maize_abi::Errno;
 use maize_abi::file::{epoll as e, o};
-use maize_abi::{Errno, Isa};
 use maize_hal::{Arch, Nanos};
 use maize_vfs::{Change, Interest};
 
@@ -46,7 +46,7 @@ pub(super) async fn change<A: Arch>(call: Call<'_, A>) -> CallResult {
 
 /// Reads a `struct epoll_event`.
 async fn read_event<A: Arch>(call: Call<'_, A>, address: u64) -> Result<Interest, Errno> {
-    let (len, data_at) = <A::Isa as Isa>::EPOLL_EVENT;
+    let (len, data_at) = call.isa.epoll_event();
     let mut bytes = [0; 16];
     call.k.read_user(call.current, address, &mut bytes[..len]).await?;
     let mut events = [0; 4];
@@ -66,7 +66,7 @@ async fn wait_until<A: Arch>(call: Call<'_, A>, deadline: Nanos) -> CallResult {
     let most = usize::try_from(call.int(2)).ok().filter(|most| *most > 0).ok_or(Errno::EINVAL)?;
     let most = most.min(MOST);
     let key = call.k.with(|s| s.files.vfs.interest_key(set))?;
-    let (len, data_at) = <A::Isa as Isa>::EPOLL_EVENT;
+    let (len, data_at) = call.isa.epoll_event();
     let mut late = false;
     loop {
         let told = call.k.with(|s| s.files.vfs.to_tell(set, most))?;

@@ -1,7 +1,7 @@
 //! Opening and making files.
 
+use maize_abi::IsaKind;
 use maize_abi::file::o;
-use maize_abi::isa::Isa;
 use maize_abi::{Errno, file};
 use maize_hal::Arch;
 use maize_vfs::{Descriptor, FileId, NR_OPEN, OpenHow};
@@ -54,8 +54,8 @@ impl<A: Arch> State<A> {
 }
 
 /// What the flags of `open` mean on this instruction set.
-fn how<A: Arch>(flags: u32, mode: u32) -> OpenHow {
-    let isa = <A::Isa as Isa>::OPEN_FLAGS;
+fn how(isa: IsaKind, flags: u32, mode: u32) -> OpenHow {
+    let isa = isa.open_flags();
     let own = isa.o_directory | isa.o_nofollow | isa.o_direct | isa.o_largefile;
     let known = o::O_ACCMODE
         | o::O_CREAT
@@ -86,7 +86,7 @@ async fn open_at<A: Arch>(
     mode: u32,
 ) -> CallResult {
     let current = call.current;
-    let how = how::<A>(flags, mode);
+    let how = how(call.isa, flags, mode);
     let file = call.k.with(|s| {
         s.check_descriptor_room(current)?;
         s.with_files(current, |vfs, env, caller| vfs.open(env, caller, at, &path, how))
@@ -138,7 +138,7 @@ pub(super) async fn openat2<A: Arch>(call: Call<'_, A>) -> CallResult {
 pub(super) async fn pipe<A: Arch>(call: Call<'_, A>, has_flags: bool) -> CallResult {
     let current = call.current;
     let flags = if has_flags { call.uint(1) } else { 0 };
-    let direct = <A::Isa as Isa>::OPEN_FLAGS.o_direct;
+    let direct = call.isa.open_flags().o_direct;
     if flags & !(o::O_CLOEXEC | o::O_NONBLOCK | direct) != 0 {
         return Err(Errno::EINVAL);
     }
