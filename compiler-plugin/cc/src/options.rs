@@ -35,8 +35,8 @@ pub struct Options {
     pub folders: Vec<PathBuf>,
     /// Passed to the front end.
     pub front_end: Vec<String>,
-    /// Optimisation, 0 to 3.
-    pub level: u8,
+    /// Optimisation, 0 to 3, if it is said.
+    pub level: Option<u8>,
     /// Where to place polls.
     pub polls: Polls,
     /// Whether the C library is linked.
@@ -134,7 +134,7 @@ impl Options {
             files: Vec::new(),
             folders: Vec::new(),
             front_end: Vec::new(),
-            level: 0,
+            level: None,
             polls: Polls::Loops,
             library: Library::C,
             sysroot: None,
@@ -201,13 +201,13 @@ impl Options {
         } else if let Some(path) = word.strip_prefix("-o") {
             self.output = Some(path.into());
         } else if let Some(level) = word.strip_prefix("-O") {
-            self.level = match level {
+            self.level = Some(match level {
                 "0" => 0,
                 "" | "1" | "g" => 1,
                 "2" | "s" | "z" => 2,
                 "3" | "fast" => 3,
                 _ => return Err(usage(format!("{word}: no such optimisation"))),
-            };
+            });
             // `-Ofast` would let the two targets round differently.
             self.front_end.push(if level == "fast" { "-O3".to_owned() } else { word });
         } else if IGNORED_STARTS.iter().any(|start| word.starts_with(start)) {
@@ -227,6 +227,14 @@ impl Options {
             });
         }
         Ok(())
+    }
+
+    /// How much to optimise a program. It is done when it is linked, where many build systems do not
+    /// repeat how much their objects were to be optimised: then as usual.
+    #[must_use]
+    pub fn link_level(&self) -> u8 {
+        let sources = self.files.iter().any(|file| matches!(file, File::Source(..)));
+        self.level.unwrap_or(if sources { 0 } else { 2 })
     }
 
     /// Where `-l` of a name is.
@@ -256,7 +264,7 @@ mod tests {
         let line = "-O2 -g -Iinc -D X=1 -c a.c -o a.o -MD -MF a.d -Wall -std=c11 -fPIC -pthread";
         let options = parse(line).unwrap();
         assert_eq!(options.goal, Goal::Objects);
-        assert_eq!(options.level, 2);
+        assert_eq!(options.link_level(), 2);
         assert_eq!(options.output, Some("a.o".into()));
         assert_eq!(options.files, [File::Source("a.c".into(), None)]);
         let front_end = "-O2 -g -Iinc -D X=1 -MD -MF a.d -Wall -std=c11 -D_REENTRANT";
@@ -270,6 +278,7 @@ mod tests {
         let [a, b] = ["a.o", "libb.a"].map(|name| File::Object(name.into()));
         assert_eq!(options.files, [a, b, library]);
         assert_eq!((options.goal, options.polls), (Goal::Program, Polls::Calls));
+        assert_eq!((options.link_level(), parse("a.c -o p").unwrap().link_level()), (2, 0));
     }
 
     #[test]

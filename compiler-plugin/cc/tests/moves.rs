@@ -71,11 +71,11 @@ fn separate_compilation_and_archives_give_the_same_program() {
 #[test]
 fn what_cannot_move_is_refused_with_its_line() {
     let source = "int f(int x) {\n  __asm__(\"nop\");\n  return x;\n}\n\
-                  int g(int x) {\n  static void *to[] = {&&a, &&b};\n  goto *to[x];\n\
-                  a: return 1;\nb: return 2;\n}\n";
+                  int vfork(void) __attribute__((returns_twice));\n\
+                  int g(void) {\n  return vfork();\n}\n";
     let errors = build::refused(source);
     assert!(errors.contains("t.c:2: error: in `f`: inline assembly (`nop`)"), "{errors}");
-    assert!(errors.contains("t.c:7: error: in `g`: a computed goto"), "{errors}");
+    assert!(errors.contains("t.c:7: error: in `g`: a function that returns twice"), "{errors}");
 }
 
 #[test]
@@ -91,6 +91,26 @@ fn a_program_of_the_c_library_moves() {
     let trip = program.trip(41);
     assert_eq!((trip.status, trip.text.as_str()), (0, expected), "{}", trip.errors);
     assert!(trip.hops > 40, "{} hops", trip.hops);
+}
+
+#[test]
+fn jumps_find_their_frame_wherever_it_has_moved() {
+    let expected = include_str!("programs/jumps.txt");
+    for options in [&["-O2"][..], &["-O0"], &["-O3", "--polls=calls"]] {
+        let program = Program::hosted("jumps.c", options);
+        for isa in Isa::ALL {
+            for every in [None, Some("self:1"), Some("self:7")] {
+                let environment: Vec<_> =
+                    every.map(|every| ("MAIZE_MIGRATE", every)).into_iter().collect();
+                let run = program.run(isa, &environment);
+                let found = (run.status, run.text.as_str());
+                assert_eq!(found, (0, expected), "{isa} {every:?} {options:?} {}", run.errors);
+            }
+        }
+        let trip = program.trip(13);
+        assert_eq!((trip.status, trip.text.as_str()), (0, expected), "{options:?} {}", trip.errors);
+        assert!(trip.hops > 20, "{} hops", trip.hops);
+    }
 }
 
 #[test]

@@ -38,6 +38,13 @@ impl<'m> Block<'m> {
         }
     }
 
+    /// The constants that are its address.
+    #[must_use]
+    pub fn addresses(self) -> Vec<Value<'m>> {
+        let users = self.as_value().users();
+        users.into_iter().filter(|user| user.is_block_address()).collect()
+    }
+
     /// Its instructions.
     #[must_use]
     pub fn instructions(self) -> Vec<Value<'m>> {

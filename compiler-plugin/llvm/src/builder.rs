@@ -233,6 +233,12 @@ impl<'m> Builder<'m> {
         Value::new(unsafe { LLVMBuildIntCast2(self.raw, value.0, kind.0, signed, c("").as_ptr()) })
     }
 
+    /// The address that a pointer holds.
+    pub fn integer_of_pointer(&self, pointer: Value<'m>, kind: Type<'m>) -> Value<'m> {
+        // SAFETY: see the module.
+        Value::new(unsafe { LLVMBuildPtrToInt(self.raw, pointer.0, kind.0, c("").as_ptr()) })
+    }
+
     /// A value that is anything, but always the same.
     pub fn frozen_poison(&self, kind: Type<'m>) -> Value<'m> {
         // SAFETY: see the module.

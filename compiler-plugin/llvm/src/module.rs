@@ -398,6 +398,13 @@ impl Module {
         Value::new(unsafe { LLVMConstInt(self.int_type(64).0, value as u64, 1) })
     }
 
+    /// An 8-bit number.
+    #[must_use]
+    pub fn i8(&self, value: u8) -> Value<'_> {
+        // SAFETY: see the module.
+        Value::new(unsafe { LLVMConstInt(self.int_type(8).0, u64::from(value), 0) })
+    }
+
     /// A 32-bit number.
     #[must_use]
     pub fn i32(&self, value: u32) -> Value<'_> {

@@ -66,6 +66,8 @@ impl<'m> Value<'m> {
         is_cast LLVMIsACastInst;
         /// Whether it computes from two operands.
         is_binary LLVMIsABinaryOperator;
+        /// Whether it is the address of a block.
+        is_block_address LLVMIsABlockAddress;
         /// Whether it ends a block.
         is_terminator LLVMIsATerminatorInst;
     }
@@ -99,6 +101,13 @@ impl<'m> Value<'m> {
     pub fn integer(self) -> Option<i64> {
         // SAFETY: asked of an integer constant only.
         self.is_constant_integer().then(|| unsafe { LLVMConstIntGetSExtValue(self.0) })
+    }
+
+    /// The constant pointer whose address is this constant number.
+    #[must_use]
+    pub fn as_pointer(self, kind: Type<'m>) -> Value<'m> {
+        // SAFETY: see the module.
+        Value::new(unsafe { LLVMConstIntToPtr(self.0, kind.0) })
     }
 
     /// Whether it is all zero bits.

@@ -40,6 +40,13 @@ pub const UNWIND_FUNCTION: &str = "__maize_unwind_next";
 pub const POLL_FUNCTION: &str = "__maize_poll";
 /// A migration point that a program asks for.
 pub const MIGRATE_FUNCTION: &str = "__maize_migrate";
+/// What `setjmp` becomes: a buffer, the frame's anchor, and where the frame is saved. It returns
+/// once; a second time its site is resumed.
+pub const SET_JUMP_FUNCTION: &str = "__maize_set_jump";
+/// What `longjmp` ends in: a buffer and a value. It does not return.
+pub const JUMP_FUNCTION: &str = "__maize_jump";
+/// A byte per site, from site 0 on: whether its record begins with its frame's anchor.
+pub const ANCHORED_SITES: &str = "__maize_anchored_sites";
 /// The word that polls read.
 pub const REQUEST_WORD: &str = "__maize_request";
 /// Initial image of the thread-local variables.

@@ -31,7 +31,7 @@ pub(crate) fn drive(begin: Begin, moved: &mut dyn FnMut()) -> u64 {
         // SAFETY: the function is the program's, of this type.
         let outcome = unsafe { arch::maize_enter(function, argument, 0) };
         result.0[0] = outcome.value;
-        after(&outcome, moved);
+        after(&outcome, &mut result, moved);
     }
     // SAFETY: what is on the records was put there by `finish`, here or on another instance.
     while let Some((record, site)) = unsafe { thread::block().pop() } {
@@ -43,15 +43,18 @@ pub(crate) fn drive(begin: Begin, moved: &mut dyn FnMut()) -> u64 {
         let buffer = &raw mut result as u64;
         // SAFETY: the clone is its site's, and takes a record and a buffer.
         let outcome = unsafe { arch::maize_enter(clone, record, buffer) };
-        after(&outcome, moved);
+        after(&outcome, &mut result, moved);
     }
     result.0[0]
 }
 
-fn after(outcome: &Outcome, moved: &mut dyn FnMut()) {
+fn after(outcome: &Outcome, result: &mut ResultBuffer, moved: &mut dyn FnMut()) {
     if outcome.status != 0 {
         // SAFETY: pads have just begun the records, all of them in this thread.
         unsafe { thread::block().finish() };
-        moved();
+        match crate::jump::land() {
+            Some(value) => result.0[0] = value,
+            None => moved(),
+        }
     }
 }

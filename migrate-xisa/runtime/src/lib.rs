@@ -26,6 +26,8 @@ mod drive;
 mod heap;
 #[cfg(target_os = "none")]
 mod image;
+#[cfg(target_os = "none")]
+mod jump;
 pub mod lsda;
 pub mod records;
 #[cfg(target_os = "none")]

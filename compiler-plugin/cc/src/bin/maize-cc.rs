@@ -135,7 +135,7 @@ fn make_program(options: &Options, sysroot: &Sysroot) -> Result<(), CompileError
     let request = Request {
         inputs,
         output: options.output.clone().unwrap_or_else(|| "a.out".into()),
-        level: options.level,
+        level: options.link_level(),
         polls: options.polls,
         library: options.library,
         steps: options.steps.clone(),

@@ -12,7 +12,27 @@ use crate::neutral::tls::thread_field;
 
 const STACK_ALIGNMENT: u64 = 16;
 
-/// Moves a function's locals to the data stack and says how many they were.
+/// A function's frame on the data stack.
+#[derive(Debug, Default)]
+pub(crate) struct Frame<'m> {
+    /// Locals that were moved there.
+    pub(crate) moved: usize,
+    /// Its lowest address, if the function lowers the top.
+    pub(crate) base: Option<Value<'m>>,
+    /// The frame's first instruction after the top was lowered.
+    pub(crate) lowered: Option<Value<'m>>,
+}
+
+/// Whether a function needs a frame for its locals only, or anyway.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// For its locals.
+    Locals,
+    /// Anyway: what jumps back to it tells it by the frame.
+    Always,
+}
+
+/// Moves a function's locals to the data stack.
 ///
 /// # Errors
 /// [`CompileError::Content`] for a frame whose size cannot be.
@@ -20,8 +40,9 @@ pub(crate) fn move_locals<'m>(
     module: &'m Module,
     machine: &Machine,
     function: Value<'m>,
-) -> Result<usize, CompileError> {
-    let Some(entry) = function.blocks().into_iter().next() else { return Ok(0) };
+    wanted: Wanted,
+) -> Result<Frame<'m>, CompileError> {
+    let Some(entry) = function.blocks().into_iter().next() else { return Ok(Frame::default()) };
     let (mut fixed, mut dynamic, mut stack_calls) = (Vec::new(), Vec::new(), Vec::new());
     for instruction in function.instructions() {
         if instruction.is(Opcode::LLVMAlloca) {
@@ -36,8 +57,8 @@ pub(crate) fn move_locals<'m>(
             stack_calls.push(instruction);
         }
     }
-    if fixed.is_empty() && dynamic.is_empty() {
-        return Ok(0);
+    if fixed.is_empty() && dynamic.is_empty() && wanted == Wanted::Locals {
+        return Ok(Frame::default());
     }
     for instruction in function.instructions() {
         if is_intrinsic(instruction, "llvm.lifetime.") {
@@ -52,14 +73,14 @@ pub(crate) fn move_locals<'m>(
         CompileError::Content { path: function.name().into(), what }
     })?;
 
-    let Some(first) = entry.instructions().first().copied() else { return Ok(0) };
+    let Some(first) = entry.instructions().first().copied() else { return Ok(Frame::default()) };
     let builder = Builder::before(module, first);
     let old = builder.load(module.pointer_type(), top(module, &builder), "data.old");
     let mut base = builder.offset(old, -bytes);
     if alignment > STACK_ALIGNMENT {
         base = align_down(module, &builder, base, alignment);
     }
-    builder.store(base, top(module, &builder));
+    let lowered = builder.store(base, top(module, &builder));
     for ((local, _), offset) in fixed.iter().zip(layout) {
         let builder = Builder::before(module, *local);
         let name = local.name();
@@ -92,7 +113,7 @@ pub(crate) fn move_locals<'m>(
         let builder = Builder::before(module, at);
         builder.store(old, top(module, &builder));
     }
-    Ok(moved)
+    Ok(Frame { moved, base: Some(base), lowered: Some(lowered) })
 }
 
 fn is_intrinsic(instruction: Value<'_>, start: &str) -> bool {

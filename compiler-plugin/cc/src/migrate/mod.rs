@@ -4,11 +4,13 @@
 //! stores the frame's live values into a record and goes on to the caller ([`save`]). One cold
 //! clone per function enters it again at any such call ([`resume`]). Locals whose address is taken
 //! live on a data stack with the same addresses everywhere ([`data_stack`]), functions whose
-//! address is taken have one address everywhere ([`slots`]), and so has all data ([`place`]).
+//! address is taken have one address everywhere ([`slots`]), and so has all data ([`place`]). Frames
+//! that a `longjmp` may go back to are told by their place on that stack ([`anchor`]).
 //!
 //! It works in two steps, with a clean-up by LLVM's own passes in between: [`split`], [`CLEAN_UP`],
 //! [`finish`].
 
+pub mod anchor;
 pub mod data_stack;
 pub mod liveness;
 pub mod place;
@@ -19,20 +21,24 @@ pub mod save;
 pub mod sites;
 pub mod slots;
 
+use std::collections::HashMap;
+
 use maize_llvm::{CallConvention, Linkage, Machine, Module, Opcode, Place, TypeKind, Value};
 use maize_xisa_metadata::address::{
-    MIGRATE_FUNCTION, POLL_FUNCTION, RECORD_FUNCTION, REQUEST_WORD, RESUME_TABLE, UNWIND_FUNCTION,
+    ANCHORED_SITES, JUMP_FUNCTION, MIGRATE_FUNCTION, POLL_FUNCTION, RECORD_FUNCTION, REQUEST_WORD,
+    RESUME_TABLE, SET_JUMP_FUNCTION, UNWIND_FUNCTION,
 };
 use maize_xisa_metadata::{Function, Polls, Site};
 
 use crate::CompileError;
+use data_stack::Wanted;
 
 /// LLVM's passes between the two steps.
 pub const CLEAN_UP: &str = "function(unreachableblockelim,mem2reg,simplifycfg)";
 
 /// Attributes that do not hold for a function, or a call of it, that a thread may leave in the
 /// middle: it reads and writes memory, and may unwind.
-const UNSOUND: [&str; 8] = [
+const UNSOUND: [&str; 9] = [
     "nounwind",
     "memory",
     "willreturn",
@@ -41,6 +47,8 @@ const UNSOUND: [&str; 8] = [
     "noreturn",
     "nocallback",
     "mustprogress",
+    // The second return is a resumption of its own.
+    "returns_twice",
 ];
 
 /// What the first step found.
@@ -62,6 +70,8 @@ pub struct Split {
 pub struct Runtime<'m> {
     pub(crate) poll: Value<'m>,
     pub(crate) migrate: Value<'m>,
+    pub(crate) set_jump: Value<'m>,
+    pub(crate) jump: Value<'m>,
     pub(crate) record: Value<'m>,
     pub(crate) unwind_next: Value<'m>,
     pub(crate) request: Value<'m>,
@@ -75,6 +85,9 @@ impl<'m> Runtime<'m> {
         let poll = module.declare(POLL_FUNCTION, void.function(&[]));
         poll.set_convention(CallConvention::PreserveAll);
         let migrate = module.declare(MIGRATE_FUNCTION, void.function(&[]));
+        let set_jump = word.function(&[pointer, pointer, pointer]);
+        let set_jump = module.declare(SET_JUMP_FUNCTION, set_jump);
+        let jump = module.declare(JUMP_FUNCTION, void.function(&[pointer, word]));
         let record = module.declare(RECORD_FUNCTION, pointer.function(&[word, word]));
         record.add_attribute(Place::Function, "nounwind", 0);
         let unwind_next = module.declare(UNWIND_FUNCTION, void.function(&[]));
@@ -85,10 +98,15 @@ impl<'m> Runtime<'m> {
             .unwrap_or_else(|| module.add_variable(REQUEST_WORD, word));
         request.set_local();
         let personality = module.declare("__maize_personality", word.function(&[]));
-        for function in [poll, migrate, record, unwind_next, personality] {
+        for function in [poll, migrate, set_jump, jump, record, unwind_next, personality] {
             function.set_local();
         }
-        Self { poll, migrate, record, unwind_next, request, personality }
+        Self { poll, migrate, set_jump, jump, record, unwind_next, request, personality }
+    }
+
+    /// The functions in which a thread may leave its frames.
+    pub(crate) fn points(&self) -> [Value<'m>; 4] {
+        [self.poll, self.migrate, self.set_jump, self.jump]
     }
 }
 
@@ -107,14 +125,20 @@ pub fn split(module: &Module, machine: &Machine, polls: Polls) -> Result<Split, 
     let defined: Vec<_> = module.functions().into_iter().filter(|f| !f.is_declaration()).collect();
     split.polls = polls::place(module, &runtime, &defined, polls);
     let reach = reach::Reach::of(&runtime, &defined);
+    let mut frames = HashMap::new();
     for function in &defined {
         if reach.may_migrate(*function) {
             weaken(*function);
-            split.locals_moved += data_stack::move_locals(module, machine, *function)?;
+            let set_jumps = anchor::set_jumps(&runtime, *function);
+            let wanted = if set_jumps.is_empty() { Wanted::Locals } else { Wanted::Always };
+            let frame = data_stack::move_locals(module, machine, *function, wanted)?;
+            split.locals_moved += frame.moved;
+            let anchor = anchor::Anchor::of(module, &frame, &set_jumps);
+            frames.extend(anchor.map(|anchor| (*function, anchor)));
         }
     }
-    weaken(runtime.poll);
-    weaken(runtime.migrate);
+    runtime.points().into_iter().for_each(weaken);
+    let mut anchored = vec![module.i8(0)];
     let mut clones = vec![module.zero(module.pointer_type())];
     for function in &defined {
         if !reach.may_migrate(*function) {
@@ -125,19 +149,28 @@ pub fn split(module: &Module, machine: &Machine, polls: Polls) -> Result<Split, 
             let what = format!("a result of type {returned} does not fit its buffer");
             return Err(CompileError::Content { path: function.name().into(), what });
         }
-        let found = sites::find(machine, &reach, *function, &mut split)?;
+        let anchor = frames.get(function);
+        let found = sites::find(machine, &reach, *function, anchor.map(|a| a.address), &mut split)?;
         if found.is_empty() {
             split.transparent.push(function.name());
             continue;
         }
+        if let Some(anchor) = anchor {
+            anchor.save_at(module, &runtime, &found)?;
+        }
         let clone = resume::clone(module, &runtime, *function, &found)?;
         save::convert_function(module, &runtime, *function, &found)?;
         clones.resize(clones.len() + found.len(), clone);
+        anchored.resize(clones.len(), module.i8(u8::from(anchor.is_some())));
     }
-    let table = module.array(module.pointer_type(), &clones);
-    let table = module.add_constant(RESUME_TABLE, table);
-    table.set_section(".rodata.resume_table");
-    table.set_local();
+    for (name, kind, elements) in [
+        (RESUME_TABLE, module.pointer_type(), &clones),
+        (ANCHORED_SITES, module.int_type(8), &anchored),
+    ] {
+        let table = module.add_constant(name, module.array(kind, elements));
+        table.set_section(".rodata.resume_table");
+        table.set_local();
+    }
     Ok(split)
 }
 

@@ -40,7 +40,7 @@ impl<'m> Reach<'m> {
         let taken: HashSet<_> =
             defined.iter().copied().filter(|function| address_is_taken(*function)).collect();
         let mut reach = Self { functions: HashSet::new(), indirect: false };
-        let mut next = vec![runtime.poll, runtime.migrate];
+        let mut next = runtime.points().to_vec();
         while let Some(function) = next.pop() {
             if !reach.functions.insert(function) {
                 continue;

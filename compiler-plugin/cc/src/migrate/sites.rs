@@ -29,7 +29,8 @@ pub(crate) struct Found<'m> {
 
 /// Finds the sites of a function, splits its blocks after them and adds them to the metadata.
 ///
-/// A call after which a function only returns its result is no site: nothing is left to save.
+/// A call after which a function only returns its result is no site: nothing is left to save. But a
+/// frame with an anchor must be found again, so each of its records begins with that.
 ///
 /// # Errors
 /// [`CompileError::Content`] for a live value that no record can hold.
@@ -37,13 +38,14 @@ pub(crate) fn find<'m>(
     machine: &Machine,
     reach: &Reach<'m>,
     function: Value<'m>,
+    anchor: Option<Value<'m>>,
     split: &mut Split,
 ) -> Result<Vec<Found<'m>>, CompileError> {
     let mut calls = Vec::new();
     for call in function.instructions() {
         if call.is_call() && reach.call_may_migrate(call) && !call.is_must_tail() {
             call.remove_attributes(Place::Function, &UNSOUND);
-            if !only_returns(call) {
+            if anchor.is_some() || !only_returns(call) {
                 calls.push(call);
             }
         }
@@ -64,7 +66,12 @@ pub(crate) fn find<'m>(
     let mut found = Vec::new();
     for (call, rest) in calls.into_iter().zip(rests) {
         let live = without(liveness.at(rest), call);
-        let (saved, recomputed) = divide(&live);
+        let (mut saved, mut recomputed) = divide(&live);
+        if let Some(anchor) = anchor {
+            saved.retain(|value| *value != anchor);
+            recomputed.retain(|value| *value != anchor);
+            saved.insert(0, anchor);
+        }
         let (saved, values, bytes) = lay_out(machine, saved).map_err(|what| {
             CompileError::Content { path: function.name().into(), what: what.to_owned() }
         })?;

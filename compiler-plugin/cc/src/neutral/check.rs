@@ -35,10 +35,9 @@ pub fn refusals(module: &Module) -> Vec<Refusal> {
     for function in module.functions() {
         for instruction in function.instructions() {
             if let Some(what) = refused(instruction) {
-                let place = place(function, instruction);
                 found.push(Refusal {
-                    file: place.file().unwrap_or_else(|| module.source_file()),
-                    line: place.location().map(|(line, _)| line),
+                    file: instruction.file().unwrap_or_else(|| module.source_file()),
+                    line: instruction.location().map(|(line, _)| line),
                     function: Some(function.name()),
                     what,
                 });
@@ -50,25 +49,11 @@ pub fn refusals(module: &Module) -> Vec<Refusal> {
     found
 }
 
-/// The instruction that says where in the source another one is: itself, or a jump to it. The front
-/// end makes all computed gotos of a function one, which is nowhere.
-fn place<'m>(function: Value<'m>, instruction: Value<'m>) -> Value<'m> {
-    if instruction.location().is_some() {
-        return instruction;
-    }
-    let jumps = function.blocks().into_iter().filter_map(|block| {
-        let leads_here = instruction.block().is_some_and(|to| block.successors().contains(&to));
-        block.terminator().filter(|jump| leads_here && jump.location().is_some())
-    });
-    jumps.min_by_key(|jump| jump.location()).unwrap_or(instruction)
-}
-
 fn refused(instruction: Value<'_>) -> Option<String> {
     if let Some(what) = refused_type(instruction.kind().kind()) {
         return Some(what.to_owned());
     }
     match instruction.opcode()? {
-        Opcode::LLVMIndirectBr => Some("a computed goto".to_owned()),
         Opcode::LLVMCallBr => Some("an `asm goto`".to_owned()),
         Opcode::LLVMVAArg => Some("an argument list of another target".to_owned()),
         Opcode::LLVMInvoke | Opcode::LLVMResume | Opcode::LLVMLandingPad => {
@@ -109,7 +94,7 @@ fn refused_call(call: Value<'_>) -> Option<String> {
     }
     let twice = call.has_attribute(Place::Function, "returns_twice")
         || callee.is_function() && callee.has_attribute(Place::Function, "returns_twice");
-    if twice {
+    if twice && !super::jumps::is_set_jump(&name) {
         return Some(format!("a function that returns twice (`{name}`)"));
     }
     if call.has_bundles() && !callee.is_intrinsic() {
@@ -157,15 +142,14 @@ mod tests {
     #[test]
     fn every_refusal_has_its_words() {
         for (body, word) in [
-            ("indirectbr ptr %p, []", "computed goto"),
             ("%x = load x86_fp80, ptr %p\nret void", "x87"),
             ("%x = load half, ptr %p\nret void", "16-bit"),
             ("%x = call ptr @llvm.returnaddress(i32 0)\nret void", "return address"),
-            ("%x = call i32 @setjmp(ptr %p) returns_twice\nret void", "`setjmp`"),
+            ("%x = call i32 @vfork() returns_twice\nret void", "`vfork`"),
             ("%x = atomicrmw add ptr %p, i128 1 seq_cst\nret void", "128 bits"),
         ] {
             let text = format!(
-                "declare i32 @setjmp(ptr)\ndeclare ptr @llvm.returnaddress(i32)\n\
+                "declare i32 @vfork()\ndeclare ptr @llvm.returnaddress(i32)\n\
                  define void @f(ptr %p) {{\n{body}\n}}"
             );
             let found = refused_in(&text);

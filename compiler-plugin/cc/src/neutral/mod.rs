@@ -1,10 +1,12 @@
 //! Makes a module of the front end's neutral target one that every instruction set can take.
 //!
 //! What belongs to one instruction set is refused by name ([`check`]); arguments of variadic calls
-//! are put into a buffer of slots ([`variadic`]); and attributes that speak of the neutral target
+//! are put into a buffer of slots ([`variadic`]); `setjmp` and computed gotos get a form of their own
+//! (`jumps`); and attributes that speak of the neutral target
 //! are dropped. Thread-local variables are laid out when the program is linked ([`tls`]).
 
 pub mod check;
+mod jumps;
 pub mod tls;
 pub mod variadic;
 
@@ -41,6 +43,8 @@ pub fn neutralise(module: &Module, machine: &Machine) -> Result<(), CompileError
         return Err(CompileError::Refused(refusals));
     }
     module.set_target(TRIPLE, &machine.layout());
+    jumps::lower_set_jumps(module);
+    jumps::lower_computed_gotos(module);
     module.keep_flags(&["wchar_size", "Debug Info Version", "Dwarf Version"]);
     for function in module.functions() {
         function.remove_string_attributes(&TARGET_ATTRIBUTES);

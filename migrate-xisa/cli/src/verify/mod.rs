@@ -19,7 +19,9 @@ pub mod shared;
 use std::collections::BTreeSet;
 
 use maize_xisa_metadata::Isa;
-use maize_xisa_metadata::address::{MIGRATE_FUNCTION, POLL_FUNCTION, RESUME_SUFFIX, SLOT_SUFFIX};
+use maize_xisa_metadata::address::{
+    JUMP_FUNCTION, MIGRATE_FUNCTION, POLL_FUNCTION, RESUME_SUFFIX, SET_JUMP_FUNCTION, SLOT_SUFFIX,
+};
 use serde::Serialize;
 
 use crate::elf::{Elf, ElfError};
@@ -107,7 +109,8 @@ impl MayMove {
         let mut names: BTreeSet<String> = functions.chain(&program.transparent).cloned().collect();
         let by_pointer =
             names.iter().any(|name| elf.symbols.contains_key(&format!("{name}{SLOT_SUFFIX}")));
-        names.extend([POLL_FUNCTION, MIGRATE_FUNCTION].map(str::to_owned));
+        let of_runtime = [POLL_FUNCTION, MIGRATE_FUNCTION, SET_JUMP_FUNCTION, JUMP_FUNCTION];
+        names.extend(of_runtime.map(str::to_owned));
         Self { names, by_pointer }
     }
 

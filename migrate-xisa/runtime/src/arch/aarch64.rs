@@ -36,6 +36,11 @@ impl Registers {
         self.general[SP] = sp;
     }
 
+    /// The first two arguments of the call.
+    pub(crate) fn arguments(&self) -> [u64; 2] {
+        [self.general[0], self.general[1]]
+    }
+
     /// The place of a register by DWARF's number, if unwinding restores it.
     pub(crate) fn of_dwarf(&mut self, number: u16) -> Option<&mut u64> {
         match number {
@@ -138,6 +143,10 @@ global_asm!(
     ".globl __maize_unwind_next",
     "__maize_unwind_next:",
     "maize_capture maize_next_frame",
+    "brk #0",
+    ".globl __maize_jump",
+    "__maize_jump:",
+    "maize_capture maize_long_jump",
     "brk #0",
     ".globl maize_install",
     "maize_install:",

@@ -37,6 +37,11 @@ impl Registers {
         self.general[SP] = sp;
     }
 
+    /// The first two arguments of the call.
+    pub(crate) fn arguments(&self) -> [u64; 2] {
+        [self.general[5], self.general[4]]
+    }
+
     /// The place of a register by DWARF's number, if unwinding restores it.
     pub(crate) fn of_dwarf(&mut self, number: u16) -> Option<&mut u64> {
         self.general.get_mut(usize::from(number)).filter(|_| number <= 16)
@@ -95,6 +100,10 @@ global_asm!(
     ".globl __maize_unwind_next",
     "__maize_unwind_next:",
     "maize_capture maize_next_frame",
+    "ud2",
+    ".globl __maize_jump",
+    "__maize_jump:",
+    "maize_capture maize_long_jump",
     "ud2",
     ".globl maize_install",
     "maize_install:",
