@@ -35,12 +35,14 @@ const KINDS: usize = message::NAMES.len();
 /// What an instance counts of its dealings with others.
 #[derive(Debug, Default)]
 pub(crate) struct FabricStats {
-    /// Messages sent and taken in, and bytes of the bodies sent, by kind.
+    /// Messages sent and taken in, and bytes of their bodies, by kind.
     sent: [u64; KINDS],
-    pub(crate) received: [u64; KINDS],
+    received: [u64; KINDS],
     sent_bytes: [u64; KINDS],
-    /// Pages sent.
-    pages: u64,
+    received_bytes: [u64; KINDS],
+    /// Pages sent and taken in.
+    pages_sent: u64,
+    pages_received: u64,
     /// Threads of this instance that were moved.
     pub(crate) moves: u64,
     /// Times that a thread of another instance ran here.
@@ -61,20 +63,32 @@ impl FabricStats {
         let index = message::index(kind);
         self.sent[index] += 1;
         self.sent_bytes[index] += bytes as u64;
-        self.pages += u64::from(page);
+        self.pages_sent += u64::from(page);
+    }
+
+    pub(crate) fn received(&mut self, kind: Kind, bytes: usize, page: bool) {
+        let index = message::index(kind);
+        self.received[index] += 1;
+        self.received_bytes[index] += bytes as u64;
+        self.pages_received += u64::from(page);
     }
 
     /// Lists what is not zero: an instance alone has nothing to list.
     fn list(&self, all: &mut Vec<(String, u64)>) {
-        let kinds =
-            [("sent", &self.sent), ("received", &self.received), ("bytes", &self.sent_bytes)];
+        let kinds = [
+            ("sent", &self.sent),
+            ("received", &self.received),
+            ("bytes", &self.sent_bytes),
+            ("bytes_received", &self.received_bytes),
+        ];
         for (what, counts) in kinds {
             for (name, count) in message::NAMES.iter().zip(counts).filter(|(_, n)| **n > 0) {
                 all.push((format!("fabric.{what}.{name}"), *count));
             }
         }
         let others = [
-            ("pages_sent", self.pages),
+            ("pages_sent", self.pages_sent),
+            ("pages_received", self.pages_received),
             ("moves", self.moves),
             ("stays", self.stays),
             ("areas_fetched", self.areas_fetched),

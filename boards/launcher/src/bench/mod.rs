@@ -5,7 +5,9 @@ pub mod coherence;
 pub mod host;
 pub mod html;
 pub mod lines;
+pub mod migrate;
 pub mod msg;
+pub mod smp_linux;
 pub mod table;
 
 use std::collections::BTreeMap;
@@ -46,7 +48,8 @@ pub enum Effort {
 }
 
 /// Every benchmark.
-pub const BENCHES: &[&dyn Bench] = &[&boot::Boot, &msg::Msg, &coherence::Coherence];
+pub const BENCHES: &[&dyn Bench] =
+    &[&boot::Boot, &msg::Msg, &coherence::Coherence, &migrate::Migrate];
 
 /// Which of several curves a row is on, and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -32,7 +32,7 @@ const fn rounds(effort: Effort) -> usize {
     }
 }
 
-const fn request(effort: Effort) -> BenchRequest {
+pub(super) const fn request(effort: Effort) -> BenchRequest {
     match effort {
         Effort::Full => BenchRequest::DEFAULT,
         Effort::Quick => {
@@ -75,7 +75,7 @@ impl Bench for Msg {
 }
 
 /// Starts the two instances and takes their figures.
-fn once(
+pub(super) fn once(
     topology: &Topology,
     request: BenchRequest,
     workspace: &Workspace,

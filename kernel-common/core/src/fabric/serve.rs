@@ -124,6 +124,7 @@ impl<A: Arch> State<A> {
     ) -> Result<(), Malformed> {
         let now = self.now();
         let Some(transport) = self.fabric.transport.as_mut() else { return Ok(()) };
+        let length = transport.body().len();
         let message = Message::decode(kind, transport.body())?;
         let mut content = None;
         if has_page {
@@ -136,7 +137,7 @@ impl<A: Arch> State<A> {
             }
             content = Some(page);
         }
-        self.stats.fabric.received[message::index(kind)] += 1;
+        self.stats.fabric.received(kind, length, has_page);
         let Some(peer) = self.fabric.peers.get_mut(&from) else { return Ok(()) };
         if let Message::Hello(hello) = message {
             let mine = self.hello();
