@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt::Display;
 
-use maize_core::{Coherence, Config, FabricSettings, Kernel, Placement, ProgramSpec, Step};
+use maize_core::{
+    Coherence, Config, FabricSettings, Kernel, Placement, ProgramSpec, Step, TIME_SLICE,
+};
 use maize_hal::{Arch, FrameRange, HostIo, Nanos};
 use maize_hostlink::boot::{self, Action, BOOT_RECORD_PATH, Console, Program, Sharing};
 use maize_hostlink::control::Level;
@@ -126,6 +128,9 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
     crate::end(End::Done)
 }
 
+/// How often loads are measured: as long as a time slice.
+const BALANCE_EVERY: Nanos = TIME_SLICE;
+
 fn settings(sharing: Sharing) -> FabricSettings {
     let coherence = match sharing.coherence {
         boot::Coherence::Directory => Coherence::Directory,
@@ -136,7 +141,12 @@ fn settings(sharing: Sharing) -> FabricSettings {
         boot::Placement::Spread => Placement::Spread,
         boot::Placement::List(cpus) => Placement::List(cpus.into_iter().map(u32::from).collect()),
     };
-    FabricSettings { coherence, placement, migrate_every: sharing.migrate_every }
+    FabricSettings {
+        coherence,
+        placement,
+        migrate_every: sharing.migrate_every,
+        balance_every: if sharing.balance { BALANCE_EVERY } else { Nanos(0) },
+    }
 }
 
 fn spawn<A: Arch>(kernel: &mut Kernel<A>, program: Program, console: Console) {

@@ -96,6 +96,7 @@ impl<A: Arch> State<A> {
                 }
                 TimerAction::RealTimer(pid) => self.expire_real_timer(pid, now),
                 TimerAction::PageHold(page) => self.expire_hold(page),
+                TimerAction::Balance => self.balance(),
             }
         }
     }

@@ -47,6 +47,8 @@ pub(crate) struct FabricStats {
     pub(crate) moves: u64,
     /// Times that a thread of another instance ran here.
     pub(crate) stays: u64,
+    /// Threads of this instance that balancing moved.
+    pub(crate) balanced: u64,
     /// Areas that replicas learned of.
     pub(crate) areas_fetched: u64,
     /// Threads that had to come home because of what they touched.
@@ -91,6 +93,7 @@ impl FabricStats {
             ("pages_received", self.pages_received),
             ("moves", self.moves),
             ("stays", self.stays),
+            ("balanced", self.balanced),
             ("areas_fetched", self.areas_fetched),
             ("called_home", self.called_home),
             ("stale_pages", self.stale_pages),

@@ -17,6 +17,8 @@ pub(crate) enum TimerAction {
     RealTimer(Pid),
     /// A page has been held for long enough.
     PageHold(PageName),
+    /// A period of the balancing of loads has passed.
+    Balance,
 }
 
 /// Names a deadline so that it can be taken back.

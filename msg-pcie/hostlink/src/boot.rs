@@ -107,6 +107,8 @@ pub struct Sharing {
     /// If not 0: a thread is moved to a random other CPU of its mask at every n-th trap that reaches
     /// its home. It is for tests.
     pub migrate_every: u32,
+    /// Whether threads are moved from crowded CPUs to idle ones.
+    pub balance: bool,
 }
 
 /// Where new threads go.

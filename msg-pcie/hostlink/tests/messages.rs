@@ -34,6 +34,7 @@ fn record() -> BootRecord {
             placement: Placement::List(vec![0, 1]),
             coherence: Coherence::Voting,
             migrate_every: 7,
+            balance: true,
         },
         exercise: vec![1, 2, 3],
     }

@@ -174,7 +174,12 @@ fn forks_and_signals_do_not_disturb() {
 }
 
 fn settings(coherence: Coherence, migrate_every: u32) -> FabricSettings {
-    FabricSettings { coherence, placement: Placement::Spread, migrate_every }
+    FabricSettings {
+        coherence,
+        placement: Placement::Spread,
+        migrate_every,
+        ..FabricSettings::default()
+    }
 }
 
 fn adds_up<I: Isa>(coherence: Coherence, few: u64)

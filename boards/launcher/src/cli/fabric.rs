@@ -45,6 +45,9 @@ struct FabricOptions {
     /// Move a thread to a random CPU at every N-th trap of the program, for tests.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     migrate_every: Option<u32>,
+    /// Move threads from crowded CPUs to idle ones.
+    #[arg(long)]
+    balance: bool,
     /// Put a file or directory of the host into the root file system.
     #[arg(long = "file", value_name = "HOST:GUEST")]
     files: Vec<GuestFile>,
@@ -221,6 +224,7 @@ impl FabricOptions {
                 Policy::Voting => Coherence::Voting,
             },
             migrate_every: self.migrate_every.unwrap_or(0),
+            balance: self.balance,
         };
         config.files = self.files;
         config.root = self.root.map_or_else(Root::default, Root::from_path);

@@ -133,6 +133,13 @@ pub(crate) struct Ended {
     pub(crate) status: u32,
 }
 
+/// How many threads want to run at the sender, on average.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Load {
+    /// In sixteenths of a thread.
+    pub(crate) sixteenths: u32,
+}
+
 /// A message that is none: the sender broke the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Malformed {
@@ -213,6 +220,7 @@ registry! {
     Cancel = 25, Normal, 24;
     Leave = 26, Normal, 24;
     Ended = 27, Normal, 8;
+    Load = 28, Normal, 8;
 }
 
 /// The first kind that is the core's: those below are the platform's, which shares the links.
@@ -233,7 +241,7 @@ mod tests {
         let bytes = ended.encode().unwrap();
         assert_eq!(Message::decode(Kind(27), &bytes), Ok(ended));
         assert_eq!(Message::decode(Kind(15), &bytes), Err(Malformed::Kind));
-        assert_eq!(Message::decode(Kind(28), &bytes), Err(Malformed::Kind));
+        assert_eq!(Message::decode(Kind(FIRST + NAMES.len() as u16), &bytes), Err(Malformed::Kind));
         assert_eq!(Message::decode(Kind(27), &[]), Err(Malformed::Body));
         assert_eq!(Message::decode(Kind(27), &[0, 0]), Err(Malformed::Body));
         assert_eq!(Message::decode(Kind(27), &[0; 9]), Err(Malformed::Length));

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use maize_abi::Isa;
 use maize_coherence::NodeId;
-use maize_hal::Arch;
+use maize_hal::{Arch, Nanos};
 use maize_wire::{Class, InstanceId, Kind, Page as Content};
 
 pub(crate) use message::RequestId;
@@ -22,7 +22,7 @@ pub(crate) use request::{Asked, PeerDied, Serving, Start};
 pub use transport::{Arrival, LinkTransport, PageWords, Refused, Transport};
 
 use crate::kernel::Kernel;
-use crate::migrate::Placement;
+use crate::migrate::{Balance, Placement};
 use crate::state::State;
 use message::{Hello, Message, VERSION};
 
@@ -46,6 +46,9 @@ pub struct FabricSettings {
     /// If not 0: a thread is moved to a random other core of its mask at every n-th trap that reaches its
     /// home.
     pub migrate_every: u32,
+    /// If not 0: threads are moved from crowded instances to idle ones, by loads that are measured
+    /// this often.
+    pub balance_every: Nanos,
 }
 
 /// A message that waits for room on a link.
@@ -84,6 +87,7 @@ pub(crate) struct Fabric {
     pub(crate) traps: u32,
     /// The core that the next thread is placed on, among those that threads may be placed on.
     pub(crate) next_place: u32,
+    pub(crate) balance: Balance,
 }
 
 impl Fabric {
@@ -100,6 +104,7 @@ impl Fabric {
             root: 0,
             traps: 0,
             next_place: 0,
+            balance: Balance::default(),
         }
     }
 
@@ -138,6 +143,7 @@ impl<A: Arch> Kernel<A> {
             s.fabric.settings = settings;
             s.fabric.root = root::fingerprint(&s.image, &s.hidden);
             s.fabric.transport = Some(transport);
+            s.begin_balancing();
         });
     }
 

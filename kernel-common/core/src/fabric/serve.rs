@@ -199,6 +199,7 @@ impl<A: Arch> State<A> {
             }
             Message::Leave(leave) => self.drop_replica(from, leave.space),
             Message::Ended(ended) => self.fabric_ended(ended.status),
+            Message::Load(load) => self.on_load(from, load),
         }
         Ok(())
     }

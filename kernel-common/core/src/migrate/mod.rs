@@ -1,9 +1,11 @@
 //! Threads away from home: where they are to run, and how user mode moves there and back.
 
+mod balance;
 mod guest;
 mod place;
 mod run;
 mod travel;
 
+pub(crate) use balance::Balance;
 pub use place::Placement;
 pub(crate) use travel::{Departure, Stay};
