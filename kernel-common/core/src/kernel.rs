@@ -115,7 +115,7 @@ impl<A: Arch> Kernel<A> {
             if until <= s.now() {
                 return Step::Busy;
             }
-            s.arm_timer(false);
+            s.arm_timer(false, Nanos::NEVER);
             Step::Idle { until }
         })
     }

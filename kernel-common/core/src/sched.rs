@@ -15,6 +15,9 @@ use crate::state::State;
 /// How long a thread runs before others that are ready get their turn.
 pub const TIME_SLICE: Nanos = Nanos::from_millis(10);
 
+/// How long a thread may use pages that others wait for before they may go.
+const USE_TIME: Nanos = Nanos(20_000);
+
 /// The threads that are ready to run user code.
 #[derive(Debug, Default)]
 pub(crate) struct RunQueue {
@@ -36,9 +39,11 @@ impl RunQueue {
         self.slice = None;
     }
 
-    /// Makes a thread ready. One that came back from the kernel within its slice goes on first.
-    fn enqueue(&mut self, tid: Tid, now: Nanos) {
+    /// Makes a thread ready. One that came back from the kernel within its slice goes on first, and so
+    /// does one that is `awaited`: other instances wait until it has used a page.
+    fn enqueue(&mut self, tid: Tid, now: Nanos, awaited: bool) {
         match self.slice {
+            _ if awaited => self.ready.push_front(tid),
             Some((owner, end)) if owner == tid && now < end => self.ready.push_front(tid),
             _ => self.ready.push_back(tid),
         }
@@ -71,13 +76,16 @@ impl<A: Arch> State<A> {
         if self.run_queue.slice.is_none_or(|(owner, end)| owner != tid || started >= end) {
             self.run_queue.slice = Some((tid, started + TIME_SLICE));
         }
-        self.arm_timer(!self.run_queue.ready.is_empty());
+        let use_end = if self.has_holds(tid) { started + USE_TIME } else { Nanos::NEVER };
+        self.arm_timer(!self.run_queue.ready.is_empty(), use_end);
         self.own_fpu(tid);
         let Ok(root) = self.memory.root(space) else { return true };
         self.report_ready(started);
         let Some(thread) = self.threads.get_mut(&tid) else { return true };
+        let first = thread.regs.pc();
         let Some(regs) = UserRegs::of_any(&mut thread.regs) else { return true };
         let trap = self.arch.run_user(regs, root);
+        thread.advanced = thread.regs.pc() != first;
         let ended = self.arch.now();
         thread.user_time = thread.user_time + ended.since(started);
         self.stats.traps += 1;
@@ -116,6 +124,7 @@ impl<A: Arch> State<A> {
     fn bounce(&mut self, tid: Tid, now: Nanos) {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.trap = Some((Trap::Interrupt(Interrupts::empty()), now));
+            thread.advanced = false;
             self.tasks.wake(thread.task);
         }
     }
@@ -147,9 +156,10 @@ impl<A: Arch> State<A> {
         }
     }
 
-    /// Sets the timer to the next deadline, and to the end of the slice if others are ready.
-    pub(crate) fn arm_timer(&mut self, others_ready: bool) {
-        let mut deadline = self.timers.next_deadline().min(self.fabric_beat());
+    /// Sets the timer to the next deadline, at the latest to `latest`, and to the end of the slice if
+    /// others are ready.
+    pub(crate) fn arm_timer(&mut self, others_ready: bool, latest: Nanos) {
+        let mut deadline = self.timers.next_deadline().min(self.fabric_beat()).min(latest);
         if let (true, Some((_, end))) = (others_ready, self.run_queue.slice) {
             deadline = deadline.min(end);
         }
@@ -192,7 +202,8 @@ impl<A: Arch> Future for RunUser<'_, A> {
                 s.charge_system_time(this.tid);
                 this.queued = true;
                 let now = s.now();
-                s.run_queue.enqueue(this.tid, now);
+                let awaited = s.has_holds(this.tid);
+                s.run_queue.enqueue(this.tid, now, awaited);
             }
             Poll::Pending
         })

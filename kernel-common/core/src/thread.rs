@@ -85,6 +85,8 @@ pub(crate) struct Thread {
     pub(crate) fpu: FpuState,
     /// Why the thread last left user mode, and when, until its task has seen it.
     pub(crate) trap: Option<(Trap, Nanos)>,
+    /// Whether it got beyond the instruction that it entered user mode at last.
+    pub(crate) advanced: bool,
     pub(crate) interrupted_call: Option<InterruptedCall>,
     pub(crate) restart: Option<RestartBlock>,
 
@@ -139,6 +141,7 @@ impl Thread {
             regs,
             fpu,
             trap: None,
+            advanced: true,
             interrupted_call: None,
             restart: None,
             mask: SignalSet::EMPTY,

@@ -116,7 +116,7 @@ async fn run_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> TrapRecord {
             return TrapRecord::Interrupt;
         }
         let trap = k.run_user_here(current.tid).await;
-        k.with(|s| s.release_holds(current.tid));
+        k.with(|s| s.release_used(current.tid));
         match trap {
             Trap::PageFault(fault) => {
                 if let Err(trap) = page_fault(k, visit, fault).await {

@@ -66,8 +66,16 @@ impl<A: Arch> State<A> {
     /// A thread of this instance has been in user mode.
     pub(crate) fn after_user_mode(&mut self, tid: Tid) {
         if self.fabric.is_joined() {
-            self.release_holds(tid);
+            self.release_used(tid);
             self.force_move(tid);
+        }
+    }
+
+    /// Lets the pages go that came for a thread, unless the access that they came for is still to be
+    /// made: it may need several pages at once, or an interrupt came before it.
+    pub(crate) fn release_used(&mut self, tid: Tid) {
+        if self.threads.get(&tid).is_none_or(|thread| thread.advanced) {
+            self.release_holds(tid);
         }
     }
 
@@ -99,6 +107,7 @@ impl<A: Arch> State<A> {
         let now = self.now();
         let thread = self.threads.get_mut(&current.tid)?;
         thread.away = None;
+        thread.advanced = true;
         thread.kernel_since = now;
         let departure = match answer {
             Ok(Message::Trapped(trapped)) => trapped.departure,

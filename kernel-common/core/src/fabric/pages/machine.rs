@@ -14,8 +14,9 @@ use serde::de::DeserializeOwned;
 
 use super::super::Coherence;
 
-/// How long a page that arrived is kept at the most although others ask for it.
-const HOLD: Nanos = Nanos(20_000);
+/// How long a page that arrived is kept at the most although others ask for it: the thread that it
+/// came for may have to wait for the processor, on a host whose cores are not all this machine's.
+const HOLD: Nanos = Nanos::from_millis(2);
 
 /// Something for the agent.
 pub(crate) enum Happened<'a> {

@@ -242,7 +242,12 @@ impl<A: Arch> State<A> {
         let _ = self.tell(Happened::Expire(page.into()), None);
     }
 
-    /// The thread has been in user mode since its pages came: they may go.
+    /// Whether pages are held until the thread has used them.
+    pub(crate) fn has_holds(&self, tid: Tid) -> bool {
+        self.fabric.pages.held.contains_key(&tid)
+    }
+
+    /// The thread has used the pages that came for it: they may go.
     pub(crate) fn release_holds(&mut self, tid: Tid) {
         for page in self.fabric.pages.held.remove(&tid).unwrap_or_default() {
             let _ = self.tell(Happened::Retired(page), None);

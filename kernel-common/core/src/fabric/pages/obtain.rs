@@ -60,7 +60,9 @@ impl<A: Arch> Handle<A> {
     /// # Errors
     /// [`FaultError::PastEnd`] if it is lost.
     pub(crate) async fn obtain(&self, current: Current, need: NeedPage) -> Result<(), FaultError> {
-        if self.with(|s| s.request_page(need))? {
+        let here = self.with(|s| s.request_page(need))?;
+        if here {
+            self.with(|s| s.hold_for(current, need));
             return Ok(());
         }
         let key = [WaitKey::Page(need.object, need.index)];
