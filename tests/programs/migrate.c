@@ -1,26 +1,10 @@
 /* Threads on several CPUs: every CPU of the affinity mask is visited and everything works there as at
  * home. Where there is one CPU it is visited, too. What is printed does not depend on their number. */
 #include "check.h"
+#include "cpus.h"
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-
-static cpu_set_t all;
-static int cpus[CPU_SETSIZE], count;
-
-static void go(int cpu)
-{
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(cpu, &one);
-    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
-    unsigned here = ~0u;
-    CHECK(syscall(SYS_getcpu, &here, NULL, NULL) == 0);
-    CHECK_EQUAL(here, cpu);
-    CHECK_EQUAL(sched_getcpu(), cpu);
-}
 
 static void every_cpu_is_visited(void)
 {
@@ -47,7 +31,7 @@ static void every_cpu_is_visited(void)
     for (int i = 0; i < wanted; i++)
         expected *= 1.5;
     CHECK(number == expected);
-    CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
+    go_anywhere();
 }
 
 enum { THREADS = 4, TURNS = 200 };
@@ -148,7 +132,7 @@ static void areas_are_one(void)
         CHECK_EQUAL(area[0], 77);
         CHECK(munmap(area, pages * page) == 0);
     }
-    CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
+    go_anywhere();
 }
 
 static void files_are_used_from_everywhere(void)
@@ -171,7 +155,7 @@ static void files_are_used_from_everywhere(void)
     }
     CHECK(fclose(stream) == 0);
     CHECK(unlink("migrate.tmp") == 0);
-    CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
+    go_anywhere();
 }
 
 static int ends[2];
@@ -199,7 +183,7 @@ static void a_pipe_joins_two_cpus(void)
     CHECK_EQUAL(i, 50);
     CHECK(close(ends[0]) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
-    CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
+    go_anywhere();
 }
 
 static void children_are_made_everywhere(void)
@@ -217,16 +201,12 @@ static void children_are_made_everywhere(void)
         REAP_EXITED(child, 9);
         CHECK_EQUAL(locked, THREADS * TURNS);
     }
-    CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
+    go_anywhere();
 }
 
 int main(void)
 {
-    CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, &all))
-            cpus[count++] = cpu;
-    CHECK(count > 0);
+    find_cpus();
     RUN(every_cpu_is_visited);
     RUN(counters_are_shared);
     RUN(threads_take_turns);

@@ -5,16 +5,17 @@ use maize_launcher::topology::Topology;
 use maize_launcher::workspace::Workspace;
 use maize_programs_runner::{Case, Libc, compare, host, machine};
 
-/// Runs a program of `tests/programs`, with both C libraries.
-fn as_on_linux(name: &str, topology: &str, placement: Placement) {
+/// Runs programs of `tests/programs`, with both C libraries.
+fn as_on_linux(names: &[&str], topology: &str, placement: Placement) {
     let workspace = Workspace::find().unwrap();
     let topology: Topology = topology.parse().unwrap();
     let isa = topology.machines()[0].isa;
     let sharing = Sharing { placement, ..Sharing::default() };
-    let cases = Libc::ALL.map(|libc| Case::Program { libc, name: name.to_owned() });
+    let case = |name: &&str| Libc::ALL.map(|libc| Case::Program { libc, name: (*name).to_owned() });
+    let cases: Vec<Case> = names.iter().flat_map(case).collect();
     let linux = host::run(&cases, &workspace).unwrap();
     let maize = machine::run_on(&cases, isa, &topology, &sharing, &workspace).unwrap();
-    for case in cases.map(|case| case.to_string()) {
+    for case in cases.iter().map(Case::to_string) {
         assert_eq!(compare::failure(&linux[&case]), None, "{case}");
         if let Some(text) = compare::difference(&linux[&case], &maize[&case]) {
             panic!("{case} on {topology}: {text}");
@@ -22,32 +23,35 @@ fn as_on_linux(name: &str, topology: &str, placement: Placement) {
     }
 }
 
+/// Programs that visit every CPU themselves, and do there what a process does.
+const VISITORS: [&str; 3] = ["migrate", "migrate_calls", "migrate_stress"];
+
 #[test]
 #[ignore = "boots machines"]
-fn a_program_visits_both_x86_64_machines() {
-    as_on_linux("migrate", "x86_64+x86_64", Placement::Local);
+fn programs_visit_both_x86_64_machines() {
+    as_on_linux(&VISITORS, "x86_64+x86_64", Placement::Local);
 }
 
 #[test]
 #[ignore = "boots machines"]
-fn a_program_visits_both_instances_of_a_machine() {
-    as_on_linux("migrate", "x86_64*2", Placement::Local);
+fn programs_visit_both_instances_of_a_machine() {
+    as_on_linux(&VISITORS, "x86_64*2", Placement::Local);
 }
 
 #[test]
 #[ignore = "boots machines"]
-fn a_program_visits_both_aarch64_machines() {
-    as_on_linux("migrate", "aarch64+aarch64", Placement::Local);
+fn programs_visit_both_aarch64_machines() {
+    as_on_linux(&VISITORS, "aarch64+aarch64", Placement::Local);
 }
 
 #[test]
 #[ignore = "boots machines"]
 fn new_threads_spread_over_machines() {
-    as_on_linux("threads_mutex", "x86_64+x86_64", Placement::Spread);
+    as_on_linux(&["threads_mutex"], "x86_64+x86_64", Placement::Spread);
 }
 
 #[test]
 #[ignore = "boots machines"]
 fn new_threads_spread_over_a_machine() {
-    as_on_linux("threads_mutex", "x86_64*2", Placement::Spread);
+    as_on_linux(&["threads_mutex"], "x86_64*2", Placement::Spread);
 }
