@@ -1,4 +1,5 @@
-//! One test for each case on each system: `linux/musl-cow`, `x86_64/musl-cow`, `aarch64/sh-busybox`.
+//! One test for each case on each system: `linux/musl-cow`, `x86_64/musl-cow`, `aarch64/sh-busybox`,
+//! `x86_64*2-moving/musl-cow`.
 //!
 //! On Linux every case must end well, and with both C libraries print the same. On Maize it must do
 //! what it did on Linux. The tests that start QEMU are ignored unless asked for:
@@ -12,7 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use maize_hostlink::boot::Isa;
+use maize_hostlink::boot::{Coherence, Isa, Placement, Sharing};
+use maize_launcher::topology::Topology;
 use maize_launcher::workspace::Workspace;
 use maize_programs_runner::{Case, Libc, Outcome, build, case, compare, host, machine};
 
@@ -27,14 +29,63 @@ struct Systems {
 }
 
 const LINUX: &str = "linux";
-const ISAS: [(&str, Isa); 2] = [("x86_64", Isa::X86_64), ("aarch64", Isa::Aarch64)];
+
+/// A system that is compared with Linux.
+struct Maize {
+    /// As it appears in the names of tests.
+    name: &'static str,
+    isa: Isa,
+    topology: &'static str,
+    coherence: Coherence,
+    /// If not 0, new threads are spread, and at every n-th trap a thread is moved.
+    migrate_every: u32,
+}
+
+const MAIZE: [Maize; 5] = [
+    alone("x86_64", Isa::X86_64),
+    alone("aarch64", Isa::Aarch64),
+    moving("x86_64*2-moving", Isa::X86_64, "x86_64*2", Coherence::Directory, 1),
+    moving("x86_64+x86_64-moving", Isa::X86_64, "x86_64+x86_64", Coherence::Voting, 7),
+    moving("aarch64+aarch64-moving", Isa::Aarch64, "aarch64+aarch64", Coherence::Directory, 7),
+];
+
+/// One instance.
+const fn alone(name: &'static str, isa: Isa) -> Maize {
+    Maize { name, isa, topology: name, coherence: Coherence::Directory, migrate_every: 0 }
+}
+
+/// Several, between which threads move all the time.
+const fn moving(
+    name: &'static str,
+    isa: Isa,
+    topology: &'static str,
+    coherence: Coherence,
+    migrate_every: u32,
+) -> Maize {
+    Maize { name, isa, topology, coherence, migrate_every }
+}
+
+impl Maize {
+    fn run(
+        &self,
+        cases: &[Case],
+        workspace: &Workspace,
+    ) -> Result<BTreeMap<String, Outcome>, String> {
+        let topology: Topology = self.topology.parse().map_err(|error| format!("{error}"))?;
+        let placement = if self.migrate_every == 0 { Placement::Local } else { Placement::Spread };
+        let (coherence, migrate_every) = (self.coherence, self.migrate_every);
+        let sharing = Sharing { placement, coherence, migrate_every };
+        machine::run_on(cases, self.isa, &topology, &sharing, workspace)
+            .map_err(|error| error.to_string())
+    }
+}
 
 impl Systems {
     fn outcomes(&self, system: &'static str) -> Result<&BTreeMap<String, Outcome>, Failed> {
         let cell = self.outcomes.get(system).ok_or("no such system")?;
         let cases = self.cases.get(system).ok_or("no such system")?;
-        let outcomes = cell.get_or_init(|| match ISAS.iter().find(|(name, _)| *name == system) {
-            Some((_, isa)) => machine::run(cases, *isa, &self.workspace).map_err(|e| e.to_string()),
+        let outcomes = cell.get_or_init(|| match MAIZE.iter().find(|maize| maize.name == system) {
+            Some(maize) => maize.run(cases, &self.workspace),
             None => host::run(cases, &self.workspace).map_err(|e| e.to_string()),
         });
         outcomes.as_ref().map_err(|error| error.as_str().into())
@@ -93,7 +144,7 @@ fn main() {
         }
     };
     let names: Vec<&'static str> =
-        std::iter::once(LINUX).chain(ISAS.iter().map(|(name, _)| *name)).collect();
+        std::iter::once(LINUX).chain(MAIZE.iter().map(|maize| maize.name)).collect();
     let mut systems = Systems { workspace, cases: BTreeMap::new(), outcomes: BTreeMap::new() };
     let mut on_linux = Vec::new();
     for &system in &names {

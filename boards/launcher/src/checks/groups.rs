@@ -163,10 +163,17 @@ pub const GROUPS: &[Group] = &[
         name: "qemu-fabrics",
         about: "several instances and machines: messages, traces, machines that stop, die and lie",
         lane: Lane::Machines,
-        steps: &[Step::Tests(Selection {
-            package: "tests/runs",
-            target: "fabrics",
-            arguments: &["--ignored", "--test-threads=1"],
-        })],
+        steps: &[
+            Step::Tests(Selection {
+                package: "tests/runs",
+                target: "fabrics",
+                arguments: &["--ignored", "--test-threads=1"],
+            }),
+            Step::Long(Selection {
+                package: "tests/programs-runner",
+                target: "programs",
+                arguments: &["--ignored", "-moving/"],
+            }),
+        ],
     },
 ];
