@@ -50,9 +50,8 @@ impl<R: Default> Table<R> {
 
     /// Drops the records of an object.
     pub(crate) fn remove(&mut self, object: ObjectId) {
-        let mut tail = self.chunks.split_off(&(object, 0));
-        if let Some(next) = object.0.checked_add(1) {
-            self.chunks.append(&mut tail.split_off(&(ObjectId(next), 0)));
+        while let Some((&chunk, _)) = self.chunks.range((object, 0)..=(object, u32::MAX)).next() {
+            self.chunks.remove(&chunk);
         }
     }
 
@@ -63,6 +62,25 @@ impl<R: Default> Table<R> {
                 (PageKey { object, generation: 0, index: chunk * CHUNK + offset as u32 }, record)
             })
         })
+    }
+
+    /// The records of a range of an object, read only.
+    pub(crate) fn range(
+        &self,
+        object: ObjectId,
+        first: u32,
+        count: u32,
+    ) -> impl Iterator<Item = (u32, &R)> {
+        let last = first.saturating_add(count.saturating_sub(1));
+        let inside = move |index: u32| count > 0 && index >= first && index <= last;
+        self.chunks
+            .range((object, first / CHUNK)..=(object, last / CHUNK))
+            .flat_map(|(&(_, chunk), records)| {
+                (0..)
+                    .zip(records.iter())
+                    .map(move |(offset, record)| (chunk * CHUNK + offset, record))
+            })
+            .filter(move |(index, _)| inside(*index))
     }
 
     /// The records of a range of an object.

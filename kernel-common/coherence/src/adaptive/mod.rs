@@ -16,6 +16,7 @@ mod filter;
 mod stream;
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use crate::{Access, Agent, Event, Machine, ObjectId, PageKey, Policy, Sink, Time};
 use filter::Filter;
@@ -28,7 +29,7 @@ pub struct Tuning {
     pub prefetch_pages: u32,
     /// Frames that this node, as a home, may have in the coherent window; 0 without a window.
     pub window_frames: u32,
-    /// Write misses in a row that make a page hot.
+    /// Write misses in a row that make a page hot; 0 if none ever is.
     pub hot_misses: u8,
     /// How closely they follow each other, in nanoseconds.
     pub hot_ns: u64,
@@ -64,8 +65,9 @@ pub(crate) enum Ahead {
 pub struct Adaptive<P, const W: usize = 1> {
     agent: Agent<P, W>,
     tuning: Tuning,
-    /// Pages of each object and their generation, as the caller said; nothing is fetched beyond.
-    lengths: BTreeMap<ObjectId, (u32, u32)>,
+    /// Where each object ends, as the caller said, and of which generation its pages are, if that is one;
+    /// nothing is fetched beyond.
+    lengths: BTreeMap<ObjectId, (u32, Option<u32>)>,
     streams: BTreeMap<ObjectId, Stream>,
     ahead: BTreeMap<(ObjectId, u32), Ahead>,
     heat: BTreeMap<(ObjectId, u32), Heat>,
@@ -92,7 +94,23 @@ impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
     /// Tells how many pages an object has that are all of one generation; without this nothing of it
     /// is fetched ahead, as the generation of a neighbour would be a guess. A discard takes it back.
     pub fn set_length(&mut self, object: ObjectId, pages: u32, generation: u32) {
-        self.lengths.insert(object, (pages, generation));
+        self.lengths.insert(object, (pages, Some(generation)));
+    }
+
+    /// Lets an object's pages be fetched ahead up to index `end`, each in the generation that this node
+    /// knows of: for callers that tell a node whose request is of a former life.
+    pub fn bound(&mut self, object: ObjectId, end: u32) {
+        self.lengths.insert(object, (end, None));
+    }
+
+    /// Forgets an object that has come to its end everywhere.
+    pub fn detach(&mut self, object: ObjectId) {
+        self.agent.detach(object);
+        self.lengths.remove(&object);
+        self.streams.remove(&object);
+        self.ahead.retain(|place, _| place.0 != object);
+        self.heat.retain(|place, _| place.0 != object);
+        self.promoting.retain(|page| page.object != object);
     }
 
     /// The agent below.
@@ -162,14 +180,15 @@ impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
         sink: &mut S,
     ) {
         let Some(&(length, generation)) = self.lengths.get(&page.object) else { return };
-        if self.tuning.prefetch_pages == 0 || generation != page.generation {
+        if self.tuning.prefetch_pages == 0 || generation.is_some_and(|all| all != page.generation) {
             return;
         }
         let stream = self.streams.entry(page.object).or_default();
         let window = stream.access(page.index, was_ahead, self.tuning.prefetch_pages);
         let last = page.index.saturating_add(window).min(length.saturating_sub(1));
         for index in page.index.saturating_add(1)..=last {
-            let next = PageKey { index, ..page };
+            let own = self.agent.generation(page.object, index);
+            let next = PageKey { index, generation: generation.unwrap_or(own), ..page };
             let place = (page.object, index);
             let idle = self.agent.record(next).is_none_or(|record| !record.is_busy());
             let known = self.agent.rights(next).is_some() || self.ahead.contains_key(&place);
@@ -183,6 +202,9 @@ impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
 
     /// Counts a write miss; true at the threshold.
     fn is_hot(&mut self, now: Time, page: PageKey) -> bool {
+        if self.tuning.hot_misses == 0 {
+            return false;
+        }
         let place = (page.object, page.index);
         let recent = |heat: &Heat| now.0.saturating_sub(heat.last.0) <= self.tuning.hot_ns;
         if self.heat.len() >= REMEMBERED && !self.heat.contains_key(&place) {
@@ -245,8 +267,16 @@ impl<P: Policy<W>, const W: usize> Machine for Adaptive<P, W> {
         {
             self.continue_promotion(now, page, sink);
         }
-        if let Event::Discard { object, .. } = event {
-            self.lengths.remove(&object);
+        if let Event::Discard { object, first, count, .. } = event {
+            if self.lengths.get(&object).is_some_and(|(_, generation)| generation.is_some()) {
+                self.lengths.remove(&object);
+            }
+            // What was fetched ahead of a former life will not be used.
+            let range = (object, first)..=(object, first.saturating_add(count.saturating_sub(1)));
+            let gone: Vec<_> = self.ahead.range(range).map(|(place, _)| *place).collect();
+            for place in gone {
+                self.ahead.remove(&place);
+            }
         }
         let hot = match event {
             Event::Fault { page, access } => self.fault(now, page, access, sink),

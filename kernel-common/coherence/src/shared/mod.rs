@@ -112,6 +112,76 @@ impl<M: Machine> Shared<M> {
         self.leads.get(&object).copied().unwrap_or(self.domain.lead)
     }
 
+    /// Which life of a page that another instance leads this one knows of; 0 for a page that it has no
+    /// record of.
+    #[must_use]
+    pub fn generation(&self, object: ObjectId, index: u32) -> u32 {
+        self.mapped.get(PageKey::new(object, index)).map_or(0, |mapped| mapped.generation)
+    }
+
+    /// Forgets an object that has come to its end everywhere. The machine below is the caller's to
+    /// tell.
+    pub fn detach(&mut self, object: ObjectId) {
+        self.leads.remove(&object);
+        self.lead.kept.remove(object);
+        self.mapped.remove(object);
+    }
+
+    /// At the lead: pages of a range that siblings map.
+    pub fn lent(&self, object: ObjectId, first: u32, count: u32) -> impl Iterator<Item = u32> {
+        let kept = self.lead.kept.range(object, first, count);
+        kept.filter(|(_, kept)| !kept.mappers.is_empty()).map(|(index, _)| index)
+    }
+
+    /// At the lead: siblings whose Query for a page has no answer yet. A newer life of the page forgets
+    /// them: a caller who learns of it otherwise than by a discard that all siblings hear of tells them.
+    #[must_use]
+    pub fn asking(&self, page: PageKey) -> Nodes<1> {
+        let busy = self.lead.kept.get(page).and_then(|kept| kept.busy.as_ref());
+        busy.map_or(Nodes::EMPTY, |busy| busy.asking)
+    }
+
+    /// At the lead: takes all siblings' mappings of a page that the node has. When they are gone, a
+    /// `Wake` follows; by then the page itself may have gone to another node.
+    pub fn recall<S>(&mut self, now: Time, page: PageKey, sink: &mut S)
+    where
+        S: Sink<Message<M::Message>>,
+    {
+        let Some(kept) = self.lead.kept.get_mut(page) else { return };
+        let mut woken = Vec::new();
+        if kept.is_shooting_down() {
+            let wake = Action::Wake { page, access: Access::Read };
+            kept.busy().queue.push_back(wake);
+        } else if let Some(access) = kept.granted.filter(|_| !kept.window) {
+            use Action::{Map, Unmap, Wake};
+            let mut carrier = self.lead.sink(sink, &mut woken);
+            for action in [Unmap { page }, Map { page, access }, Wake { page, access }] {
+                carrier.push(action);
+            }
+        }
+        self.end_holds(now, woken, sink);
+    }
+
+    /// At the lead: pages of a range begin another life, and no sibling is asked for its mappings. The
+    /// caller keeps the frames of the former life until every sibling has applied the discard; of the
+    /// actions only the `Wake`s concern it.
+    pub fn renew<S>(
+        &mut self,
+        now: Time,
+        (object, generation): (ObjectId, u32),
+        (first, count): (u32, u32),
+        sink: &mut S,
+    ) where
+        S: Sink<Message<M::Message>>,
+    {
+        for (_, kept) in self.lead.kept.range_mut(object, first, count) {
+            if kept.generation < generation {
+                *kept = lead::Kept { generation, ..lead::Kept::default() };
+            }
+        }
+        self.below(now, Event::Discard { object, generation, first, count }, sink);
+    }
+
     fn is_lead(&self, object: ObjectId) -> bool {
         self.lead_of(object) == self.domain.sibling
     }
