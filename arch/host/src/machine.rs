@@ -97,8 +97,14 @@ impl<I: Isa> HostArch<I> {
     /// A machine with `frames` of memory whose random numbers come from `seed`.
     #[must_use]
     pub fn new(frames: FrameRange, seed: u64) -> HostArch<I> {
+        HostArch::of_core(EmulatedMemory::new(I::PTE, frames), seed)
+    }
+
+    /// A machine's core that sees this memory.
+    #[must_use]
+    pub fn of_core(memory: EmulatedMemory, seed: u64) -> HostArch<I> {
         HostArch {
-            memory: EmulatedMemory::new(I::PTE, frames),
+            memory,
             wires: Wires::default(),
             fpu: 0,
             random: seed | 1,

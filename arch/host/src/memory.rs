@@ -1,6 +1,8 @@
 //! Emulated physical memory.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use maize_abi::PAGE_SIZE;
 use maize_abi::pte::PteFormat;
@@ -8,13 +10,13 @@ use maize_hal::{Frame, FrameRange, PhysMemory, Tlb};
 
 use crate::mmu::{Mmu, Violation};
 
-/// Physical memory of one machine, with the MMU through which programs see it.
+/// Physical memory of one machine, with the MMU through which the programs of one core see it.
 #[derive(Debug)]
 pub struct EmulatedMemory {
-    pub(crate) ram: Ram,
+    pub(crate) ram: Rc<RefCell<Ram>>,
     pub(crate) mmu: Mmu,
-    /// Frames whose bytes changed after they were made visible to instruction fetch.
-    pub(crate) unsynced: HashSet<Frame>,
+    /// Frames that user code has used since that was last asked for.
+    used: HashSet<Frame>,
 }
 
 /// The bytes of physical memory.
@@ -22,6 +24,8 @@ pub struct EmulatedMemory {
 pub(crate) struct Ram {
     first: Frame,
     bytes: Vec<u8>,
+    /// Frames whose bytes changed after they were made visible to instruction fetch.
+    pub(crate) unsynced: HashSet<Frame>,
 }
 
 impl Ram {
@@ -58,57 +62,75 @@ impl EmulatedMemory {
     #[must_use]
     pub fn new(format: PteFormat, range: FrameRange) -> EmulatedMemory {
         let bytes = vec![0xa5; range.len() as usize * PAGE_SIZE];
+        let unsynced = (range.start.0..range.end.0).map(Frame).collect();
+        let ram = Ram { first: range.start, bytes, unsynced };
         EmulatedMemory {
-            ram: Ram { first: range.start, bytes },
+            ram: Rc::new(RefCell::new(ram)),
             mmu: Mmu::new(format),
-            unsynced: (range.start.0..range.end.0).map(Frame).collect(),
+            used: HashSet::new(),
         }
+    }
+
+    /// Another core of the same machine: the same memory, an MMU of its own.
+    #[must_use]
+    pub fn another_core(&self) -> EmulatedMemory {
+        EmulatedMemory { ram: self.ram.clone(), mmu: self.mmu.another_core(), used: HashSet::new() }
+    }
+
+    /// Frames that user code on this core has used since the last call.
+    pub fn take_used(&mut self) -> HashSet<Frame> {
+        std::mem::take(&mut self.used)
+    }
+
+    pub(crate) fn uses(&mut self, frame: Frame) {
+        self.used.insert(frame);
     }
 
     /// All frames of the machine.
     #[must_use]
     pub fn frames(&self) -> FrameRange {
-        let count = (self.ram.bytes.len() / PAGE_SIZE) as u64;
-        FrameRange { start: self.ram.first, end: Frame(self.ram.first.0 + count) }
-    }
-
-    fn written(&mut self, frame: Frame) {
-        self.unsynced.insert(frame);
+        let ram = self.ram.borrow();
+        let count = (ram.bytes.len() / PAGE_SIZE) as u64;
+        FrameRange { start: ram.first, end: Frame(ram.first.0 + count) }
     }
 }
 
 impl PhysMemory for EmulatedMemory {
     fn read(&self, frame: Frame, offset: usize, out: &mut [u8]) {
-        out.copy_from_slice(self.ram.part(frame, offset, out.len()));
+        out.copy_from_slice(self.ram.borrow().part(frame, offset, out.len()));
     }
 
     fn write(&mut self, frame: Frame, offset: usize, bytes: &[u8]) {
-        self.ram.part_mut(frame, offset, bytes.len()).copy_from_slice(bytes);
-        self.written(frame);
+        let mut ram = self.ram.borrow_mut();
+        ram.part_mut(frame, offset, bytes.len()).copy_from_slice(bytes);
+        ram.unsynced.insert(frame);
     }
 
     fn zero(&mut self, frame: Frame, offset: usize, len: usize) {
-        self.ram.part_mut(frame, offset, len).fill(0);
-        self.written(frame);
+        let mut ram = self.ram.borrow_mut();
+        ram.part_mut(frame, offset, len).fill(0);
+        ram.unsynced.insert(frame);
     }
 
     fn copy_frame(&mut self, to: Frame, from: Frame) {
-        let from = self.ram.at(from, 0, PAGE_SIZE);
-        let to_start = self.ram.at(to, 0, PAGE_SIZE);
-        self.ram.bytes.copy_within(from..from + PAGE_SIZE, to_start);
-        self.written(to);
+        let mut ram = self.ram.borrow_mut();
+        let from = ram.at(from, 0, PAGE_SIZE);
+        let to_start = ram.at(to, 0, PAGE_SIZE);
+        ram.bytes.copy_within(from..from + PAGE_SIZE, to_start);
+        ram.unsynced.insert(to);
     }
 
     fn read_entry(&self, table: Frame, index: usize) -> u64 {
-        self.ram.entry(table, index)
+        self.ram.borrow().entry(table, index)
     }
 
     fn write_entry(&mut self, table: Frame, index: usize, entry: u64) {
-        self.ram.part_mut(table, index * 8, 8).copy_from_slice(&entry.to_le_bytes());
+        self.ram.borrow_mut().part_mut(table, index * 8, 8).copy_from_slice(&entry.to_le_bytes());
     }
 
     fn compare_exchange_u32(&mut self, frame: Frame, offset: usize, old: u32, new: u32) -> u32 {
-        let bytes = self.ram.part_mut(frame, offset, 4);
+        let mut ram = self.ram.borrow_mut();
+        let bytes = ram.part_mut(frame, offset, 4);
         let mut word = [0; 4];
         word.copy_from_slice(bytes);
         let found = u32::from_le_bytes(word);
@@ -119,13 +141,13 @@ impl PhysMemory for EmulatedMemory {
     }
 
     fn sync_instructions(&mut self, frame: Frame) {
-        self.unsynced.remove(&frame);
+        self.ram.borrow_mut().unsynced.remove(&frame);
     }
 }
 
 impl Tlb for EmulatedMemory {
     fn init_root(&mut self, root: Frame) {
-        let zero = self.ram.part(root, 0, PAGE_SIZE).iter().all(|&byte| byte == 0);
+        let zero = self.ram.borrow().part(root, 0, PAGE_SIZE).iter().all(|&byte| byte == 0);
         assert!(zero, "the root {root:?} is not zeroed");
         assert!(!self.mmu.knows(root), "{}", Violation::Reused { root });
     }

@@ -66,6 +66,10 @@ impl Mmu {
         Mmu { format, tlb: HashMap::new() }
     }
 
+    pub(crate) fn another_core(&self) -> Mmu {
+        Mmu::new(self.format)
+    }
+
     pub(crate) fn knows(&self, root: Frame) -> bool {
         self.tlb.get(&root).is_some_and(|space| !space.is_empty())
     }
@@ -135,7 +139,7 @@ impl EmulatedMemory {
         while done < out.len() {
             let (frame, offset, len) =
                 self.user_part(root, va + done as u64, out.len() - done, Access::READ)?;
-            out[done..done + len].copy_from_slice(self.ram.part(frame, offset, len));
+            out[done..done + len].copy_from_slice(self.ram.borrow().part(frame, offset, len));
             done += len;
         }
         Ok(())
@@ -153,7 +157,10 @@ impl EmulatedMemory {
         while done < bytes.len() {
             let (frame, offset, len) =
                 self.user_part(root, va + done as u64, bytes.len() - done, Access::WRITE)?;
-            self.ram.part_mut(frame, offset, len).copy_from_slice(&bytes[done..done + len]);
+            self.ram
+                .borrow_mut()
+                .part_mut(frame, offset, len)
+                .copy_from_slice(&bytes[done..done + len]);
             done += len;
         }
         Ok(())
@@ -171,8 +178,9 @@ impl EmulatedMemory {
         while done < out.len() {
             let (frame, offset, len) =
                 self.user_part(root, va + done as u64, out.len() - done, Access::EXECUTE)?;
-            assert!(!self.unsynced.contains(&frame), "{}", Violation::NotSynced { frame });
-            out[done..done + len].copy_from_slice(self.ram.part(frame, offset, len));
+            let unsynced = self.ram.borrow().unsynced.contains(&frame);
+            assert!(!unsynced, "{}", Violation::NotSynced { frame });
+            out[done..done + len].copy_from_slice(self.ram.borrow().part(frame, offset, len));
             done += len;
         }
         Ok(())
@@ -181,7 +189,7 @@ impl EmulatedMemory {
     /// The first broken contract among what is cached now, whether or not it is used again.
     #[must_use]
     pub fn violation(&self) -> Option<Violation> {
-        self.mmu.first_stale(&self.ram)
+        self.mmu.first_stale(&self.ram.borrow())
     }
 
     /// The frame and offset of `va`, and how many of `len` bytes are in the same frame.
@@ -193,8 +201,12 @@ impl EmulatedMemory {
         access: Access,
     ) -> Result<(Frame, usize, usize), PageFault> {
         let offset = va as usize % PAGE_SIZE;
-        match self.mmu.translate(&self.ram, root, va, access) {
-            Ok(Some(frame)) => Ok((frame, offset, len.min(PAGE_SIZE - offset))),
+        let translated = self.mmu.translate(&self.ram.borrow(), root, va, access);
+        match translated {
+            Ok(Some(frame)) => {
+                self.uses(frame);
+                Ok((frame, offset, len.min(PAGE_SIZE - offset)))
+            }
             Ok(None) => Err(PageFault { address: va, access }),
             Err(violation) => unreachable!("{violation}"),
         }

@@ -141,6 +141,9 @@ impl Memory {
             let Found::Here(owner, copy) = self.objects.find(area.object, area.index(page)) else {
                 continue;
             };
+            if !copy.rights.contains(Access::READ) {
+                continue;
+            }
             let unmapped = |space: &Space| space.table.lookup(hw, &self.format, page).is_none();
             if self.spaces.get(&id).is_some_and(unmapped) {
                 let rights = self.rights(area, owner, copy);
@@ -180,6 +183,10 @@ impl Memory {
                 (object, copy)
             }
         };
+        if !copy.rights.contains(Access::READ) {
+            // It was fetched ahead: the page protocol has to hear of its first use.
+            return Ok(Provided::Need(owner));
+        }
         let rights = self.rights(area, owner, copy);
         if !write || rights.contains(Access::WRITE) {
             if write && !copy.dirty {

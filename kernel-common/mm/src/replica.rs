@@ -99,6 +99,13 @@ impl Memory {
         self.objects.get(object).is_some_and(|o| matches!(o.role, Role::Private(_)))
     }
 
+    /// Whether another instance has the page, and this one has not.
+    #[must_use]
+    pub fn is_elsewhere(&self, object: ObjectId, index: u64) -> bool {
+        let page = self.objects.get(object).and_then(|known| known.pages.get(&index));
+        matches!(page, Some(Residence::Elsewhere))
+    }
+
     /// Whether this instance knows the object.
     #[must_use]
     pub fn has_object(&self, object: ObjectId) -> bool {
@@ -158,6 +165,38 @@ impl Memory {
             self.frames.release(old);
         }
         Ok(Some(frame))
+    }
+
+    /// At an object's lead: the frame of its page for another instance of this machine to map. Nobody
+    /// else has it, and it does not go when memory is short. `None` if the page is not here.
+    pub fn lend_page<H: PhysMemory + Tlb>(
+        &mut self,
+        hw: &mut H,
+        object: ObjectId,
+        index: u64,
+    ) -> Option<Frame> {
+        let page = self.objects.get(object)?.pages.get(&index);
+        let Some(Residence::Here(copy)) = page.copied() else { return None };
+        self.objects.mark_dirty(object, index);
+        if !self.frames.is_shared(copy.frame) {
+            return Some(copy.frame);
+        }
+        // Frozen objects have the frame, too.
+        let frame = self.page_frame(hw).ok()?;
+        hw.copy_frame(frame, copy.frame);
+        self.objects.put(object, index, PageCopy { frame, dirty: true, ..copy });
+        self.hide_ancestors(hw, object, index, frame);
+        self.frames.release(copy.frame);
+        Some(frame)
+    }
+
+    /// Says how many bytes the object of another instance can hold.
+    pub fn set_replica_len(&mut self, object: ObjectId, bytes: u64) {
+        if let Some(object) = self.objects.get_mut(object).filter(|o| o.homed_elsewhere)
+            && let Role::File { len, .. } = &mut object.role
+        {
+            *len = bytes;
+        }
     }
 
     /// Takes translations of `(object, index)` that are not to `frame` out of the tables.

@@ -34,6 +34,12 @@ pub struct Frames {
     reserve: u64,
     /// References beyond the first of frames that several frozen objects share.
     shares: BTreeMap<Frame, u32>,
+    /// Frames of other instances of this machine, which are theirs to free.
+    borrowed: Vec<FrameRange>,
+    /// How many want frames to be kept that are released.
+    keepers: u32,
+    /// Frames that were released meanwhile.
+    kept: Vec<Frame>,
 }
 
 impl Frames {
@@ -41,8 +47,16 @@ impl Frames {
     /// either may overlap and come in any order. `reserve` frames are kept from programs.
     #[must_use]
     pub fn new(map: &[FrameRange], reserved: &[FrameRange], reserve: u64) -> Frames {
-        let mut frames =
-            Frames { regions: Vec::new(), total: 0, free: 0, reserve, shares: BTreeMap::new() };
+        let mut frames = Frames {
+            regions: Vec::new(),
+            total: 0,
+            free: 0,
+            reserve,
+            shares: BTreeMap::new(),
+            borrowed: Vec::new(),
+            keepers: 0,
+            kept: Vec::new(),
+        };
         for range in usable(map, reserved) {
             let room = MAX_FRAMES - frames.total;
             let len = range.len().min(room);
@@ -124,6 +138,45 @@ impl Frames {
         None
     }
 
+    /// Says which frames are other instances': programs here may map them, and releasing one is
+    /// nothing.
+    pub fn borrow_from(&mut self, others: Vec<FrameRange>) {
+        self.borrowed = others;
+    }
+
+    /// Whether another instance of this machine may lend the frame.
+    #[must_use]
+    pub fn is_borrowed(&self, frame: Frame) -> bool {
+        self.borrowed.iter().any(|range| range.start <= frame && frame < range.end)
+            && self.region(frame).is_none()
+    }
+
+    /// Whether the frame is one of these, and free.
+    #[must_use]
+    pub fn is_free(&self, frame: Frame) -> bool {
+        let at = |region: &Region| (frame.0 - region.range.start.0) as usize;
+        self.region(frame).is_some_and(|region| region.free.contains(at(region)))
+    }
+
+    fn region(&self, frame: Frame) -> Option<&Region> {
+        self.regions.iter().find(|r| r.range.start <= frame && frame < r.range.end)
+    }
+
+    /// From now on frames that are released are kept: others may still map them.
+    pub fn keep_released(&mut self) {
+        self.keepers += 1;
+    }
+
+    /// Undoes one [`Frames::keep_released`]; with the last, what was kept becomes free.
+    pub fn free_kept(&mut self) {
+        self.keepers = self.keepers.saturating_sub(1);
+        if self.keepers == 0 {
+            for frame in core::mem::take(&mut self.kept) {
+                self.release(frame);
+            }
+        }
+    }
+
     /// Gives up one reference to `frame`, which the last makes free.
     ///
     /// # Panics
@@ -135,6 +188,13 @@ impl Frames {
             if *extra == 0 {
                 self.shares.remove(&frame);
             }
+            return;
+        }
+        if self.keepers > 0 && self.region(frame).is_some() {
+            self.kept.push(frame);
+            return;
+        }
+        if self.is_borrowed(frame) {
             return;
         }
         let region =
@@ -190,6 +250,7 @@ fn sorted(ranges: &[FrameRange]) -> Vec<FrameRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     fn range(start: u64, end: u64) -> FrameRange {
         FrameRange { start: Frame(start), end: Frame(end) }
@@ -274,6 +335,32 @@ mod tests {
         assert_eq!(frames.free_count(), 1);
         frames.release(frame);
         assert_eq!(frames.free_count(), 2);
+    }
+
+    #[test]
+    fn frames_that_are_kept_become_free_with_the_last_keeper() {
+        let mut frames = Frames::new(&[range(0, 4)], &[], 0);
+        let (one, two) = (frames.allocate().unwrap(), frames.allocate().unwrap());
+        frames.keep_released();
+        frames.release(one);
+        frames.keep_released();
+        frames.release(two);
+        frames.free_kept();
+        assert!(!frames.is_free(one) && !frames.is_free(two));
+        frames.free_kept();
+        assert!(frames.is_free(one) && frames.is_free(two));
+        assert_eq!(frames.free_count(), 4);
+    }
+
+    #[test]
+    fn borrowed_frames_are_their_owners_to_free() {
+        let mut frames = Frames::new(&[range(0, 4)], &[], 0);
+        frames.borrow_from(vec![range(0, 100)]);
+        assert!(frames.is_borrowed(Frame(50)) && !frames.is_borrowed(Frame(100)));
+        assert!(!frames.is_borrowed(Frame(2)), "its own");
+        frames.release(Frame(50));
+        assert_eq!(frames.free_count(), 4);
+        assert!(!frames.is_free(Frame(50)));
     }
 
     #[test]
