@@ -74,6 +74,7 @@ pub fn flush<S: ByteStream>(link: &mut HostLink<S>, now: impl Fn() -> Nanos) {
 pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) -> ! {
     let Machine { mut arch, free, ram, initrd, record, mut link, pci, local, siblings } = machine;
     log::info!("instance {}: {} MiB of memory", record.instance, ram >> 20);
+    let others = local.as_ref().map(|local| local.others.clone()).unwrap_or_default();
     let links = match fabric::join(&mut arch, &record, pci, local) {
         Ok(links) => links.map(|links| Rc::new(RefCell::new(links))),
         Err(error) => give_up(&mut link, || arch.now(), &error),
@@ -98,7 +99,9 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
         }
     };
     if let Some(links) = &links {
-        kernel.join(Box::new(CoreTransport::new(links.clone())), settings(record.sharing));
+        let machines = record.instances.iter().map(|instance| instance.machine).collect();
+        let settings = FabricSettings { machines, borrowed: others, ..settings(record.sharing) };
+        kernel.join(Box::new(CoreTransport::new(links.clone())), settings);
     }
     let serves = match record.action {
         Action::Run(program) => {
@@ -145,7 +148,9 @@ fn settings(sharing: Sharing) -> FabricSettings {
         coherence,
         placement,
         migrate_every: sharing.migrate_every,
+        prefetch: sharing.prefetch,
         balance_every: if sharing.balance { BALANCE_EVERY } else { Nanos(0) },
+        ..FabricSettings::default()
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use maize_hal::{Arch, HostEvent, Interrupts, KernelHeap, Nanos, Report};
+use maize_hal::{Arch, Frame, HostEvent, Interrupts, KernelHeap, Nanos, Report};
 
 use crate::executor::Executor;
 use crate::handle::Handle;
@@ -161,6 +161,13 @@ impl<A: Arch> Kernel<A> {
     #[must_use]
     pub fn counter(&self, name: &str) -> u64 {
         self.counters().into_iter().find(|(n, _)| n == name).map_or(0, |(_, count)| count)
+    }
+
+    /// Whether a frame is this instance's, and free: for a simulator, which sees to it that nobody else
+    /// uses it then.
+    #[must_use]
+    pub fn is_free(&self, frame: Frame) -> bool {
+        self.handle.with(|s| s.memory.frames().is_free(frame))
     }
 
     /// Looks at the machine: for simulators, which move its clock and see what it did.

@@ -43,6 +43,9 @@ pub(crate) struct FabricStats {
     /// Pages sent and taken in.
     pages_sent: u64,
     pages_received: u64,
+    /// Frames named to other instances of the machine, and frames of theirs that were mapped.
+    pub(crate) pages_lent: u64,
+    pub(crate) pages_mapped: u64,
     /// Threads of this instance that were moved.
     pub(crate) moves: u64,
     /// Times that a thread of another instance ran here.
@@ -91,6 +94,8 @@ impl FabricStats {
         let others = [
             ("pages_sent", self.pages_sent),
             ("pages_received", self.pages_received),
+            ("pages_lent", self.pages_lent),
+            ("pages_mapped", self.pages_mapped),
             ("moves", self.moves),
             ("stays", self.stays),
             ("balanced", self.balanced),

@@ -109,6 +109,8 @@ pub struct Sharing {
     pub migrate_every: u32,
     /// Whether threads are moved from crowded CPUs to idle ones.
     pub balance: bool,
+    /// Pages that are fetched ahead at the most: 0 to 8.
+    pub prefetch: u8,
 }
 
 /// Where new threads go.

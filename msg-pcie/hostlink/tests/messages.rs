@@ -35,6 +35,7 @@ fn record() -> BootRecord {
             coherence: Coherence::Voting,
             migrate_every: 7,
             balance: true,
+            prefetch: 4,
         },
         exercise: vec![1, 2, 3],
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use maize_abi::Isa;
-use maize_arch_host::{HostArch, Script, ScriptRegs, ScriptedHost, Wires};
+use maize_arch_host::{EmulatedMemory, HostArch, Script, ScriptRegs, ScriptedHost, Wires};
 use maize_core::{FabricSettings, Kernel, LinkTransport, Step};
 use maize_hal::{Frame, FrameRange, Interrupts, Nanos};
 use maize_launcher::cpio;
@@ -38,6 +38,40 @@ pub fn impatient_links() -> FabricConfig {
     FabricConfig { link, beat_every: Nanos(200_000), poll_for: Nanos(0) }
 }
 
+/// The emulated machines that host a fabric.
+struct Machines<I> {
+    /// The machine of each instance.
+    numbers: Vec<usize>,
+    memories: BTreeMap<usize, EmulatedMemory>,
+    isa: std::marker::PhantomData<I>,
+}
+
+impl<I: Isa> Machines<I> {
+    fn new(instances: u16, machines: &[u16]) -> Machines<I> {
+        let alone = |number: usize| usize::from(u16::MAX) + 1 + number;
+        let of = |number| machines.get(number).map_or(alone(number), |m| usize::from(*m));
+        let numbers = (0..usize::from(instances)).map(of).collect();
+        Machines { numbers, memories: BTreeMap::new(), isa: std::marker::PhantomData }
+    }
+
+    /// The memory that an instance sees, its own frames, and those of others in its machine.
+    fn core(&mut self, number: u16) -> (EmulatedMemory, FrameRange, Vec<FrameRange>) {
+        let number = usize::from(number);
+        let machine = self.numbers[number];
+        let of_machine = |other: &usize| self.numbers[*other] == machine;
+        let count = (0..self.numbers.len()).filter(of_machine).count() as u64;
+        let place = (0..number).filter(of_machine).count() as u64;
+        let first = |place: u64| Frame(16 + place * FRAMES);
+        let all = FrameRange { start: first(0), end: first(count) };
+        let own = FrameRange { start: first(place), end: first(place + 1) };
+        let memory =
+            self.memories.entry(machine).or_insert_with(|| EmulatedMemory::new(I::PTE, all));
+        let before = FrameRange { start: all.start, end: own.start };
+        let after = FrameRange { start: own.end, end: all.end };
+        (memory.another_core(), own, vec![before, after])
+    }
+}
+
 /// One instance.
 pub struct Node<I: Isa>
 where
@@ -64,6 +98,7 @@ where
 {
     /// The instances; the program is started on the first.
     pub nodes: Vec<Node<I>>,
+    machines: Vec<u16>,
     network: Network,
     rng: fastrand::Rng,
 }
@@ -100,10 +135,11 @@ where
         assert!(archive.tree(root).is_ok(), "the root is too large");
         let image = archive.finish();
         let network = Network::new(net, usize::from(instances));
+        let mut machines = Machines::<I>::new(instances, &settings.machines);
         let nodes = (0..instances).map(|number| {
             let me = InstanceId(number);
-            let frames = FrameRange { start: Frame(16), end: Frame(16 + FRAMES) };
-            let arch = HostArch::<I>::new(frames, net.seed ^ u64::from(number) << 32);
+            let (memory, frames, borrowed) = machines.core(number);
+            let arch = HostArch::<I>::of_core(memory, net.seed ^ u64::from(number) << 32);
             let wires = arch.wires();
             let host = ScriptedHost::default();
             let config = config(u32::from(number), u32::from(instances));
@@ -114,11 +150,13 @@ where
             };
             let fabric = network.start(me, Epoch::FIRST, links);
             let transport = LinkTransport::new(fabric, network.doorbell(me));
-            kernel.join(transport.boxed(), settings.clone());
+            kernel.join(transport.boxed(), FabricSettings { borrowed, ..settings.clone() });
             Node { kernel, host, wires, asleep: None, on: true, status: None }
         });
         let nodes = nodes.collect();
-        let mut fabric = Fabric { nodes, network, rng: fastrand::Rng::with_seed(net.seed) };
+        let machines = settings.machines.clone();
+        let rng = fastrand::Rng::with_seed(net.seed);
+        let mut fabric = Fabric { nodes, machines, network, rng };
         fabric.meet();
         let spawned = fabric.nodes[0].kernel.spawn(program());
         fabric.nodes[0].asleep = None;
@@ -176,7 +214,21 @@ where
             Step::Idle { until } => node.asleep = Some(until),
             Step::Halted { status } => node.status = Some(status),
         }
+        self.check_frames(number);
         true
+    }
+
+    /// No frame that user code has used in the last step is free, whoever of the machine owns it.
+    fn check_frames(&self, number: usize) {
+        let Some(machine) = self.machines.get(number) else { return };
+        let used = self.nodes[number].kernel.with_arch(|arch| arch.memory().take_used());
+        let own = &self.nodes[number];
+        for (other, node) in self.nodes.iter().enumerate() {
+            if self.machines.get(other) == Some(machine) && node.on && own.on {
+                let freed = used.iter().find(|frame| node.kernel.is_free(**frame));
+                assert_eq!(freed, None, "instance {number} uses what {other} has freed");
+            }
+        }
     }
 
     /// Runs until the program has ended and all instances know it.

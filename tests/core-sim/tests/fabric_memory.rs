@@ -16,9 +16,18 @@ const SIGCHLD: u64 = 17;
 /// Where tests map memory.
 const HERE: u64 = 0x1_0000_0000;
 
-fn policies() -> [FabricSettings; 2] {
-    [Coherence::Directory, Coherence::Voting]
-        .map(|coherence| FabricSettings { coherence, ..FabricSettings::default() })
+/// Both policies, between machines of their own, in one machine, and two machines that take turns.
+fn policies() -> Vec<FabricSettings> {
+    let machines: [&[u16]; 3] = [&[], &[0; 16], &[0, 1, 0, 1]];
+    let policies = [Coherence::Directory, Coherence::Voting];
+    let settings = |(coherence, machines): (_, &[u16])| FabricSettings {
+        coherence,
+        machines: machines.to_vec(),
+        prefetch: 4,
+        ..FabricSettings::default()
+    };
+    let all = policies.into_iter().flat_map(|policy| machines.map(|machines| (policy, machines)));
+    all.map(settings).collect()
 }
 
 fn check<I: Isa>(instances: u16, s: &Script, expected: &str)
@@ -113,6 +122,32 @@ where
 }
 
 on_both!(a_page_miss_is_two_messages, costs);
+
+fn shares_frames<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let counts = |pages, prefetch| {
+        let settings = FabricSettings { machines: vec![0, 0], prefetch, ..Default::default() };
+        let (outcome, fabric) = run::<I>(2, &toucher(pages), &settings, 1);
+        assert_eq!(outcome.status, 0);
+        ["sent.Page", "pages_sent", "pages_mapped"]
+            .map(|name| fabric.counter(&format!("fabric.{name}")))
+    };
+    for (prefetch, at_once) in [(0, 1), (1, 2), (4, 5), (8, 9)] {
+        let (few, many) = (counts(0, prefetch), counts(180, prefetch));
+        assert_eq!(many[1], 0, "no page is copied");
+        assert_eq!(many[2] - few[2], 180);
+        // The script's own code is longer, too, but every instance has that.
+        assert_eq!(
+            many[0] - few[0],
+            2 * 180 / at_once,
+            "a query and its answer, prefetch {prefetch}"
+        );
+    }
+}
+
+on_both!(a_machine_shares_its_frames, shares_frames);
 
 fn unmaps<I: Isa>()
 where

@@ -174,10 +174,13 @@ fn forks_and_signals_do_not_disturb() {
 }
 
 fn settings(coherence: Coherence, migrate_every: u32) -> FabricSettings {
+    let machines = [&[][..], &[0; 16], &[0, 0, 1, 1], &[0, 1, 0, 1]][migrate_every as usize % 4];
     FabricSettings {
         coherence,
         placement: Placement::Spread,
         migrate_every,
+        machines: machines.to_vec(),
+        prefetch: [0, 1, 4, 8][migrate_every as usize / 2 % 4],
         ..FabricSettings::default()
     }
 }

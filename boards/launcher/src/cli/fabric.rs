@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use maize_hostlink::boot::{Coherence, Console, Placement, Sharing};
@@ -42,6 +43,10 @@ struct FabricOptions {
     /// How instances keep the pages of a process coherent.
     #[arg(long, value_enum, default_value_t = Policy::Directory)]
     coherence: Policy,
+    /// Pages that a page which is read may bring along at the most.
+    #[arg(long, default_value = "4", value_name = "0|1|4|8",
+          value_parser = PossibleValuesParser::new(["0", "1", "4", "8"]).try_map(|n| n.parse::<u8>()))]
+    prefetch: u8,
     /// Move a thread to a random CPU at every N-th trap of the program, for tests.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     migrate_every: Option<u32>,
@@ -225,6 +230,7 @@ impl FabricOptions {
             },
             migrate_every: self.migrate_every.unwrap_or(0),
             balance: self.balance,
+            prefetch: self.prefetch,
         };
         config.files = self.files;
         config.root = self.root.map_or_else(Root::default, Root::from_path);

@@ -23,12 +23,12 @@ pub const PLATFORM_WORDS: usize = 4;
 
 const CHECKSUM: usize = 1;
 const FIXED: usize = 2;
-const FIXED_WORDS: usize = 10 + PLATFORM_WORDS + DEVICE_WORDS;
+const FIXED_WORDS: usize = 11 + PLATFORM_WORDS + DEVICE_WORDS;
 /// Words of the device's addresses; all zero if there is none.
 const DEVICE_WORDS: usize = 5;
 
-// Fixed words, the images, the cores and the RAM of one instance fill a page at most.
-const _: () = assert!(FIXED + FIXED_WORDS + 3 * MAX_SIBLINGS + 2 * MAX_RANGES <= PAGE_WORDS);
+// Fixed words, the images, the cores, the RAM of one instance and that of all others fill a page at most.
+const _: () = assert!(FIXED + FIXED_WORDS + 3 * MAX_SIBLINGS + 4 * MAX_RANGES <= PAGE_WORDS);
 
 /// A boot block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct BootBlock {
     pub cores: Vec<u64, MAX_SIBLINGS>,
     /// RAM that is this instance's alone.
     pub ram: Vec<FrameRange, MAX_RANGES>,
+    /// RAM that is other instances' of the machine.
+    pub others: Vec<FrameRange, MAX_RANGES>,
 }
 
 const fn device_words(device: Addresses) -> [u64; DEVICE_WORDS] {
@@ -102,7 +104,8 @@ impl BootBlock {
         let pair = |range: &FrameRange| [range.start.0, range.end.0];
         let fixed =
             [u64::from(self.number), self.index.into(), self.restarts.into(), self.firmware];
-        let counts = [self.images.len(), self.ram.len()].map(|count| count as u64);
+        let counts =
+            [self.images.len(), self.ram.len(), self.others.len()].map(|count| count as u64);
         let all = fixed
             .into_iter()
             .chain(self.platform)
@@ -112,7 +115,8 @@ impl BootBlock {
             .chain(counts)
             .chain(self.images.iter().flat_map(pair))
             .chain(self.cores.iter().copied())
-            .chain(self.ram.iter().flat_map(pair));
+            .chain(self.ram.iter().flat_map(pair))
+            .chain(self.others.iter().flat_map(pair));
         for (word, value) in words[FIXED..].iter_mut().zip(all) {
             *word = value;
         }
@@ -163,18 +167,21 @@ impl BootBlock {
         };
         let shared = range(&mut next, "the shared memory")?;
         let tables = range(&mut next, "the memory for tables")?;
-        let (instances, pieces) = (next(), next());
+        let (instances, pieces, others) = (next(), next(), next());
         if instances > MAX_SIBLINGS as u64 || u64::from(index) >= instances {
             return Err(malformed("the number of instances"));
         }
-        if pieces > MAX_RANGES as u64 {
+        if pieces.max(others) > MAX_RANGES as u64 {
             return Err(malformed("the number of pieces of memory"));
         }
         let images =
             (0..instances).map(|_| range(&mut next, "an image")).collect::<Result<_, _>>()?;
         let cores = (0..instances).map(|_| next()).collect();
-        let ram = (0..pieces).map(|_| range(&mut next, "a piece of memory"));
-        let ram = ram.collect::<Result<_, _>>()?;
+        let mut ranges = |count| {
+            let ranges = (0..count).map(|_| range(&mut next, "a piece of memory"));
+            ranges.collect::<Result<_, _>>()
+        };
+        let (ram, others) = (ranges(pieces)?, ranges(others)?);
         let block = BootBlock {
             number,
             index,
@@ -187,6 +194,7 @@ impl BootBlock {
             images,
             cores,
             ram,
+            others,
         };
         Ok(block)
     }
@@ -219,6 +227,7 @@ mod tests {
             images: (0..instances).map(|i| range(512 * i, 512 * i + 100)).collect(),
             cores: (0..instances).map(|i| i * 0x100).collect(),
             ram: (0..pieces).map(|i| range(4096 + 10 * i, 4100 + 10 * i)).collect(),
+            others: (0..pieces).map(|i| range(9096 + 10 * i, 9100 + 10 * i)).collect(),
         }
     }
 

@@ -137,7 +137,9 @@ impl Division {
     /// The window of this machine's instances; `bell` as for [`LocalWindow::new`].
     #[must_use]
     pub fn window(&self, bell: Box<dyn Fn(u64)>) -> LocalWindow {
-        LocalWindow::new(&self.shared, &self.numbers, &self.cores, bell)
+        let all: Vec<FrameRange> = self.shares.iter().flatten().copied().collect();
+        let others = partition::of_others(&all, self.share());
+        LocalWindow { others, ..LocalWindow::new(&self.shared, &self.numbers, &self.cores, bell) }
     }
 
     /// Joins the machine's instances as their first, and takes hold of the others, all of them off.
@@ -196,6 +198,7 @@ impl BootBlock {
             incarnation: self.restarts + 1,
             numbers: numbers.iter().copied().collect(),
         });
-        Ok(LocalWindow::new(&shared, &numbers, &self.cores, bell))
+        let others = self.others.to_vec();
+        Ok(LocalWindow { others, ..LocalWindow::new(&shared, &numbers, &self.cores, bell) })
     }
 }

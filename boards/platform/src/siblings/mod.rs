@@ -188,6 +188,8 @@ pub struct LocalWindow {
     pub window: Mapping<'static>,
     /// The instances of this machine, in order; the first is the machine's first instance.
     pub instances: Vec<InstanceId>,
+    /// RAM that is the other instances', all of it in this one's direct map.
+    pub others: Vec<FrameRange>,
     cores: Vec<u64>,
     bell: Box<dyn Fn(u64)>,
 }
@@ -209,7 +211,8 @@ impl LocalWindow {
         bell: Box<dyn Fn(u64)>,
     ) -> LocalWindow {
         let instances = instances.iter().map(|number| InstanceId(*number)).collect();
-        LocalWindow { window: shared.window, instances, cores: cores.to_vec(), bell }
+        let (window, cores) = (shared.window, cores.to_vec());
+        LocalWindow { window, instances, others: Vec::new(), cores, bell }
     }
 }
 

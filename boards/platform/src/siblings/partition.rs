@@ -117,6 +117,23 @@ pub fn divide(free: &[FrameRange], needs: &Needs) -> Result<Partition, Partition
     Ok(Partition { shared, slots, shares })
 }
 
+/// RAM of a machine's instances, without what is in `own`: what others may lend. As far as there are
+/// no more than [`MAX_RANGES`] pieces.
+#[must_use]
+pub fn of_others(all: &[FrameRange], own: &[FrameRange]) -> Vec<FrameRange> {
+    let mut pieces = all.to_vec();
+    for hole in own {
+        let cut = |piece: FrameRange| {
+            let before = FrameRange { start: piece.start, end: piece.end.min(hole.start) };
+            let after = FrameRange { start: piece.start.max(hole.end), end: piece.end };
+            [before, after].into_iter().filter(|range| !range.is_empty())
+        };
+        pieces = pieces.into_iter().flat_map(cut).collect();
+    }
+    pieces.truncate(MAX_RANGES);
+    pieces
+}
+
 /// Takes the lowest aligned piece of `wanted` frames.
 fn take(
     free: &mut Vec<FrameRange>,
@@ -224,6 +241,16 @@ mod tests {
         let mut free = vec![range(16 * MIB, 264 * MIB)];
         free.extend((300..500).map(|i| range(i * MIB, i * MIB + MIB / 2)));
         assert_eq!(divide(&free, &needs(2)), Err(PartitionError::Scattered { index: 1 }));
+    }
+
+    #[test]
+    fn what_others_may_lend_is_not_ones_own() {
+        let all = [range(10, 100), range(200, 300)];
+        let own = [range(50, 60), range(290, 400), range(5, 20)];
+        let others = [range(20, 50), range(60, 100), range(200, 290)];
+        assert_eq!(of_others(&all, &own), others);
+        assert_eq!(of_others(&all, &[]), all);
+        assert_eq!(of_others(&all, &all), []);
     }
 
     /// Memory maps with holes: lengths of holes and of RAM in turn, in frames.

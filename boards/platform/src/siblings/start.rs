@@ -13,7 +13,7 @@ use maize_ivshmem::Addresses;
 use maize_window::{PresenceCell, Window};
 use maize_wire::InstanceId;
 
-use super::partition::MAX_SIBLINGS;
+use super::partition::{self, MAX_RANGES, MAX_SIBLINGS};
 use super::{BootBlock, SharedMemory};
 
 /// Time that a core may take to start or to stop.
@@ -52,6 +52,7 @@ struct Sibling {
     number: u16,
     slot: FrameRange,
     ram: Vec<FrameRange>,
+    others: Vec<FrameRange>,
     incarnation: u32,
     phase: Phase,
 }
@@ -141,12 +142,15 @@ impl Siblings {
             images: images.collect(),
             cores: machine_cores.into_iter().take(MAX_SIBLINGS).collect(),
             ram: heapless::Vec::new(),
+            others: heapless::Vec::new(),
         };
+        let all: Vec<FrameRange> = shares.iter().flatten().copied().collect();
         let others = numbers.into_iter().zip(shares).skip(1).zip(slots);
         let siblings = others
             .map(|((number, ram), slot)| Sibling {
                 number,
                 slot,
+                others: partition::of_others(&all, &ram),
                 ram,
                 incarnation: 0,
                 phase: Phase::Off,
@@ -268,7 +272,8 @@ impl Siblings {
             index,
             restarts: sibling.incarnation,
             tables,
-            ram: sibling.ram.iter().copied().take(super::partition::MAX_RANGES).collect(),
+            ram: sibling.ram.iter().copied().take(MAX_RANGES).collect(),
+            others: sibling.others.iter().copied().take(MAX_RANGES).collect(),
             ..self.block.clone()
         };
         sibling.incarnation += 1;

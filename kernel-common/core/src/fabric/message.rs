@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use maize_wire::{Class, Kind};
 use serde::{Deserialize, Serialize};
 
-use crate::group::{AreaRecord, Dropped, SpaceKey};
+use crate::group::{AreaRecord, Dropped, ObjectName, SpaceKey};
 use crate::migrate::{Departure, Stay};
 
 /// Names a request: who of the asking instance's threads asks, and its number among that instance's
@@ -34,7 +34,7 @@ pub(crate) struct Hello {
 }
 
 /// Version of these messages: instances of different versions do not work together.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// A page as it is named between instances: object, life, index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,6 +50,8 @@ pub(crate) struct Page {
     pub(crate) page: PageName,
     /// The agent's message, encoded by its policy.
     pub(crate) message: Vec<u8>,
+    /// Numbers of the frames that it lends to an instance of the same machine.
+    pub(crate) frames: Vec<u64>,
 }
 
 /// The page is in a later life than a message said.
@@ -121,10 +123,15 @@ pub(crate) struct Cancel {
 }
 
 /// A space has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leave {
     pub(crate) space: SpaceKey,
+    /// Objects that end with it, for an instance that has frames of them for its machine.
+    pub(crate) objects: Vec<ObjectName>,
 }
+
+/// The most objects that one [`Leave`] names.
+pub(crate) const LEAVING: usize = 1000;
 
 /// The program that the fabric was started for has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,7 +216,7 @@ macro_rules! registry {
 
 registry! {
     Hello = 16, Normal, 32;
-    Page = 17, Normal, 96;
+    Page = 17, Normal, 160;
     PageStale = 18, Normal, 24;
     Run = 19, Normal, 16_384;
     Trapped = 20, Normal, 16_384;
@@ -218,7 +225,7 @@ registry! {
     Forget = 23, Normal, 16_384;
     Forgot = 24, Normal, 24;
     Cancel = 25, Normal, 24;
-    Leave = 26, Normal, 24;
+    Leave = 26, Normal, 16_384;
     Ended = 27, Normal, 8;
     Load = 28, Normal, 8;
 }

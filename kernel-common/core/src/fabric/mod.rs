@@ -12,12 +12,11 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use maize_abi::Isa;
-use maize_coherence::NodeId;
-use maize_hal::{Arch, Nanos};
+use maize_hal::{Arch, FrameRange, Nanos};
 use maize_wire::{Class, InstanceId, Kind, Page as Content};
 
 pub(crate) use message::RequestId;
-pub(crate) use pages::{Machine, Pages};
+pub(crate) use pages::Pages;
 pub(crate) use request::{Asked, PeerDied, Serving, Start};
 pub use transport::{Arrival, LinkTransport, PageWords, Refused, Transport};
 
@@ -49,6 +48,13 @@ pub struct FabricSettings {
     /// If not 0: threads are moved from crowded instances to idle ones, by loads that are measured
     /// this often.
     pub balance_every: Nanos,
+    /// Pages that are fetched ahead at the most: 0 to 8.
+    pub prefetch: u8,
+    /// The machine of each instance: those of one machine map each other's frames. One that is not
+    /// listed has a machine to itself.
+    pub machines: Vec<u16>,
+    /// RAM of this machine that is other instances'.
+    pub borrowed: Vec<FrameRange>,
 }
 
 /// A message that waits for room on a link.
@@ -99,7 +105,7 @@ impl Fabric {
             peers: BTreeMap::new(),
             asked: Asked::default(),
             serving: Serving::default(),
-            pages: Pages::new(Machine::new(Coherence::default(), NodeId(me.0)), me),
+            pages: Pages::new(me, &FabricSettings::default()),
             settings: FabricSettings::default(),
             root: 0,
             traps: 0,
@@ -139,7 +145,8 @@ impl<A: Arch> Kernel<A> {
     pub fn join(&mut self, transport: Box<dyn Transport>, settings: FabricSettings) {
         self.handle.with(|s| {
             let me = s.fabric.me;
-            s.fabric.pages = Pages::new(Machine::new(settings.coherence, NodeId(me.0)), me);
+            s.fabric.pages = Pages::new(me, &settings);
+            s.memory.frames().borrow_from(settings.borrowed.clone());
             s.fabric.settings = settings;
             s.fabric.root = root::fingerprint(&s.image, &s.hidden);
             s.fabric.transport = Some(transport);

@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use maize_coherence::NodeId;
 use maize_hal::{Arch, Interrupts, Nanos};
 use maize_wire::{InstanceId, Kind, Page as Content};
 
@@ -143,7 +142,7 @@ impl<A: Arch> State<A> {
             let mine = self.hello();
             let usable = hello == mine;
             if usable {
-                self.fabric.pages.machine.join(NodeId(from.0));
+                self.fabric.pages.join(from);
             } else {
                 log::warn!("{from} cannot work with this instance: {hello:?} is not {mine:?}");
             }
@@ -197,7 +196,7 @@ impl<A: Arch> State<A> {
                     self.recall_guest(from, cancel.id);
                 }
             }
-            Message::Leave(leave) => self.drop_replica(from, leave.space),
+            Message::Leave(leave) => self.leave_space(from, leave),
             Message::Ended(ended) => self.fabric_ended(ended.status),
             Message::Load(load) => self.on_load(from, load),
         }

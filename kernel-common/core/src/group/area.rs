@@ -145,10 +145,9 @@ impl<A: Arch> State<A> {
                     let known = self.memory.has_object(object);
                     return if known { Ok(object) } else { Err(NoArea::Fault) };
                 }
-                if !self.memory.has_object(object)
-                    && self.memory.create_replica(object, len).is_err()
-                {
-                    return Err(NoArea::Unsupported);
+                if self.memory.create_replica(object, len).is_err() {
+                    // It is known already, perhaps only as one that a sibling maps.
+                    self.memory.set_replica_len(object, len);
                 }
                 if private && let Some(replica) = self.groups.replicas.get_mut(&key) {
                     replica.own(object);

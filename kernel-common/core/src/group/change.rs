@@ -5,13 +5,14 @@ use core::future::Future;
 use core::ops::Range;
 
 use maize_abi::{Errno, PAGE_SIZE, Sysno};
-use maize_hal::Arch;
+use maize_hal::{Arch, Nanos};
 use maize_mm::{NeedPage, ObjectId, SpaceId};
 
 use super::Dropped;
 use crate::handle::Handle;
 use crate::state::State;
 use crate::thread::Current;
+use crate::wait::{Interruptible, WaitKey};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -81,12 +82,9 @@ impl<A: Arch> State<A> {
 }
 
 impl<A: Arch> State<A> {
-    /// Lets requests for a space's private pages wait, where that is possible; returns the objects
-    /// for [`State::resume_pages`].
+    /// Lets requests for a space's private pages wait; returns the objects for
+    /// [`State::resume_pages`].
     pub(crate) fn pause_private_pages(&mut self, space: SpaceId) -> Vec<ObjectId> {
-        if !self.fabric.pages.machine.orders_requests() {
-            return Vec::new();
-        }
         let all = self.memory.objects_in(space, 0..self.user_end());
         let mut objects: Vec<ObjectId> = all.into_iter().map(|(object, _)| object).collect();
         objects.retain(|object| self.memory.is_private(*object));
@@ -116,26 +114,29 @@ pub(crate) async fn ordered<A: Arch>(
     };
     let concerned = k.with(|s| s.concerned(space, &change));
     let objects: Vec<ObjectId> = concerned.iter().map(|(object, _)| *object).collect();
-    let pause = |s: &mut State<A>| objects.iter().for_each(|o| s.fabric.pages.pause(*o));
-    let pauses_first = k.with(|s| s.fabric.pages.machine.orders_requests());
-    if pauses_first {
-        k.with(pause);
-    }
+    // What a member still maps of this instance's frames may not be used for anything else.
+    let lends = k.with(|s| {
+        objects.iter().for_each(|object| s.fabric.pages.pause(*object));
+        let lends = s.lends_to_members(space);
+        if lends {
+            s.memory.frames().keep_released();
+        }
+        lends
+    });
     let mut recalled = Ok(());
     if change.moves {
         for range in &change.ranges {
             recalled = recalled.and(recall(k, current, space, range.clone()).await);
         }
     }
-    if !pauses_first {
-        k.with(pause);
-    }
     let result = match recalled {
         Ok(()) => op.await,
         Err(errno) => Err(errno),
     };
     let mut dropped = Vec::new();
-    if change.drops && result.is_ok() {
+    // A heap's end that is not moved is no error.
+    let done = result.is_ok_and(|end| sysno != Sysno::Brk || end == args[0]);
+    if change.drops && done {
         for (object, range) in concerned {
             dropped.push(k.with(|s| {
                 let generation = s.fabric.pages.next_generation(object);
@@ -147,6 +148,9 @@ pub(crate) async fn ordered<A: Arch>(
     }
     k.forget_everywhere(current, space, &change.ranges, &dropped).await;
     k.with(|s| {
+        if lends {
+            s.memory.frames().free_kept();
+        }
         s.resume_pages(&objects);
         s.end_turn(space);
     });
@@ -156,7 +160,21 @@ pub(crate) async fn ordered<A: Arch>(
 /// Pages asked for at once when they come home.
 const AT_ONCE: usize = 64;
 
-/// Gets all private pages of a range home, with the right to write them.
+impl<A: Arch> State<A> {
+    /// Has other instances of this machine give up what they map of a range's private pages; one that
+    /// is still mapped.
+    fn call_in_range(&mut self, space: SpaceId, range: Range<u64>) -> Option<(ObjectId, u64)> {
+        let mut parts = self.memory.objects_in(space, range);
+        parts.retain(|(object, _)| self.memory.is_private(*object));
+        for (object, indices) in &parts {
+            self.call_in(*object, indices.clone());
+        }
+        let mut parts = parts.into_iter();
+        parts.find_map(|(object, part)| Some((object, self.lent_page(object, part)?)))
+    }
+}
+
+/// Gets all private pages of a range home, with the right to write them, and from everybody else.
 ///
 /// # Errors
 /// `EFAULT` if one is lost.
@@ -175,12 +193,16 @@ pub(crate) async fn recall<A: Arch>(
             }
             absent
         });
-        if absent.is_empty() {
-            return Ok(());
+        if !absent.is_empty() {
+            for need in absent {
+                k.obtain(current, need).await.map_err(|_| Errno::EFAULT)?;
+            }
+            continue;
         }
-        for need in absent {
-            k.obtain(current, need).await.map_err(|_| Errno::EFAULT)?;
-        }
+        let lent = k.with(|s| s.call_in_range(space, range.clone()));
+        let Some((object, index)) = lent else { return Ok(()) };
+        let key = [WaitKey::Page(object, index)];
+        k.wait_for(current.task, &key, Nanos::NEVER, Interruptible::Not).await;
     }
 }
 

@@ -59,11 +59,6 @@ impl<A: Arch> Handle<A> {
 impl<A: Arch> State<A> {
     /// A home wants areas forgotten.
     pub(crate) fn begin_forgetting(&mut self, k: &Handle<A>, from: InstanceId, forget: Forget) {
-        let own = forget.space.home == from.0;
-        let Some(space) = self.replica_space(forget.space).filter(|_| own) else {
-            self.answer(from, forget.id, Forgot { id: forget.id }.into());
-            return;
-        };
         for dropped in &forget.dropped {
             let object = dropped.object.into();
             if dropped.object.home == from.0 && self.memory.has_object(object) {
@@ -71,6 +66,11 @@ impl<A: Arch> State<A> {
                 self.drop_pages(object, dropped.first..end, dropped.generation);
             }
         }
+        let own = forget.space.home == from.0;
+        let Some(space) = self.replica_space(forget.space).filter(|_| own) else {
+            self.answer(from, forget.id, Forgot { id: forget.id }.into());
+            return;
+        };
         let end = self.user_end();
         for (start, stop) in forget.ranges {
             self.memory.forget_areas(space, start..stop.min(end));

@@ -33,6 +33,13 @@ pub(crate) struct ObjectName {
     serial: u64,
 }
 
+impl ObjectName {
+    /// The instance that orders it.
+    const fn home(self) -> InstanceId {
+        InstanceId(self.home)
+    }
+}
+
 impl From<ObjectId> for ObjectName {
     fn from(id: ObjectId) -> ObjectName {
         ObjectName { home: id.home, serial: id.serial }

@@ -9,7 +9,7 @@ use maize_mm::{ObjectId, OutOfMemory, PageStore, SpaceId};
 use maize_wire::InstanceId;
 
 use super::SpaceKey;
-use crate::fabric::message::{AskArea, Message, NoArea};
+use crate::fabric::message::{AskArea, Leave, Message, NoArea};
 use crate::handle::Handle;
 use crate::state::State;
 use crate::thread::Current;
@@ -51,14 +51,26 @@ impl<A: Arch> State<A> {
         self.groups.replicas.get(&key).map(Replica::space)
     }
 
-    /// The space has ended at its home, or the home has.
-    pub(crate) fn drop_replica(&mut self, from: InstanceId, key: SpaceKey) {
-        if key.home != from.0 {
+    /// A space has ended at its home.
+    pub(crate) fn leave_space(&mut self, from: InstanceId, leave: Leave) {
+        if leave.space.home != from.0 {
             return;
         }
+        self.drop_replica(leave.space);
+        let own = leave.objects.into_iter().filter(|object| object.home() == from);
+        self.drop_objects(own.map(ObjectId::from));
+    }
+
+    /// The space of a replica has ended at its home, or the home has.
+    fn drop_replica(&mut self, key: SpaceKey) {
         let Some(replica) = self.groups.replicas.remove(&key) else { return };
         self.memory.destroy_space(replica.space);
-        for object in replica.private {
+        self.drop_objects(replica.private);
+    }
+
+    /// Objects of another instance have ended with their space.
+    fn drop_objects(&mut self, objects: impl IntoIterator<Item = ObjectId>) {
+        for object in objects {
             self.detach_object(object);
             // The reference that the replica of the object was made with.
             self.memory.store(&mut self.arch).release(object);
@@ -71,7 +83,7 @@ impl<A: Arch> State<A> {
         let keys: Vec<SpaceKey> =
             self.groups.replicas.keys().filter(|key| key.home == peer.0).copied().collect();
         for key in keys {
-            self.drop_replica(peer, key);
+            self.drop_replica(key);
         }
     }
 }

@@ -6,8 +6,8 @@ use maize_hal::{Arch, Nanos};
 use maize_mm::SpaceId;
 use maize_wire::InstanceId;
 
-use super::{Group, SpaceKey};
-use crate::fabric::message::Leave;
+use super::{Group, ObjectName, SpaceKey};
+use crate::fabric::message::{LEAVING, Leave};
 use crate::handle::Handle;
 use crate::state::State;
 use crate::thread::Current;
@@ -22,8 +22,15 @@ impl<A: Arch> State<A> {
 
     /// A thread of the space is about to be sent to `to`.
     pub(crate) fn add_member(&mut self, space: SpaceId, to: InstanceId) -> SpaceKey {
-        self.groups.led.entry(space).or_default().members.insert(to);
-        SpaceKey { home: self.fabric.me.0, serial: space.serial() }
+        let me = self.fabric.me;
+        let lead = self.fabric.pages.domains.lead(to, me);
+        let members = &mut self.groups.led.entry(space).or_default().members;
+        members.insert(to);
+        // Who has frames for another hears of changes, too.
+        if lead != me && self.fabric.is_usable(lead) {
+            members.insert(lead);
+        }
+        SpaceKey { home: me.0, serial: space.serial() }
     }
 
     /// The members of a space of this instance.
@@ -35,12 +42,26 @@ impl<A: Arch> State<A> {
     pub(crate) fn end_group(&mut self, space: SpaceId) {
         let Some(Group { members, private }) = self.groups.led.remove(&space) else { return };
         let key = SpaceKey { home: self.fabric.me.0, serial: space.serial() };
+        let names: Vec<ObjectName> = private.iter().copied().map(ObjectName::from).collect();
         for member in members {
-            self.post(member, Leave { space: key }.into(), None);
+            let mut rest = names.as_slice();
+            while rest.len() > LEAVING {
+                let (objects, later) = rest.split_at(LEAVING);
+                self.post(member, Leave { space: key, objects: objects.to_vec() }.into(), None);
+                rest = later;
+            }
+            self.post(member, Leave { space: key, objects: rest.to_vec() }.into(), None);
         }
         for object in private {
             self.detach_object(object);
         }
+    }
+
+    /// Whether a member of a space maps frames of this instance.
+    pub(crate) fn lends_to_members(&self, space: SpaceId) -> bool {
+        self.groups.led.get(&space).is_some_and(|group| {
+            group.members.iter().any(|member| self.fabric.pages.domains.is_sibling(*member))
+        })
     }
 
     /// A member of spaces, or the home of replicas, is gone.

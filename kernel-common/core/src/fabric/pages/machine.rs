@@ -1,14 +1,16 @@
-//! The page protocol's agent, whichever policy it runs.
+//! The page protocol's machine for the objects of one home, whichever policy it runs.
 
 use alloc::vec::Vec;
 
+use maize_coherence::adaptive::{Adaptive, Tuning};
 use maize_coherence::directory::{self, Directory};
+use maize_coherence::shared::{Ahead, Domain, Message, Shared};
 use maize_coherence::voting::{self, Voting};
 use maize_coherence::{
-    Access, Action, Agent, Config, Event, Failure, Home, NodeId, Nodes, ObjectId, PageKey, Policy,
-    Time, WireSize,
+    Access, Action, Agent, Config, Event, Failure, Home, Machine as _, NodeId, Nodes, ObjectId,
+    PageKey, Policy, Time, WireSize,
 };
-use maize_hal::Nanos;
+use maize_hal::{Frame, Nanos};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,22 +20,61 @@ use super::super::Coherence;
 /// came for may have to wait for the processor, on a host whose cores are not all this machine's.
 const HOLD: Nanos = Nanos::from_millis(2);
 
-/// Something for the agent.
+/// Something for the machine.
 pub(crate) enum Happened<'a> {
-    Fault { page: PageKey, access: Access },
-    Message { from: NodeId, page: PageKey, bytes: &'a [u8] },
+    Fault {
+        page: PageKey,
+        access: Access,
+    },
+    Message {
+        from: NodeId,
+        page: PageKey,
+        bytes: &'a [u8],
+        frames: &'a [Frame],
+    },
     Died(NodeId),
+    SiblingDied(NodeId),
     Retired(PageKey),
     Expire(PageKey),
-    Discard { object: ObjectId, generation: u32, first: u32, count: u32 },
+    Discard {
+        object: ObjectId,
+        generation: u32,
+        first: u32,
+        count: u32,
+    },
+    /// As `Discard`, where whoever else maps frames of the range has to confirm that elsewhere.
+    Renew {
+        object: ObjectId,
+        generation: u32,
+        first: u32,
+        count: u32,
+    },
+    /// Siblings are to lose their mappings of a page.
+    Recall(PageKey),
 }
 
-/// Something that the agent wants done.
+/// Something that the machine wants done.
 #[derive(Debug)]
 pub(crate) enum Deed {
-    Send { to: NodeId, page: PageKey, bytes: Vec<u8>, content: bool },
+    Send {
+        to: NodeId,
+        page: PageKey,
+        bytes: Vec<u8>,
+        content: bool,
+    },
+    /// Answer a sibling with frames to map: the page's, and those of the neighbours named.
+    Lend {
+        to: NodeId,
+        page: PageKey,
+        access: Access,
+        ahead: Ahead,
+    },
     Fill(PageKey),
     Install(PageKey),
+    Stash(PageKey),
+    InstallStashed(PageKey),
+    /// A page's frame is another instance's.
+    Adopt(PageKey, Frame),
     Map(PageKey, Access),
     Unmap(PageKey),
     Release(PageKey),
@@ -46,71 +87,124 @@ pub(crate) enum Deed {
 #[derive(Debug)]
 pub(crate) struct NoMessage;
 
-/// An agent.
+/// Who takes part, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) policy: Coherence,
+    pub(crate) me: NodeId,
+    /// Whose objects it is about.
+    pub(crate) home: NodeId,
+    /// Who speaks for this machine about them.
+    pub(crate) lead: NodeId,
+    /// Instances of this machine.
+    pub(crate) siblings: Nodes,
+    /// Those that speak for theirs.
+    pub(crate) leads: Nodes,
+    /// Pages that come along with one that is asked for, at the most.
+    pub(crate) prefetch: u8,
+}
+
+/// The layers: sharing inside a machine, over prefetch, over a policy between machines.
+type Layers<P> = Shared<Adaptive<P>>;
+
+/// A machine.
 #[derive(Debug)]
 pub(crate) enum Machine {
-    Directory(Agent<Directory<1>>),
-    Voting(Agent<Voting<1>>),
+    Directory(Layers<Directory<1>>),
+    Voting(Layers<Voting<1>>),
 }
 
 macro_rules! each {
-    ($machine:expr, $agent:ident => $body:expr) => {
+    ($machine:expr, $layers:ident => $body:expr) => {
         match $machine {
-            Machine::Directory($agent) => $body,
-            Machine::Voting($agent) => $body,
+            Machine::Directory($layers) => $body,
+            Machine::Voting($layers) => $body,
         }
     };
 }
 
+fn layers<P: Policy<1>>(part: Part) -> Layers<P> {
+    let hold_ns = HOLD.0;
+    let config = Config { node: part.me, home: Home::At(part.home), hold_ns };
+    let tuning =
+        Tuning { prefetch_pages: part.prefetch.into(), hot_misses: 0, ..Tuning::default() };
+    let domain = Domain { sibling: part.me, lead: part.lead, ahead: part.prefetch, hold_ns };
+    let machine = Adaptive::new(Agent::new(config, part.leads), tuning);
+    Shared::new(machine, domain, part.siblings)
+}
+
 impl Machine {
-    /// The agent of node `me`, alone.
-    pub(crate) fn new(policy: Coherence, me: NodeId) -> Machine {
-        let config = Config { node: me, home: Home::At(me), hold_ns: HOLD.0 };
-        let members = Nodes::only(me);
-        match policy {
-            Coherence::Directory => Machine::Directory(Agent::new(config, members)),
-            Coherence::Voting => Machine::Voting(Agent::new(config, members)),
+    pub(crate) fn new(part: Part) -> Machine {
+        match part.policy {
+            Coherence::Directory => Machine::Directory(layers(part)),
+            Coherence::Voting => Machine::Voting(layers(part)),
         }
     }
 
-    pub(crate) fn join(&mut self, node: NodeId) {
-        each!(self, agent => agent.join(node));
+    /// Another instance of this machine is there.
+    pub(crate) fn join_sibling(&mut self, sibling: NodeId) {
+        each!(self, layers => layers.join(sibling));
     }
 
-    pub(crate) fn attach(&mut self, object: ObjectId, home: NodeId) {
-        each!(self, agent => agent.attach(object, Home::At(home)));
+    /// One that speaks for another machine is there.
+    pub(crate) fn join(&mut self, node: NodeId) {
+        each!(self, layers => layers.machine_mut().agent_mut().join(node));
     }
 
     pub(crate) fn detach(&mut self, object: ObjectId) {
-        each!(self, agent => agent.detach(object));
+        each!(self, layers => {
+            layers.machine_mut().detach(object);
+            layers.detach(object);
+        });
     }
 
     pub(crate) fn adopt(&mut self, page: PageKey) {
-        each!(self, agent => agent.adopt(page));
+        each!(self, layers => layers.machine_mut().agent_mut().adopt(page));
+    }
+
+    /// Lets neighbours be fetched ahead up to this index of an object.
+    pub(crate) fn bound(&mut self, object: ObjectId, end: u32) {
+        each!(self, layers => layers.machine_mut().bound(object, end));
     }
 
     pub(crate) fn generation(&self, object: ObjectId, index: u32) -> u32 {
-        each!(self, agent => agent.generation(object, index))
+        each!(self, layers => {
+            let agent = layers.machine().agent();
+            agent.generation(object, index).max(layers.generation(object, index))
+        })
+    }
+
+    /// Pages of a range that siblings map, by index.
+    pub(crate) fn lent(&self, object: ObjectId, first: u32, count: u32) -> Vec<u32> {
+        each!(self, layers => layers.lent(object, first, count).collect())
+    }
+
+    /// Siblings that wait for a page.
+    pub(crate) fn asking(&self, page: PageKey) -> Nodes {
+        each!(self, layers => layers.asking(page))
     }
 
     /// Whether a message asks for something that can wait, rather than ending what is under way.
     pub(crate) fn is_request(&self, bytes: &[u8]) -> bool {
         match self {
-            Machine::Directory(_) => postcard::from_bytes::<directory::Message<1>>(bytes)
-                .is_ok_and(|message| {
-                    use directory::Body;
-                    matches!(message.body, Body::GetS { .. } | Body::GetM { .. } | Body::Put { .. })
-                }),
-            Machine::Voting(_) => {
-                postcard::from_bytes::<voting::Message<1>>(bytes).is_ok_and(|message| {
-                    use voting::Message;
-                    matches!(
-                        message,
-                        Message::Fetch { .. } | Message::FetchWrite | Message::Invalid { .. }
-                    )
-                })
-            }
+            Machine::Directory(_) => asks::<directory::Message<1>>(bytes, |message| {
+                use directory::Body;
+                matches!(message.body, Body::GetS { .. } | Body::GetM { .. } | Body::Put { .. })
+            }),
+            Machine::Voting(_) => asks::<voting::Message<1>>(bytes, |message| {
+                use voting::Message;
+                matches!(
+                    message,
+                    Message::Fetch { .. } | Message::FetchWrite | Message::Invalid { .. }
+                )
+            }),
         }
+    }
+
+    /// Whether a message comes from an instance of this machine that wants to map a page.
+    pub(crate) fn is_query(bytes: &[u8]) -> bool {
+        // Which messages go between machines makes no difference to how this one is written.
+        matches!(postcard::from_bytes(bytes), Ok(Message::<()>::Query { .. }))
     }
 
     /// Whether a home can go on with its own requests while those of others wait.
@@ -123,56 +217,124 @@ impl Machine {
         now: Nanos,
         happened: Happened<'_>,
     ) -> Result<Vec<Deed>, NoMessage> {
-        each!(self, agent => drive(agent, now, happened))
+        each!(self, layers => drive(layers, now, happened))
+    }
+}
+
+fn asks<M: DeserializeOwned>(bytes: &[u8], outside: impl Fn(M) -> bool) -> bool {
+    match postcard::from_bytes::<Message<M>>(bytes) {
+        Ok(Message::Outside(message)) => outside(message),
+        Ok(Message::Query { .. }) => true,
+        _ => false,
+    }
+}
+
+/// The message that lends frames.
+pub(crate) fn mapping(access: Access, ahead: Ahead) -> Vec<u8> {
+    let message = Message::<()>::Mapping { access, window: false, ahead };
+    postcard::to_allocvec(&message).unwrap_or_default()
+}
+
+/// The message that there is nothing to lend.
+pub(crate) fn no_mapping() -> Vec<u8> {
+    postcard::to_allocvec(&Message::<()>::Failed { failure: Failure::Lost }).unwrap_or_default()
+}
+
+/// Frames that a message lends: of its page, and of neighbours.
+#[derive(Clone, Copy)]
+struct Lent<'a> {
+    page: PageKey,
+    ahead: Ahead,
+    frames: &'a [Frame],
+}
+
+impl Lent<'_> {
+    fn frame_of(&self, page: PageKey) -> Option<Frame> {
+        let later = page.index.checked_sub(self.page.index)?;
+        let place = match later.checked_sub(1) {
+            None => 0,
+            Some(bit) => {
+                let before = self.ahead.pages & !u8::MAX.checked_shl(bit)?;
+                1 + before.count_ones() as usize
+            }
+        };
+        self.frames.get(place).copied()
     }
 }
 
 fn drive<P: Policy<1>>(
-    agent: &mut Agent<P, 1>,
+    layers: &mut Layers<P>,
     now: Nanos,
     happened: Happened<'_>,
 ) -> Result<Vec<Deed>, NoMessage>
 where
     P::Message: Serialize + DeserializeOwned,
 {
+    let mut lent = None;
+    let now = Time(now.0);
+    let mut actions: Vec<Action<Message<P::Message>>> = Vec::new();
     let event = match happened {
         Happened::Fault { page, access } => Event::Fault { page, access },
-        Happened::Message { from, page, bytes } => {
+        Happened::Message { from, page, bytes, frames } => {
             let message = postcard::from_bytes(bytes).map_err(|_| NoMessage)?;
+            let count = match message {
+                Message::Mapping { window: false, ahead, .. } => {
+                    lent = Some(Lent { page, ahead, frames });
+                    1 + ahead.pages.count_ones() as usize
+                }
+                _ => 0,
+            };
+            if frames.len() != count {
+                return Err(NoMessage);
+            }
             Event::Message { from, page, message }
         }
         Happened::Died(node) => Event::Died { node },
+        Happened::SiblingDied(sibling) => Event::SiblingDied { sibling },
         Happened::Retired(page) => Event::Retired { page },
         Happened::Expire(page) => Event::Expire { page },
         Happened::Discard { object, generation, first, count } => {
             Event::Discard { object, generation, first, count }
         }
+        Happened::Renew { object, generation, first, count } => {
+            layers.renew(now, (object, generation), (first, count), &mut actions);
+            return Ok(actions.into_iter().filter_map(|action| deed(action, None)).collect());
+        }
+        Happened::Recall(page) => {
+            layers.recall(now, page, &mut actions);
+            return Ok(actions.into_iter().filter_map(|action| deed(action, None)).collect());
+        }
     };
-    let mut actions: Vec<Action<P::Message>> = Vec::new();
-    agent.handle(Time(now.0), event, &mut actions);
-    Ok(actions.into_iter().filter_map(deed).collect())
+    layers.handle(now, event, &mut actions);
+    Ok(actions.into_iter().filter_map(|action| deed(action, lent)).collect())
 }
 
 /// `None` for what concerns the window and evictions, which nothing here asks for.
-fn deed<M: Serialize + WireSize>(action: Action<M>) -> Option<Deed> {
+fn deed<M: Serialize + WireSize>(
+    action: Action<Message<M>>,
+    lent: Option<Lent<'_>>,
+) -> Option<Deed> {
     Some(match action {
+        Action::Send { to, page, message: Message::Mapping { access, window: false, ahead } } => {
+            Deed::Lend { to, page, access, ahead }
+        }
         Action::Send { to, page, message } => {
             let content = message.carries_page();
             Deed::Send { to, page, bytes: postcard::to_allocvec(&message).ok()?, content }
         }
         Action::Fill { page } => Deed::Fill(page),
         Action::Install { page } => Deed::Install(page),
+        Action::Stash { page } => Deed::Stash(page),
+        Action::InstallStashed { page } => Deed::InstallStashed(page),
+        Action::Adopt { page } => Deed::Adopt(page, lent?.frame_of(page)?),
         Action::Map { page, access } => Deed::Map(page, access),
         Action::Unmap { page } => Deed::Unmap(page),
         Action::Release { page } => Deed::Release(page),
         Action::Wake { page, .. } => Deed::Wake(page),
         Action::Timer { page, at } => Deed::Timer(page, Nanos(at.0)),
         Action::Fail { page, failure } => Deed::Fail(page, failure),
-        // Inside a node and for the window: nothing here asks for them yet.
-        Action::Stash { .. }
-        | Action::InstallStashed { .. }
-        | Action::Adopt { .. }
-        | Action::WriteBack { .. }
+        // For the window: nothing here asks for them yet.
+        Action::WriteBack { .. }
         | Action::MapWindow { .. }
         | Action::ToWindow { .. }
         | Action::FromWindow { .. }

@@ -1,5 +1,7 @@
 //! Pages that several instances have: what the agent wants done, done.
 
+mod carry_out;
+mod domain;
 mod machine;
 mod name;
 mod obtain;
@@ -11,32 +13,39 @@ use core::ops::Range;
 
 use maize_abi::PAGE_SIZE;
 use maize_abi::pte::Access as Rights;
-use maize_coherence::{Access, Failure, NodeId, ObjectId as Segment, PageKey};
+use maize_coherence::{Access, Failure, NodeId, Nodes, ObjectId as Segment, PageKey};
 use maize_hal::{Arch, Frame};
 use maize_mm::ObjectId;
 use maize_wire::{InstanceId, Page as Content};
 
-pub(crate) use machine::Machine;
-use machine::{Deed, Happened};
+pub(crate) use domain::Domains;
+use machine::{Deed, Happened, Machine, Part};
 use name::{object_of, page_of, segment, segments};
 
 use super::message::{Page, PageName, PageStale};
+use super::{Coherence, FabricSettings};
 use crate::ids::Tid;
 use crate::state::State;
-use crate::timer::TimerAction;
-use crate::wait::WaitKey;
 
 /// A page protocol message that waits, with its content.
 type Delayed = (InstanceId, Page, Option<Box<Content>>);
 
 /// What this instance knows of pages that are not its alone.
 pub(crate) struct Pages {
-    pub(crate) machine: Machine,
+    /// A machine for the objects of each home.
+    machines: BTreeMap<u16, Machine>,
+    pub(crate) domains: Domains,
     me: InstanceId,
-    /// Segments whose home the agent knows.
+    policy: Coherence,
+    prefetch: u8,
+    /// Instances that can be worked with, this one included.
+    there: Nodes,
+    /// Segments that the machines may have records of.
     attached: BTreeSet<Segment>,
     /// Frames of pages that are unmapped and still sent.
     departing: BTreeMap<PageKey, Frame>,
+    /// Frames with content that arrived while others still mapped the page's, first to last.
+    stashed: BTreeMap<PageKey, VecDeque<Frame>>,
     /// Pages that are lost, until whoever waits for them has seen it.
     failed: BTreeMap<(ObjectId, u64), Failure>,
     /// Objects for whose pages requests wait, and how many changes want that.
@@ -60,17 +69,25 @@ impl From<PageName> for PageKey {
     }
 }
 
+/// Bytes of an object of which this instance knows no more than that a sibling maps it.
+const UNBOUNDED: u64 = i64::MAX as u64 & !(PAGE_SIZE as u64 - 1);
+
 /// A message that its sender could not have sent.
 #[derive(Debug)]
 pub(crate) struct Broken;
 
 impl Pages {
-    pub(crate) fn new(machine: Machine, me: InstanceId) -> Pages {
+    pub(crate) fn new(me: InstanceId, settings: &FabricSettings) -> Pages {
         Pages {
-            machine,
+            machines: BTreeMap::new(),
+            domains: Domains::new(me, settings.machines.clone()),
             me,
+            policy: settings.coherence,
+            prefetch: settings.prefetch,
+            there: Nodes::only(NodeId(me.0)),
             attached: BTreeSet::new(),
             departing: BTreeMap::new(),
+            stashed: BTreeMap::new(),
             failed: BTreeMap::new(),
             paused: BTreeMap::new(),
             delayed: VecDeque::new(),
@@ -79,13 +96,52 @@ impl Pages {
         }
     }
 
-    /// The page under its present name, its home known to the agent.
+    /// A peer can be worked with.
+    pub(crate) fn join(&mut self, peer: InstanceId) {
+        let node = NodeId(peer.0);
+        self.there.insert(node);
+        for (home, machine) in &mut self.machines {
+            if self.domains.is_sibling(peer) {
+                machine.join_sibling(node);
+            } else if self.domains.lead(peer, InstanceId(*home)) == peer {
+                machine.join(node);
+            }
+        }
+    }
+
+    /// The machine for the objects of a home; `None` if nothing is known of that instance.
+    fn machine(&mut self, home: u16) -> Option<&mut Machine> {
+        let node = NodeId(home);
+        if !self.machines.contains_key(&home) {
+            if !self.there.contains(node) {
+                return None;
+            }
+            let (home, domains) = (InstanceId(home), &self.domains);
+            let part = Part {
+                policy: self.policy,
+                me: NodeId(self.me.0),
+                home: node,
+                lead: NodeId(domains.lead(self.me, home).0),
+                siblings: domains.siblings(self.there),
+                leads: domains.leads(self.there.minus(&domains.siblings(self.there)), home),
+                prefetch: self.prefetch,
+            };
+            self.machines.insert(home.0, Machine::new(part));
+        }
+        self.machines.get_mut(&home)
+    }
+
+    /// Whether this instance has the frames of an object for its machine.
+    fn is_lead(&self, object: ObjectId) -> bool {
+        self.domains.lead(self.me, InstanceId(object.home)) == self.me
+    }
+
+    /// The page under its present name.
     fn key(&mut self, object: ObjectId, index: u64) -> Option<PageKey> {
         let (segment, rest) = segment(object, index)?;
-        if self.attached.insert(segment) {
-            self.machine.attach(segment, NodeId(object.home));
-        }
-        let generation = self.machine.generation(segment, rest);
+        let machine = self.machine(object.home)?;
+        let generation = machine.generation(segment, rest);
+        self.attached.insert(segment);
         Some(PageKey { object: segment, generation, index: rest })
     }
 
@@ -96,8 +152,10 @@ impl Pages {
     /// Forgets an object that has ended.
     pub(crate) fn detach(&mut self, object: ObjectId) {
         for segment in segments(object) {
-            if self.attached.remove(&segment) {
-                self.machine.detach(segment);
+            if self.attached.remove(&segment)
+                && let Some(machine) = self.machines.get_mut(&object.home)
+            {
+                machine.detach(segment);
             }
         }
         self.generations.remove(&object);
@@ -133,15 +191,24 @@ impl Pages {
     }
 }
 
+/// What came with the message that is being handled.
+type AtHand<'a> = Option<&'a Content>;
+
 impl<A: Arch> State<A> {
-    /// Tells the agent of something and does what it wants done.
-    fn tell(&mut self, happened: Happened<'_>, content: Option<&Content>) -> Result<(), Broken> {
+    /// Tells the machine for a home's objects of something and does what it wants done.
+    fn tell(&mut self, home: u16, happened: Happened<'_>, hand: AtHand<'_>) -> Result<(), Broken> {
         let now = self.now();
-        let deeds = self.fabric.pages.machine.handle(now, happened).map_err(|_| Broken)?;
-        for deed in deeds {
-            self.carry_out(deed, content);
+        let machine = self.fabric.pages.machine(home).ok_or(Broken)?;
+        for deed in machine.handle(now, happened).map_err(|_| Broken)? {
+            self.carry_out(deed, hand);
         }
         Ok(())
+    }
+
+    /// As [`State::tell`], of what happened to a page.
+    fn tell_of(&mut self, page: PageKey, happened: Happened<'_>) {
+        // A home of which nothing is known has no pages here.
+        let _ = self.tell(object_of(page.object).home, happened, None);
     }
 
     /// A page protocol message.
@@ -161,38 +228,106 @@ impl<A: Arch> State<A> {
             return Ok(());
         }
         let pages = &mut self.fabric.pages;
-        if pages.paused.contains_key(&object) && pages.machine.is_request(&message.message) {
-            pages.delayed.push_back((from, message, content));
+        if pages.machine(object.home).is_none() {
+            // Its home is gone, and nothing of it was ever here.
+            self.stats.fabric.late_pages += 1;
             return Ok(());
         }
         let key = pages.key(object, index).ok_or(Broken)?;
+        if pages.paused.contains_key(&object) && self.may_wait(object, index, &message.message) {
+            let pages = &mut self.fabric.pages;
+            pages.delayed.push_back((from, message, content));
+            return Ok(());
+        }
         if key.generation > named.generation {
             let stale = PageStale { page: key.into() };
             self.stats.fabric.stale_pages += 1;
             self.post(from, stale.into(), None);
             return Ok(());
         }
+        let pages = &mut self.fabric.pages;
         if pages.is_home(object) {
             if named.generation > key.generation {
                 // Only the home starts generations.
                 return Err(Broken);
             }
             if known {
-                pages.machine.adopt(key);
+                self.adopt_for(key, &message.message);
             }
+        } else if !known && pages.is_lead(object) && Machine::is_query(&message.message) {
+            // A sibling's thread runs where the page shows, and this instance has its frame.
+            let _ = self.memory.create_replica(object, UNBOUNDED);
         }
+        let frames: Vec<Frame> = message.frames.iter().map(|number| Frame(*number)).collect();
+        if frames.iter().any(|frame| !self.memory.frames().is_borrowed(*frame)) {
+            return Err(Broken);
+        }
+        if named.generation > key.generation {
+            self.tell_askers(key, named);
+        }
+        let from = NodeId(from.0);
         let event =
-            Happened::Message { from: NodeId(from.0), page: named, bytes: &message.message };
-        self.tell(event, content.as_deref())
+            Happened::Message { from, page: named, bytes: &message.message, frames: &frames };
+        self.tell(object.home, event, content.as_deref())
+    }
+
+    /// Whether a message asks for a page that this instance can go without hearing of. Where requests
+    /// are not ordered, one that this instance competes with has to be answered.
+    fn may_wait(&mut self, object: ObjectId, index: u64, message: &[u8]) -> bool {
+        let Some(machine) = self.fabric.pages.machine(object.home) else { return false };
+        let ordered = machine.orders_requests() || Machine::is_query(message);
+        machine.is_request(message)
+            && (ordered
+                || match self.memory.page(object, index) {
+                    Some((_, rights)) => rights.contains(Rights::WRITE),
+                    None => !self.memory.is_elsewhere(object, index),
+                })
+    }
+
+    /// At the home: what was never sent is the home's, alone. A sibling that asks for one page gets its
+    /// neighbours too, if they are here.
+    fn adopt_for(&mut self, page: PageKey, message: &[u8]) {
+        let (object, index) = page_of(page);
+        let pages = &mut self.fabric.pages;
+        let ahead = if Machine::is_query(message) { pages.prefetch } else { 0 };
+        if let Some(machine) = pages.machine(object.home) {
+            machine.adopt(page);
+        }
+        for index in index + 1..=index + u64::from(ahead) {
+            let here = self.memory.page(object, index);
+            if !here.is_some_and(|(_, rights)| rights.contains(Rights::WRITE)) {
+                continue;
+            }
+            let pages = &mut self.fabric.pages;
+            let Some(next) = pages.key(object, index) else { continue };
+            let Some(machine) = pages.machine(object.home) else { continue };
+            machine.adopt(next);
+            self.tell_of(next, Happened::Fault { page: next, access: Access::Write });
+        }
     }
 
     /// A page that this instance asked for has started a later life.
     pub(crate) fn on_page_stale(&mut self, page: PageName) {
-        let key = PageKey::from(page);
-        let known = self.fabric.pages.machine.generation(key.object, key.index);
-        if known < key.generation && self.fabric.pages.attached.contains(&key.object) {
-            let PageKey { object, generation, index: first } = key;
-            let _ = self.tell(Happened::Discard { object, generation, first, count: 1 }, None);
+        let named = PageKey::from(page);
+        if !self.fabric.pages.attached.contains(&named.object) {
+            return;
+        }
+        let (object, index) = page_of(named);
+        let known = self.fabric.pages.key(object, index);
+        if let Some(known) = known.filter(|known| known.generation < named.generation) {
+            self.tell_askers(known, named);
+            let PageKey { object, generation, index: first } = named;
+            self.tell_of(named, Happened::Discard { object, generation, first, count: 1 });
+        }
+    }
+
+    /// Siblings that wait for a page in its life before this one ask again.
+    fn tell_askers(&mut self, known: PageKey, page: PageKey) {
+        let machine = self.fabric.pages.machines.get(&object_of(page.object).home);
+        let asking = machine.map_or(Nodes::EMPTY, |machine| machine.asking(known));
+        for sibling in asking.iter() {
+            self.stats.fabric.stale_pages += 1;
+            self.post(InstanceId(sibling.0), PageStale { page: page.into() }.into(), None);
         }
     }
 
@@ -213,33 +348,74 @@ impl<A: Arch> State<A> {
         }
     }
 
-    /// At the home, whose own pages the caller drops or has at hand: starts a new life of a range.
+    /// At the home, whose own pages the caller drops or has at hand: starts a new life of a range. What
+    /// its siblings map of the old one they give up when they are told of the change.
     pub(crate) fn renew_pages(&mut self, object: ObjectId, range: Range<u64>, generation: u32) {
         let now = self.now();
         let mut woken = Vec::new();
-        for (object, first, count) in Pages::parts(object, range) {
-            let discard = Happened::Discard { object, generation, first, count };
-            let deeds = self.fabric.pages.machine.handle(now, discard).unwrap_or_default();
-            woken.extend(deeds.into_iter().filter_map(|deed| match deed {
-                Deed::Wake(page) => Some(page),
-                _ => None,
-            }));
+        for (segment, first, count) in Pages::parts(object, range) {
+            let renew = Happened::Renew { object: segment, generation, first, count };
+            let Some(machine) = self.fabric.pages.machine(object.home) else { return };
+            let deeds = machine.handle(now, renew).unwrap_or_default();
+            woken.extend(deeds.into_iter().filter(|deed| matches!(deed, Deed::Wake(_))));
+            self.drop_stashed(segment, first, count, generation);
         }
-        for page in woken {
-            self.carry_out(Deed::Wake(page), None);
+        for wake in woken {
+            self.carry_out(wake, None);
+        }
+    }
+
+    /// Frees content that arrived for a former life of pages.
+    fn drop_stashed(&mut self, object: Segment, first: u32, count: u32, generation: u32) {
+        let last = first.saturating_add(count.saturating_sub(1));
+        let gone: Vec<PageKey> = self
+            .fabric
+            .pages
+            .stashed
+            .keys()
+            .filter(|key| key.object == object && (first..=last).contains(&key.index))
+            .filter(|key| key.generation < generation)
+            .copied()
+            .collect();
+        for frame in gone.iter().filter_map(|key| self.fabric.pages.stashed.remove(key)).flatten() {
+            self.memory.frames().release(frame);
         }
     }
 
     /// At a member: the home has dropped a range.
     pub(crate) fn drop_pages(&mut self, object: ObjectId, range: Range<u64>, generation: u32) {
+        let home = object.home;
         for (object, first, count) in Pages::parts(object, range) {
-            let _ = self.tell(Happened::Discard { object, generation, first, count }, None);
+            let _ = self.tell(home, Happened::Discard { object, generation, first, count }, None);
+        }
+    }
+
+    /// A page of a range that other instances of this machine map although it is here.
+    pub(crate) fn lent_page(&mut self, object: ObjectId, range: Range<u64>) -> Option<u64> {
+        let machine = self.fabric.pages.machines.get(&object.home)?;
+        Pages::parts(object, range).into_iter().find_map(|(segment, first, count)| {
+            let index = machine.lent(segment, first, count).first().copied()?;
+            Some(page_of(PageKey { object: segment, generation: 0, index }).1)
+        })
+    }
+
+    /// Takes all mappings that other instances of this machine have of pages of a range.
+    pub(crate) fn call_in(&mut self, object: ObjectId, range: Range<u64>) {
+        for (segment, first, count) in Pages::parts(object, range) {
+            let Some(machine) = self.fabric.pages.machines.get(&object.home) else { return };
+            for index in machine.lent(segment, first, count) {
+                let machine = self.fabric.pages.machines.get(&object.home);
+                let generation = machine.map_or(0, |m| m.generation(segment, index));
+                let page = PageKey { object: segment, generation, index };
+                self.tell_of(page, Happened::Recall(page));
+            }
         }
     }
 
     /// A hold has lasted long enough.
     pub(crate) fn expire_hold(&mut self, page: PageName) {
-        let _ = self.tell(Happened::Expire(page.into()), None);
+        let page = PageKey::from(page);
+        self.tell_of(page, Happened::Expire(page));
     }
 
     /// Whether pages are held until the thread has used them.
@@ -250,130 +426,23 @@ impl<A: Arch> State<A> {
     /// The thread has used the pages that came for it: they may go.
     pub(crate) fn release_holds(&mut self, tid: Tid) {
         for page in self.fabric.pages.held.remove(&tid).unwrap_or_default() {
-            let _ = self.tell(Happened::Retired(page), None);
+            self.tell_of(page, Happened::Retired(page));
         }
     }
 
     /// A peer is dead.
     pub(crate) fn page_peer_died(&mut self, peer: InstanceId) {
+        let node = NodeId(peer.0);
         self.fabric.pages.delayed.retain(|(from, ..)| *from != peer);
-        let _ = self.tell(Happened::Died(NodeId(peer.0)), None);
-    }
-
-    fn carry_out(&mut self, deed: Deed, content: Option<&Content>) {
-        match deed {
-            Deed::Send { to, page, bytes, content } => self.send_page(to, page, bytes, content),
-            Deed::Fill(page) => self.install_content(page, None),
-            Deed::Install(page) => self.install_content(page, content),
-            Deed::Map(page, access) => self.set_rights(page, access),
-            Deed::Unmap(page) => self.unmap_page(page),
-            Deed::Release(page) => self.release_page(page),
-            Deed::Wake(page) => {
-                let (object, index) = page_of(page);
-                self.wake(WaitKey::Page(object, index));
+        self.fabric.pages.there.remove(node);
+        let homes: Vec<u16> = self.fabric.pages.machines.keys().copied().collect();
+        for home in homes {
+            let domains = &self.fabric.pages.domains;
+            if domains.is_sibling(peer) {
+                let _ = self.tell(home, Happened::SiblingDied(node), None);
+            } else if domains.lead(peer, InstanceId(home)) == peer {
+                let _ = self.tell(home, Happened::Died(node), None);
             }
-            Deed::Timer(page, at) => {
-                self.timers.add(at, TimerAction::PageHold(page.into()));
-            }
-            Deed::Fail(page, failure) => {
-                let (object, index) = page_of(page);
-                self.fabric.pages.failed.insert((object, index), failure);
-                self.wake(WaitKey::Page(object, index));
-            }
-        }
-    }
-
-    /// The frame with the page's content here. The home of a page that was never sent has it, or
-    /// makes it as a local fault would.
-    fn content_frame(&mut self, page: PageKey) -> Option<Frame> {
-        let (object, index) = page_of(page);
-        if let Some((frame, _)) = self.memory.page(object, index) {
-            return Some(frame);
-        }
-        if let Some(frame) = self.fabric.pages.departing.get(&page) {
-            return Some(*frame);
-        }
-        if !self.fabric.pages.is_home(object) {
-            return None;
-        }
-        self.memory.materialise(&mut self.arch, object, index).ok().flatten()
-    }
-
-    fn send_page(&mut self, to: NodeId, page: PageKey, message: Vec<u8>, content: bool) {
-        let content = content.then(|| {
-            let mut copy = Box::new(Content::ZERO);
-            match self.content_frame(page) {
-                Some(frame) => self.arch.read(frame, 0, copy.bytes_mut()),
-                None => log::error!("no frame for a page that is sent: {page:?}"),
-            }
-            copy
-        });
-        self.post(InstanceId(to.0), Page { page: page.into(), message }.into(), content);
-    }
-
-    /// Gives a page a frame, with `content` or zeros.
-    fn install_content(&mut self, page: PageKey, content: Option<&Content>) {
-        let (object, index) = page_of(page);
-        let Ok(frame) = self.memory.page_frame(&mut self.arch) else {
-            log::error!("no frame for a page that arrives: {page:?}");
-            self.fabric.pages.failed.insert((object, index), Failure::Lost);
-            return;
-        };
-        match content {
-            Some(content) => self.arch.write(frame, 0, content.bytes()),
-            None => self.arch.zero(frame, 0, PAGE_SIZE),
-        }
-        let rights = Rights::READ | Rights::EXECUTE;
-        let installed = self.memory.install_page(&mut self.arch, object, index, (frame, rights));
-        if installed.is_err() {
-            self.memory.frames().release(frame);
-        }
-        if let Some(old) = self.fabric.pages.departing.remove(&page) {
-            self.memory.frames().release(old);
-        }
-    }
-
-    fn set_rights(&mut self, page: PageKey, access: Access) {
-        let (object, index) = page_of(page);
-        let readable = Rights::READ | Rights::EXECUTE;
-        if self.memory.page(object, index).is_none() {
-            if let Some(frame) = self.fabric.pages.departing.remove(&page) {
-                let copy = (frame, readable);
-                if self.memory.install_page(&mut self.arch, object, index, copy).is_err() {
-                    self.memory.frames().release(frame);
-                }
-            } else if self.content_frame(page).is_none() {
-                return;
-            }
-        }
-        let Some((frame, rights)) = self.memory.page(object, index) else { return };
-        match access {
-            Access::Write if !rights.contains(Rights::WRITE) => {
-                // The frame is there: it cannot be refused.
-                let copy = (frame, Rights::all());
-                let _ = self.memory.install_page(&mut self.arch, object, index, copy);
-            }
-            Access::Read if rights.contains(Rights::WRITE) => {
-                self.memory.protect_page_everywhere(&mut self.arch, object, index, readable);
-            }
-            Access::Write | Access::Read => {}
-        }
-    }
-
-    fn unmap_page(&mut self, page: PageKey) {
-        let (object, index) = page_of(page);
-        if self.fabric.pages.departing.contains_key(&page) || self.content_frame(page).is_none() {
-            return;
-        }
-        if let Some(frame) = self.memory.unmap_page_everywhere(&mut self.arch, object, index) {
-            self.fabric.pages.departing.insert(page, frame);
-        }
-    }
-
-    fn release_page(&mut self, page: PageKey) {
-        self.unmap_page(page);
-        if let Some(frame) = self.fabric.pages.departing.remove(&page) {
-            self.memory.frames().release(frame);
         }
     }
 
@@ -382,6 +451,9 @@ impl<A: Arch> State<A> {
         let frames: Vec<PageKey> = self.fabric.pages.departing.keys().copied().collect();
         for page in frames.into_iter().filter(|page| object_of(page.object) == object) {
             self.release_page(page);
+        }
+        for segment in segments(object) {
+            self.drop_stashed(segment, 0, u32::MAX, u32::MAX);
         }
         self.fabric.pages.detach(object);
     }

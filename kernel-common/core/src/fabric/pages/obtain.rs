@@ -3,9 +3,10 @@
 use maize_abi::pte::Access as Rights;
 use maize_coherence::{Access, Failure};
 use maize_hal::{Arch, Nanos};
-use maize_mm::{FaultError, NeedPage};
+use maize_mm::{FaultError, NeedPage, SpaceId};
 
 use super::machine::Happened;
+use super::name::segment;
 use crate::handle::Handle;
 use crate::state::State;
 use crate::thread::Current;
@@ -25,14 +26,34 @@ impl<A: Arch> State<A> {
         }
         let pages = &mut self.fabric.pages;
         let page = pages.key(object, index).ok_or(FaultError::PastEnd)?;
-        if pages.is_home(object) {
-            pages.machine.adopt(page);
+        if pages.is_home(object)
+            && let Some(machine) = pages.machine(object.home)
+        {
+            machine.adopt(page);
         }
         let access = if wanted == Rights::WRITE { Access::Write } else { Access::Read };
-        let _ = self.tell(Happened::Fault { page, access }, None);
+        self.tell_of(page, Happened::Fault { page, access });
         self.failure(need)?;
         let here = self.memory.page(object, index);
         Ok(here.is_some_and(|(_, rights)| rights.contains(wanted)))
+    }
+
+    /// Says how far pages beside one that is needed at `va` may be fetched ahead: to the end of the area.
+    pub(crate) fn bound_prefetch(&mut self, space: SpaceId, va: u64, need: NeedPage) {
+        let pages = &mut self.fabric.pages;
+        let Some(area) = self.memory.area(space, va).filter(|area| area.object == need.object)
+        else {
+            return;
+        };
+        if pages.prefetch == 0 || !pages.is_lead(need.object) {
+            return;
+        }
+        if let Some((segment, index)) = segment(need.object, need.index)
+            && let Some(machine) = pages.machine(need.object.home)
+        {
+            let left = area.first + area.pages() - need.index;
+            machine.bound(segment, index.saturating_add(u32::try_from(left).unwrap_or(u32::MAX)));
+        }
     }
 
     fn failure(&mut self, need: NeedPage) -> Result<(), FaultError> {

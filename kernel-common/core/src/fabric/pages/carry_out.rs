@@ -1,0 +1,212 @@
+//! What the page protocol wants done with frames and page tables, done.
+
+use alloc::boxed::Box;
+use alloc::collections::btree_map::Entry;
+use alloc::vec::Vec;
+
+use maize_abi::PAGE_SIZE;
+use maize_abi::pte::Access as Rights;
+use maize_coherence::shared::{AHEAD_MAX, Ahead};
+use maize_coherence::{Access, Failure, NodeId, PageKey};
+use maize_hal::{Arch, Frame};
+use maize_wire::{InstanceId, Page as Content};
+
+use super::machine::{self, Deed};
+use super::name::page_of;
+use super::{AtHand, Page};
+use crate::state::State;
+use crate::timer::TimerAction;
+use crate::wait::WaitKey;
+
+impl<A: Arch> State<A> {
+    pub(super) fn carry_out(&mut self, deed: Deed, content: AtHand<'_>) {
+        match deed {
+            Deed::Send { to, page, bytes, content } => self.send_page(to, page, bytes, content),
+            Deed::Lend { to, page, access, ahead } => self.lend(to, page, access, ahead),
+            Deed::Fill(page) => self.install_content(page, None),
+            Deed::Install(page) => self.install_content(page, content),
+            Deed::Stash(page) => self.stash(page, content),
+            Deed::InstallStashed(page) => self.install_stashed(page),
+            Deed::Adopt(page, frame) => self.adopt_frame(page, frame),
+            Deed::Map(page, access) => self.set_rights(page, access),
+            Deed::Unmap(page) => self.unmap_page(page),
+            Deed::Release(page) => self.release_page(page),
+            Deed::Wake(page) => {
+                let (object, index) = page_of(page);
+                self.wake(WaitKey::Page(object, index));
+            }
+            Deed::Timer(page, at) => {
+                self.timers.add(at, TimerAction::PageHold(page.into()));
+            }
+            Deed::Fail(page, failure) => {
+                let (object, index) = page_of(page);
+                self.fabric.pages.failed.insert((object, index), failure);
+                self.wake(WaitKey::Page(object, index));
+            }
+        }
+    }
+
+    /// The frame with the page's content here. The home of a page that was never sent has it, or
+    /// makes it as a local fault would.
+    fn content_frame(&mut self, page: PageKey) -> Option<Frame> {
+        let (object, index) = page_of(page);
+        if let Some((frame, _)) = self.memory.page(object, index) {
+            return Some(frame);
+        }
+        if let Some(frame) = self.fabric.pages.departing.get(&page) {
+            return Some(*frame);
+        }
+        if !self.fabric.pages.is_home(object) {
+            return None;
+        }
+        self.memory.materialise(&mut self.arch, object, index).ok().flatten()
+    }
+
+    fn send_page(&mut self, to: NodeId, page: PageKey, message: Vec<u8>, content: bool) {
+        let content = content.then(|| {
+            let mut copy = Box::new(Content::ZERO);
+            match self.content_frame(page) {
+                Some(frame) => self.arch.read(frame, 0, copy.bytes_mut()),
+                None => log::error!("no frame for a page that is sent: {page:?}"),
+            }
+            copy
+        });
+        let page = Page { page: page.into(), message, frames: Vec::new() };
+        self.post(InstanceId(to.0), page.into(), content);
+    }
+
+    /// Tells a sibling which frames to map.
+    fn lend(&mut self, to: NodeId, page: PageKey, access: Access, ahead: Ahead) {
+        let mut frames = Vec::new();
+        let mut named = Ahead::default();
+        let message = match self.frame_to_lend(page) {
+            Some(frame) => {
+                frames.push(frame.0);
+                for bit in (0..AHEAD_MAX).filter(|bit| ahead.pages & 1 << bit != 0) {
+                    let next = PageKey { index: page.index + 1 + u32::from(bit), ..page };
+                    if let Some(frame) = self.frame_to_lend(next) {
+                        frames.push(frame.0);
+                        named.pages |= 1 << bit;
+                        named.writable |= ahead.writable & 1 << bit;
+                    }
+                }
+                machine::mapping(access, named)
+            }
+            None => {
+                log::error!("no frame of a page that is to be lent: {page:?}");
+                machine::no_mapping()
+            }
+        };
+        self.stats.fabric.pages_lent += frames.len() as u64;
+        self.post(InstanceId(to.0), Page { page: page.into(), message, frames }.into(), None);
+    }
+
+    fn frame_to_lend(&mut self, page: PageKey) -> Option<Frame> {
+        let (object, index) = page_of(page);
+        if self.memory.page(object, index).is_none() {
+            if self.fabric.pages.departing.contains_key(&page) {
+                return None;
+            }
+            self.content_frame(page)?;
+        }
+        self.memory.lend_page(&mut self.arch, object, index)
+    }
+
+    /// A frame with `content` or zeros. Without one the page counts as lost.
+    fn content_in_frame(&mut self, page: PageKey, content: AtHand<'_>) -> Option<Frame> {
+        let Ok(frame) = self.memory.page_frame(&mut self.arch) else {
+            log::error!("no frame for a page that arrives: {page:?}");
+            self.fabric.pages.failed.insert(page_of(page), Failure::Lost);
+            return None;
+        };
+        match content {
+            Some(content) => self.arch.write(frame, 0, content.bytes()),
+            None => self.arch.zero(frame, 0, PAGE_SIZE),
+        }
+        Some(frame)
+    }
+
+    /// Gives a page a frame, with `content` or zeros.
+    fn install_content(&mut self, page: PageKey, content: AtHand<'_>) {
+        if let Some(frame) = self.content_in_frame(page, content) {
+            self.install_frame(page, frame);
+        }
+    }
+
+    /// Keeps content until nobody maps the page's frame any more.
+    fn stash(&mut self, page: PageKey, content: AtHand<'_>) {
+        if let Some(frame) = self.content_in_frame(page, content) {
+            self.fabric.pages.stashed.entry(page).or_default().push_back(frame);
+        }
+    }
+
+    fn install_stashed(&mut self, page: PageKey) {
+        let Entry::Occupied(mut stashed) = self.fabric.pages.stashed.entry(page) else { return };
+        let frame = stashed.get_mut().pop_front();
+        if stashed.get().is_empty() {
+            stashed.remove();
+        }
+        if let Some(frame) = frame {
+            self.install_frame(page, frame);
+        }
+    }
+
+    /// A page's frame is another instance's of this machine.
+    fn adopt_frame(&mut self, page: PageKey, frame: Frame) {
+        self.stats.fabric.pages_mapped += 1;
+        self.install_frame(page, frame);
+    }
+
+    fn install_frame(&mut self, page: PageKey, frame: Frame) {
+        let (object, index) = page_of(page);
+        // What it may be used for is said next.
+        let copy = (frame, Rights::empty());
+        let installed = self.memory.install_page(&mut self.arch, object, index, copy);
+        if installed.is_err() {
+            self.memory.frames().release(frame);
+        }
+        if let Some(old) = self.fabric.pages.departing.remove(&page) {
+            self.memory.frames().release(old);
+        }
+    }
+
+    fn set_rights(&mut self, page: PageKey, access: Access) {
+        let (object, index) = page_of(page);
+        let readable = Rights::READ | Rights::EXECUTE;
+        if self.memory.page(object, index).is_none() {
+            if let Some(frame) = self.fabric.pages.departing.remove(&page) {
+                let copy = (frame, Rights::empty());
+                if self.memory.install_page(&mut self.arch, object, index, copy).is_err() {
+                    self.memory.frames().release(frame);
+                }
+            } else if self.content_frame(page).is_none() {
+                return;
+            }
+        }
+        let Some((frame, rights)) = self.memory.page(object, index) else { return };
+        let wanted = if access == Access::Write { Rights::all() } else { readable };
+        if wanted.contains(rights) {
+            // The frame is there: it cannot be refused.
+            let _ = self.memory.install_page(&mut self.arch, object, index, (frame, wanted));
+        } else {
+            self.memory.protect_page_everywhere(&mut self.arch, object, index, wanted);
+        }
+    }
+
+    fn unmap_page(&mut self, page: PageKey) {
+        let (object, index) = page_of(page);
+        if self.fabric.pages.departing.contains_key(&page) || self.content_frame(page).is_none() {
+            return;
+        }
+        if let Some(frame) = self.memory.unmap_page_everywhere(&mut self.arch, object, index) {
+            self.fabric.pages.departing.insert(page, frame);
+        }
+    }
+
+    pub(super) fn release_page(&mut self, page: PageKey) {
+        self.unmap_page(page);
+        if let Some(frame) = self.fabric.pages.departing.remove(&page) {
+            self.memory.frames().release(frame);
+        }
+    }
+}
