@@ -21,7 +21,7 @@ use crate::kernel::{Config, Kernel};
 use crate::sched::RunQueue;
 use crate::state::State;
 use crate::stats::Stats;
-use crate::timer::Timers;
+use crate::timer::{FileTimers, Timers};
 use crate::wait::{Interruptible, WaitKey, Waits};
 
 impl<A: Arch> Kernel<A> {
@@ -57,6 +57,7 @@ impl<A: Arch> Kernel<A> {
             tasks,
             waits: Waits::default(),
             timers: Timers::default(),
+            file_timers: FileTimers::new(),
             run_queue: RunQueue::default(),
             futexes: Futexes::default(),
             fabric: Fabric::alone(InstanceId(home)),

@@ -19,7 +19,7 @@ use crate::process::Process;
 use crate::sched::RunQueue;
 use crate::stats::Stats;
 use crate::thread::Thread;
-use crate::timer::{TimerAction, Timers};
+use crate::timer::{FileTimers, TimerAction, Timers};
 use crate::wait::{WaitKey, Waits, Woken};
 
 /// The state of an instance. It is reached through [`crate::handle::Handle::with`].
@@ -32,6 +32,7 @@ pub(crate) struct State<A: Arch> {
     pub(crate) tasks: TaskQueue,
     pub(crate) waits: Waits,
     pub(crate) timers: Timers,
+    pub(crate) file_timers: FileTimers,
     pub(crate) run_queue: RunQueue,
     pub(crate) futexes: Futexes,
     pub(crate) fabric: Fabric,
@@ -97,6 +98,7 @@ impl<A: Arch> State<A> {
                 TimerAction::RealTimer(pid) => self.expire_real_timer(pid, now),
                 TimerAction::PageHold(page) => self.expire_hold(page),
                 TimerAction::Balance => self.balance(),
+                TimerAction::FileTimer(timer) => self.expire_file_timer(timer, now),
             }
         }
     }

@@ -2,11 +2,13 @@
 
 use alloc::collections::BTreeMap;
 
-use maize_hal::Nanos;
+use maize_hal::{Arch, Nanos};
+use maize_vfs::CounterId;
 
 use crate::executor::TaskId;
 use crate::fabric::message::PageName;
 use crate::ids::Pid;
+use crate::state::State;
 
 /// What to do when a deadline passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +21,21 @@ pub(crate) enum TimerAction {
     PageHold(PageName),
     /// A period of the balancing of loads has passed.
     Balance,
+    /// A timer that is a file expires.
+    FileTimer(CounterId),
 }
+
+/// A timer that is a file (`timerfd`) and is running.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileTimer {
+    pub(crate) next: Nanos,
+    /// 0 if it expires once.
+    pub(crate) interval: Nanos,
+    key: TimerKey,
+}
+
+/// All of them that are running.
+pub(crate) type FileTimers = BTreeMap<CounterId, FileTimer>;
 
 /// Names a deadline so that it can be taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +71,36 @@ impl Timers {
     /// The earliest deadline, or [`Nanos::NEVER`].
     pub(crate) fn next_deadline(&self) -> Nanos {
         self.queue.first_key_value().map_or(Nanos::NEVER, |(key, _)| key.0)
+    }
+}
+
+impl<A: Arch> State<A> {
+    /// Starts a timer that is a file, in place of what it did before; `None` only stops it.
+    pub(crate) fn set_file_timer(&mut self, id: CounterId, run: Option<(Nanos, Nanos)>) {
+        if let Some(timer) = self.file_timers.remove(&id) {
+            self.timers.cancel(timer.key);
+        }
+        let Some((next, interval)) = run else { return };
+        let key = self.timers.add(next, TimerAction::FileTimer(id));
+        self.file_timers.insert(id, FileTimer { next, interval, key });
+    }
+
+    /// Counts the expiries of a timer, and starts it again if it is periodic.
+    pub(crate) fn expire_file_timer(&mut self, id: CounterId, now: Nanos) {
+        let Some(FileTimer { next, interval, .. }) = self.file_timers.remove(&id) else { return };
+        let missed = now.since(next).0.checked_div(interval.0).unwrap_or(0);
+        if interval != Nanos(0) {
+            let next = next + Nanos(interval.0.saturating_mul(missed + 1));
+            self.set_file_timer(id, Some((next, interval)));
+        }
+        self.files.vfs.expire_timer(id, missed + 1);
+    }
+
+    /// Stops a timer that is no longer open.
+    pub(crate) fn stop_closed_timer(&mut self, id: CounterId) {
+        if self.file_timers.contains_key(&id) && !self.files.vfs.has_timer(id) {
+            self.set_file_timer(id, None);
+        }
     }
 }
 

@@ -1,11 +1,11 @@
-//! Files without a name: pipes, event counters, memfds.
+//! Files without a name: pipes, event counters, timers, memfds.
 
 use maize_abi::Errno;
 use maize_abi::file::{fcntl, o, s};
 
 use crate::Vfs;
 use crate::caller::{Caller, Surroundings, store_errno};
-use crate::counter::Counter;
+use crate::counter::{Counter, Counts};
 use crate::file::{File, Handle, PipeEnd};
 use crate::id::{CounterId, FileId, InodeId};
 use crate::inode::{Content, Inode, Kind};
@@ -99,14 +99,41 @@ impl Vfs {
         (value, one_by_one): (u32, bool),
         status: u32,
     ) -> Result<FileId, Errno> {
+        let counts = if one_by_one { Counts::OneByOne } else { Counts::Writes };
+        self.add_counter(env, caller, Counter::new(value.into(), counts), status)
+    }
+
+    /// `timerfd_create`: a counter of expiries, which the caller tells of with
+    /// [`Self::expire_timer`]. `wall` is whether it follows the wall clock, which
+    /// [`Self::timer_of`] says again.
+    ///
+    /// # Errors
+    /// `ENFILE`.
+    pub fn make_timer(
+        &mut self,
+        env: &mut dyn Surroundings,
+        caller: &Caller<'_>,
+        wall: bool,
+        status: u32,
+    ) -> Result<FileId, Errno> {
+        self.add_counter(env, caller, Counter::new(0, Counts::Expiries { wall }), status)
+    }
+
+    fn add_counter(
+        &mut self,
+        env: &mut dyn Surroundings,
+        caller: &Caller<'_>,
+        counter: Counter,
+        status: u32,
+    ) -> Result<FileId, Errno> {
         self.check_file_room()?;
         let place = (mount::ANON_FS, 0o600);
         let id = self.nameless(env, caller, Kind::Anonymous, place).map_err(|_| Errno::ENFILE)?;
-        let counter = CounterId(self.next_counter);
+        let counter_id = CounterId(self.next_counter);
         self.next_counter += 1;
-        self.counters.insert(counter, Counter::new(value.into(), one_by_one));
+        self.counters.insert(counter_id, counter);
         self.add_file(File {
-            handle: Handle::Counter(counter),
+            handle: Handle::Counter(counter_id),
             node: Node::Inode(id),
             place: None,
             readable: true,
@@ -115,6 +142,37 @@ impl Vfs {
             position: 0,
             holders: 1,
         })
+    }
+
+    /// The timer that a file is, and whether it follows the wall clock.
+    ///
+    /// # Errors
+    /// `EBADF`; `EINVAL` for what is no timer.
+    pub fn timer_of(&self, file: FileId) -> Result<(CounterId, bool), Errno> {
+        let Handle::Counter(id) = self.file(file)?.handle else { return Err(Errno::EINVAL) };
+        let counter = self.counters.get(&id).filter(|counter| counter.is_timer());
+        counter.map(|counter| (id, counter.follows_wall_clock())).ok_or(Errno::EINVAL)
+    }
+
+    /// Whether a timer is still open.
+    #[must_use]
+    pub fn has_timer(&self, id: CounterId) -> bool {
+        self.counters.contains_key(&id)
+    }
+
+    /// A timer expired, that many times.
+    pub fn expire_timer(&mut self, id: CounterId, times: u64) {
+        if let Some(counter) = self.counters.get_mut(&id) {
+            counter.expire(times);
+            self.wakes.wake(crate::WaitKey::CounterReadable(id));
+        }
+    }
+
+    /// A timer starts anew: what it has counted is forgotten.
+    pub fn reset_timer(&mut self, id: CounterId) {
+        if let Some(counter) = self.counters.get_mut(&id) {
+            counter.reset();
+        }
     }
 
     /// `memfd_create`. The name is only shown.

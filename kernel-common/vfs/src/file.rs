@@ -161,6 +161,8 @@ impl Vfs {
             Handle::Pipe(end) => self.close_pipe_end(end.pipe, file),
             Handle::Counter(counter) => {
                 self.counters.remove(&counter);
+                // Whoever counts for it learns that it is gone.
+                self.wakes.wake(WaitKey::CounterReadable(counter));
             }
             Handle::Interests(set) => {
                 self.interests.remove(&set);

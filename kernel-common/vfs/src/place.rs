@@ -214,6 +214,9 @@ impl Vfs {
         let number = inode.number().to_string();
         let kind = self.tree.get(inode).map(|inode| &inode.kind);
         match (&file.handle, kind) {
+            (Handle::Counter(_), _) if self.timer_of(id).is_ok() => {
+                b"anon_inode:[timerfd]".to_vec()
+            }
             (Handle::Counter(_), _) => b"anon_inode:[eventfd]".to_vec(),
             (Handle::Interests(_), _) => b"anon_inode:[eventpoll]".to_vec(),
             (_, Ok(Kind::Fifo(_) | Kind::Stream(_))) => {

@@ -13,7 +13,8 @@ use maize_abi::termios::WindowSize;
 use maize_hal::Arch;
 use maize_mm::ImageSource;
 use maize_vfs::{
-    At, Caller, Console, Descriptor, FdTable, FileId, Job, Limits, Vfs, View, cpio::CpioError,
+    At, Caller, Console, Descriptor, FdTable, FileId, Job, Limits, Vfs, View, WaitKey as FileKey,
+    cpio::CpioError,
 };
 
 pub(crate) use env::Env;
@@ -264,6 +265,9 @@ impl<A: Arch> State<A> {
         // First, since it makes room that someone may wait for.
         self.console_pump();
         for key in self.files.vfs.take_wakes() {
+            if let FileKey::CounterReadable(timer) = key {
+                self.stop_closed_timer(timer);
+            }
             self.wake(WaitKey::File(key));
         }
         for sent in self.files.vfs.take_signals() {

@@ -85,6 +85,8 @@ const fn makes_something(call: Sysno) -> bool {
             | N::MemfdCreate
             | N::Eventfd
             | N::Eventfd2
+            | N::TimerfdCreate
+            | N::TimerfdSettime
             | N::EpollCreate
             | N::EpollCreate1
             | N::EpollCtl

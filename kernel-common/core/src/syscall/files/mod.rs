@@ -15,6 +15,7 @@ mod poll;
 mod segments;
 mod select;
 mod stream;
+mod timers;
 mod transfer;
 
 use alloc::vec::Vec;
@@ -61,6 +62,9 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
         N::Pipe2 => open::pipe(call, true).await,
         N::Eventfd => open::eventfd(call, false),
         N::Eventfd2 => open::eventfd(call, true),
+        N::TimerfdCreate => timers::create(call),
+        N::TimerfdSettime => timers::set(call).await,
+        N::TimerfdGettime => timers::get(call).await,
         N::MemfdCreate => open::memfd_create(call).await,
         N::Fsync | N::Fdatasync | N::Syncfs => descriptors::check(call),
         N::SyncFileRange | N::Fadvise64 | N::Readahead => descriptors::check(call),
