@@ -41,7 +41,7 @@ pub enum WindowError {
     #[error(transparent)]
     Header(#[from] HeaderError),
     /// The memory.
-    #[error("window: {0}")]
+    #[error("window")]
     Memory(#[from] std::io::Error),
 }
 

@@ -19,7 +19,7 @@ pub enum ImageError {
     #[error("{0}: {1}")]
     File(PathBuf, std::io::Error),
     /// Not a 64-bit little-endian ELF file, or a damaged one.
-    #[error("kernel image: {0}")]
+    #[error("kernel image")]
     Elf(#[from] object::Error),
     /// No segment is loaded.
     #[error("kernel image: the ELF file has no loadable segment")]

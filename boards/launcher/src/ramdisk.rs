@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use maize_hostlink::boot::{BOOT_RECORD_PATH, Isa};
 use maize_hostlink::{BootRecord, BootRecordError};
+use object::Endianness;
+use object::read::elf::{ElfFile64, ProgramHeader};
 
 use crate::cpio::{TooLarge, Writer};
 use crate::root::LoadedRoot;
@@ -49,6 +51,12 @@ pub enum RamDiskError {
         /// What the machine is.
         isa: Isa,
     },
+    /// The program is a directory.
+    #[error("{0}: is a directory, not a program")]
+    Directory(String),
+    /// The program wants a loader and shared libraries.
+    #[error("{0} is dynamically linked; only static programs run (link it with -static)")]
+    Dynamic(String),
     /// `--file` without `:`.
     #[error("`{0}`: write HOST:GUEST")]
     BadFile(String),
@@ -101,27 +109,32 @@ impl Files {
         for candidate in candidates.into_iter().filter(|path| path.starts_with('/')) {
             if let Some(node) = all.resolve(&candidate) {
                 if let Content::File(data) = &node.content {
-                    self.check_isa(program, data)?;
+                    self.check(program, data)?;
                 }
                 return Ok(candidate);
             }
         }
         let host = Path::new(program);
+        if program.contains('/') && host.is_dir() {
+            return Err(RamDiskError::Directory(program.to_owned()));
+        }
         if !program.contains('/') || !host.is_file() {
             return Err(missing());
         }
         let guest = format!("{PROGRAM_FOLDER}/{}", base_name(host).ok_or_else(missing)?);
         let data = std::fs::read(host).map_err(|error| TreeError::Read(host.to_owned(), error))?;
-        self.check_isa(program, &data)?;
+        self.check(program, &data)?;
         self.overlay.add_host_file(host, &guest, self.root.outline())?;
         Ok(guest)
     }
 
-    fn check_isa(&self, program: &str, data: &[u8]) -> Result<(), RamDiskError> {
-        foreign_elf(data, self.isa).map_or(Ok(()), |found| {
-            let (program, isa) = (program.to_owned(), self.isa);
-            Err(RamDiskError::ForeignProgram { program, found, isa })
-        })
+    /// Whether a program's content is for these machines.
+    fn check(&self, program: &str, data: &[u8]) -> Result<(), RamDiskError> {
+        let program = || program.to_owned();
+        if let Some(found) = foreign_elf(data, self.isa) {
+            return Err(RamDiskError::ForeignProgram { program: program(), found, isa: self.isa });
+        }
+        if is_dynamic(data) { Err(RamDiskError::Dynamic(program())) } else { Ok(()) }
     }
 
     /// The RAM disk with this boot record.
@@ -152,6 +165,13 @@ fn foreign_elf(program: &[u8], isa: Isa) -> Option<String> {
         (class, machine) => format!("ELF class {class}, machine {}", machine.0),
     };
     (found != isa.name()).then_some(found)
+}
+
+/// Whether this is an ELF file that asks for a loader; of damaged files the kernel says more.
+fn is_dynamic(program: &[u8]) -> bool {
+    let Ok(file) = ElfFile64::<Endianness>::parse(program) else { return false };
+    let mut segments = file.elf_program_headers().iter();
+    segments.any(|segment| segment.p_type(file.endian()) == object::elf::PT_INTERP)
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub enum LoadedRoot {
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
     /// The given one cannot be used.
-    #[error("root file system: {0}")]
+    #[error("root file system")]
     Tree(#[from] TreeError),
     /// The package could not be fetched or unpacked.
     #[error(

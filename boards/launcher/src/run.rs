@@ -293,13 +293,13 @@ fn temporary_folder() -> Result<tempfile::TempDir, RunError> {
 
 /// Runs to the end.
 pub fn run(config: RunConfig, workspace: &Workspace) -> Result<RunOutcome, RunError> {
-    let folder = temporary_folder()?;
-    let window = config.window()?;
-    let starter = Starter::prepare(&config, workspace, folder.path(), window.as_ref())?;
     let file = match &config.log {
         Some(path) => Some(File::create(path).map_err(host(path.display().to_string()))?),
         None => None,
     };
+    let folder = temporary_folder()?;
+    let window = config.window()?;
+    let starter = Starter::prepare(&config, workspace, folder.path(), window.as_ref())?;
     let raw_terminal = matches!(config.console, ConsoleKind::Terminal(_));
     let warnings = matches!(config.stderr, Destination::Descriptor(_));
     let log = ConsoleLog { file, verbose: config.verbose, warnings, raw_terminal };

@@ -87,35 +87,18 @@ impl Starter {
             }
             None => None,
         };
+        // What was asked for may be wrong: that is found before anything is built.
+        let plans = plan(config, workspace)?;
         let mut blueprints: Vec<Blueprint> = Vec::new();
         let mut first = 0;
-        for spec in specs {
+        for Plan { spec, files, action } in plans {
             let (kernel, elf) = match &config.kernel {
                 Some(kernel) => (kernel.clone(), kernel.clone()),
                 None => kernel_files(config.kernel_for(spec.isa), workspace)?,
             };
-            let root = config.root.load(spec.isa, workspace)?;
-            let mut files = Files::new(root, &config.files, spec.isa)?;
-            let runs = config.exercise.is_none();
-            let action = match blueprints.first() {
-                None if runs => Action::Run(program(config, &mut files)?),
-                // Machines of the program's instruction set have the same program in their root.
-                Some(with_program) if runs && with_program.spec.isa == spec.isa => {
-                    files.program(&config.program)?;
-                    Action::Serve
-                }
-                _ => Action::Serve,
-            };
             let memory = config.memory.for_instances(spec.instances);
-            blueprints.push(Blueprint {
-                spec: *spec,
-                memory: spec.memory.unwrap_or(memory),
-                kernel,
-                elf,
-                files,
-                first,
-                action,
-            });
+            let memory = spec.memory.unwrap_or(memory);
+            blueprints.push(Blueprint { spec, memory, kernel, elf, files, first, action });
             first += spec.instances;
         }
         let folder = folder.to_owned();
@@ -215,6 +198,33 @@ impl Starter {
     pub fn waits_for(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.server.iter().flat_map(|(server, _)| server.waits_for())
     }
+}
+
+/// What a machine is to do, and the files that it gets.
+struct Plan {
+    spec: MachineSpec,
+    files: Files,
+    action: Action,
+}
+
+fn plan(config: &RunConfig, workspace: &Workspace) -> Result<Vec<Plan>, RunError> {
+    let runs = config.exercise.is_none();
+    let mut plans: Vec<Plan> = Vec::new();
+    for spec in config.topology.machines() {
+        let root = config.root.load(spec.isa, workspace)?;
+        let mut files = Files::new(root, &config.files, spec.isa)?;
+        let action = match plans.first() {
+            None if runs => Action::Run(program(config, &mut files)?),
+            // Machines of the program's instruction set have the same program in their root.
+            Some(with_program) if runs && with_program.spec.isa == spec.isa => {
+                files.program(&config.program)?;
+                Action::Serve
+            }
+            _ => Action::Serve,
+        };
+        plans.push(Plan { spec: *spec, files, action });
+    }
+    Ok(plans)
 }
 
 fn program(config: &RunConfig, files: &mut Files) -> Result<Program, RunError> {

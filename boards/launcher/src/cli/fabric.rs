@@ -1,6 +1,7 @@
 //! `run` and `shell`.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -194,13 +195,15 @@ impl FabricOptions {
             }
             return Ok(0);
         }
+        // A program is not run for figures that could not be written.
+        let stats_json = stats_json.map(OutputFile::create).transpose()?;
+        let trace = trace.map(OutputFile::create).transpose()?;
         let outcome = run::run(config, workspace)?;
-        if let Some(path) = stats_json {
-            let json = stats_report::json(&outcome.stats);
-            std::fs::write(&path, json).with_context(|| path.display().to_string())?;
+        if let Some(file) = stats_json {
+            file.write(&stats_report::json(&outcome.stats))?;
         }
-        if let (Some(path), Some(timeline)) = (trace, &outcome.timeline) {
-            std::fs::write(&path, timeline).with_context(|| path.display().to_string())?;
+        if let (Some(file), Some(timeline)) = (trace, &outcome.timeline) {
+            file.write(timeline)?;
         }
         if stats {
             eprint!("{}", stats_report::table(&outcome.stats));
@@ -264,6 +267,23 @@ impl FabricOptions {
         config.stderr = Destination::Descriptor(stderr);
         config.signals = Some(Signals::catch().context("signals")?);
         Ok(config)
+    }
+}
+
+/// A file that is made before a run and written after it.
+struct OutputFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl OutputFile {
+    fn create(path: PathBuf) -> anyhow::Result<Self> {
+        let file = File::create(&path).with_context(|| path.display().to_string())?;
+        Ok(Self { path, file })
+    }
+
+    fn write(mut self, text: &str) -> anyhow::Result<()> {
+        self.file.write_all(text.as_bytes()).with_context(|| self.path.display().to_string())
     }
 }
 
