@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use maize_launcher::symbols::Symbols;
+
 pub use siblings::Siblings;
 
 /// What a machine said and how it ended.
@@ -57,6 +59,15 @@ where
     };
     let console = reader.join().unwrap_or_else(|_| Ok(String::new()))?;
     Ok(Ran { status, console })
+}
+
+/// A console's text with the functions of backtraces named, as the launcher shows it.
+///
+/// # Errors
+/// If the kernel's symbols cannot be read.
+pub fn annotated(console: &str, kernel: &Path, sources: &Path) -> Result<String, String> {
+    let symbols = Symbols::load(kernel, sources)?;
+    Ok(console.lines().map(|line| symbols.annotate(line) + "\n").collect())
 }
 
 /// Arguments of every aarch64 machine; `machine` and `cpu` as QEMU names them.

@@ -3,7 +3,7 @@
 
 use maize_hostlink::boot::Isa;
 use maize_launcher::workspace::{Workspace, test_kernel};
-use maize_machine_tests::{Ran, q35, run};
+use maize_machine_tests::{Ran, annotated, q35, run};
 
 fn start(binary: &'static str, cpu: &str, more: &[&str]) -> Ran {
     let workspace = Workspace::find().expect("checkout");
@@ -46,6 +46,12 @@ fn a_fault_is_traced_through_its_callers() {
     let ran = start("fault-test", "max", &["-append", "write-text"]);
     for line in ["  #0 0xffffffff802", "  #1 0xffffffff802", "  #2 0xffffffff802"] {
         assert!(ran.console.contains(line), "{line}:\n{}", ran.console);
+    }
+    let workspace = Workspace::find().expect("checkout");
+    let kernel = workspace.build(test_kernel(Isa::X86_64, "fault-test")).expect("build");
+    let text = annotated(&ran.console, &kernel, workspace.root()).expect("symbols");
+    for caller in ["breaks::write", " maize_main", "boards/q35/src/bin/fault-test.rs:"] {
+        assert!(text.contains(caller), "{caller}:\n{text}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use maize_hostlink::boot::Isa;
 use maize_launcher::image::image_of;
 use maize_launcher::workspace::{Workspace, test_kernel};
-use maize_machine_tests::{Ran, run, virt};
+use maize_machine_tests::{Ran, annotated, run, virt};
 
 const SEMIHOSTING: [&str; 2] = ["-semihosting-config", "enable=on,target=native"];
 const GICV2: &str = "virt,gic-version=2";
@@ -56,6 +56,14 @@ fn a_fault_of_the_kernel_is_reported_and_fails_the_machine() {
     assert!(ran.console.contains(panic), "{}", ran.console);
     for line in ["  #0 0xffffffff8", "  #1 0xffffffff8", " esr 0000000096", " far ffff00000000"] {
         assert!(ran.console.contains(line), "{line}:\n{}", ran.console);
+    }
+    let workspace = Workspace::find().expect("checkout");
+    let kernel = workspace.build(test_kernel(Isa::Aarch64, "arch-test")).expect("build");
+    let text = annotated(&ran.console, &kernel, workspace.root()).expect("symbols");
+    for caller in
+        ["checks::fault_in_the_kernel", " maize_main", "boards/virt/src/bin/arch-test/checks.rs:"]
+    {
+        assert!(text.contains(caller), "{caller}:\n{text}");
     }
 }
 
