@@ -10,7 +10,18 @@ use maize_hostlink::boot::Isa;
 #[derive(Clone, Debug)]
 pub struct Workspace {
     root: PathBuf,
+    /// Cargo's profile for kernels.
+    profile: String,
 }
+
+/// Names the profile that kernels are built with, if it is not to be [`RELEASE`].
+pub const PROFILE_VARIABLE: &str = "MAIZE_KERNEL_PROFILE";
+
+/// The profile of kernels, unless something else is said.
+pub const RELEASE: &str = "release";
+
+/// The profile of kernels for tests, which are built in half the time.
+pub const TESTED: &str = "tested";
 
 /// What of the checkout is missing or does not build.
 #[derive(Debug, thiserror::Error)]
@@ -124,9 +135,27 @@ impl Workspace {
             .find_map(|path| {
                 path.ancestors()
                     .find(|dir| dir.join("boards/launcher/Cargo.toml").exists())
-                    .map(|root| Self { root: root.to_owned() })
+                    .map(Path::to_owned)
+            })
+            .map(|root| {
+                let profile = std::env::var(PROFILE_VARIABLE);
+                Self { root, profile: profile.unwrap_or_else(|_| RELEASE.to_owned()) }
             })
             .ok_or(WorkspaceError::NotFound)
+    }
+
+    /// The same checkout, with kernels of another profile, unless [`PROFILE_VARIABLE`] names one.
+    #[must_use]
+    pub fn with_kernels(&self, profile: &str) -> Self {
+        let named = std::env::var_os(PROFILE_VARIABLE).is_some();
+        let profile = if named { self.profile.clone() } else { profile.to_owned() };
+        Self { root: self.root.clone(), profile }
+    }
+
+    /// Cargo's profile for kernels.
+    #[must_use]
+    pub fn kernel_profile(&self) -> &str {
+        &self.profile
     }
 
     /// The top folder.
@@ -166,7 +195,9 @@ impl Workspace {
     /// Builds a binary without an operating system, unless nothing it is built from has changed.
     pub fn build(&self, binary: BareBinary) -> Result<PathBuf, WorkspaceError> {
         let target = bare_target(binary.isa);
-        let built = self.target().join(target).join("release").join(binary.binary);
+        // The one profile whose folder has another name.
+        let folder = if self.profile == "dev" { "debug" } else { &self.profile };
+        let built = self.target().join(target).join(folder).join(binary.binary);
         let stamps = self.stamps(&[binary])?;
         if built.exists() && stamps.are_current() {
             return Ok(built);
@@ -176,8 +207,8 @@ impl Workspace {
             |reason: String| WorkspaceError::Build { what: binary.binary.to_owned(), reason };
         let status = self
             .cargo()
-            .args(["build", "--quiet", "--release", "--target", target, "--package"])
-            .args([binary.package, "--bin", binary.binary])
+            .args(["build", "--quiet", "--profile", &self.profile, "--target", target])
+            .args(["--package", binary.package, "--bin", binary.binary])
             .args(binary.feature.iter().flat_map(|feature| ["--features", feature]))
             .status()
             .map_err(|error| failed(format!("cargo: {error}")))?;
@@ -191,7 +222,9 @@ impl Workspace {
     /// What says that binaries are built from the sources as they are now.
     pub fn stamps(&self, binaries: &[BareBinary]) -> Result<Stamps, WorkspaceError> {
         let folder = self.cache_folder("stamps")?;
-        let name = |b: &BareBinary| folder.join(format!("{}-{}", b.binary, bare_target(b.isa)));
+        let name = |b: &BareBinary| {
+            folder.join(format!("{}-{}-{}", b.binary, bare_target(b.isa), self.profile))
+        };
         let paths = binaries.iter().map(name).collect();
         Ok(Stamps { paths, sources: self.digest(&KERNEL_SOURCES)? })
     }
@@ -280,7 +313,7 @@ mod tests {
     #[test]
     fn digests_see_every_change() {
         let dir = tempfile::tempdir().unwrap();
-        let workspace = Workspace { root: dir.path().to_owned() };
+        let workspace = Workspace { root: dir.path().to_owned(), profile: RELEASE.to_owned() };
         let digest = || workspace.digest(&["src", "gone"]).unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         std::fs::create_dir(dir.path().join("src")).unwrap();

@@ -1,6 +1,7 @@
 //! Kernels on emulated machines, from a script to its output: one alone, or a fabric of them.
 #![forbid(unsafe_code)]
 
+pub mod compiled;
 pub mod fabric;
 pub mod scripts;
 

@@ -144,6 +144,7 @@ mod tests {
 
     fn edge(from: &str, to: &str, kind: Option<&str>) -> Option<String> {
         let package = |folder: &str, dependencies| Package {
+            targets: Vec::new(),
             id: folder.to_owned(),
             name: folder.replace('/', "-"),
             manifest_path: format!("/top/{folder}/Cargo.toml").into(),

@@ -28,6 +28,7 @@ pub const GROUPS: &[Group] = &[
             Step::Check(sources::target_arch),
             Step::Check(sources::crate_headers),
             Step::Check(sources::absolute_paths),
+            Step::Check(sources::no_test_is_left_out),
         ],
     },
     Group {
@@ -98,7 +99,13 @@ pub const GROUPS: &[Group] = &[
         name: "coherence",
         about: "the page protocols, exhaustively on small fabrics",
         lane: Lane::Host,
-        steps: &[Step::Packages(&["kernel-common/coherence", "tests/coherence-*"])],
+        steps: &[
+            Step::Packages(&["kernel-common/coherence", "tests/coherence-*"]),
+            Step::LongCargo(
+                "clippy --quiet --package maize-coherence-sim --features criterion --benches \
+                 -- -D warnings",
+            ),
+        ],
     },
     Group {
         name: "xisa",

@@ -28,6 +28,19 @@ pub struct Package {
     pub manifest_path: PathBuf,
     /// What it depends on.
     pub dependencies: Vec<Dependency>,
+    /// What is built of it.
+    pub targets: Vec<Target>,
+}
+
+/// A library, program or test of a package.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Target {
+    /// `lib`, `bin`, `test` and others.
+    pub kind: Vec<String>,
+    /// Its first source.
+    pub src_path: PathBuf,
+    /// Whether its unit tests are built.
+    pub test: bool,
 }
 
 /// One dependency of a package.

@@ -49,6 +49,8 @@ impl Lane {
 pub enum Step {
     /// A `cargo` command that must succeed; its arguments are words.
     Cargo(&'static str),
+    /// The same, only when long runs are asked for.
+    LongCargo(&'static str),
     /// `cargo test` with these arguments, for packages that want more than others to be built; it
     /// must run at least one test.
     CargoTest(&'static str),

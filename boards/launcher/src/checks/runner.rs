@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::build::{self, Built, TestProgram};
 use super::cpu_time::{self, Ended};
 use super::{Group, Lane, Length, Selection, Step, Verdict, examples, packages_in};
-use crate::workspace::{KERNELS, Workspace};
+use crate::workspace::{KERNELS, PROFILE_VARIABLE, RELEASE, TESTED, Workspace};
 
 /// Seeds property tests. A run of all checks tries the same inputs each time, so that it fails for
 /// what was changed and not by chance; `cargo test` by hand explores new ones.
@@ -33,8 +33,10 @@ pub fn run_all(
     out: &mut dyn Write,
 ) -> io::Result<bool> {
     let logs = workspace.cache_folder("logs").map_err(io::Error::other)?;
+    // A long run tries the kernels that users run.
+    let profile = if length == Length::Long { RELEASE } else { TESTED };
     let runner = Runner {
-        workspace,
+        workspace: &workspace.with_kernels(profile),
         length,
         packages: groups.iter().flat_map(|group| group.steps).copied().collect(),
         host: Mutex::new(None),
@@ -117,13 +119,16 @@ struct Runner<'a> {
 struct Progress {
     log: File,
     cpu: Duration,
+    /// Of the kernels that tests start.
+    profile: String,
 }
 
 impl Progress {
     /// Runs a command; whether it succeeded.
     fn command(&mut self, command: &mut std::process::Command) -> io::Result<bool> {
         let seed = std::env::var_os(SEED).unwrap_or_else(|| "1".into());
-        let Ended { status, cpu } = cpu_time::run(command.env(SEED, seed), &self.log)?;
+        command.env(SEED, seed).env(PROFILE_VARIABLE, &self.profile);
+        let Ended { status, cpu } = cpu_time::run(command, &self.log)?;
         self.cpu += cpu;
         writeln!(self.log, "$ {status}")?;
         Ok(status.success())
@@ -136,7 +141,8 @@ impl Runner<'_> {
         let log = File::options().read(true).append(true).create(true).open(&path)?;
         log.set_len(0)?;
         let started = Instant::now();
-        let mut progress = Progress { log, cpu: Duration::ZERO };
+        let profile = self.workspace.kernel_profile().to_owned();
+        let mut progress = Progress { log, cpu: Duration::ZERO, profile };
         let mut passed = true;
         for step in group.steps {
             passed = self.step(*step, &mut progress)?;
@@ -157,7 +163,8 @@ impl Runner<'_> {
                 };
                 writeln!(progress.log, "{note}").map(|()| passed)
             }
-            Step::Cargo(arguments) => {
+            Step::Long(_) | Step::LongCargo(_) if self.length == Length::Usual => Ok(true),
+            Step::Cargo(arguments) | Step::LongCargo(arguments) => {
                 writeln!(progress.log, "$ cargo {arguments}")?;
                 progress.command(self.workspace.cargo().args(arguments.split(' ')))
             }
@@ -180,7 +187,6 @@ impl Runner<'_> {
                     if self.length == Length::Long { &["--include-ignored"] } else { &[] };
                 self.tests(folders, None, long, progress)
             }
-            Step::Long(_) if self.length == Length::Usual => Ok(true),
             Step::Tests(Selection { package, target, arguments })
             | Step::Long(Selection { package, target, arguments }) => {
                 self.tests(&[package], Some(target), arguments, progress)
@@ -253,7 +259,7 @@ impl Runner<'_> {
             return Ok(true);
         }
         let mut command = self.workspace.cargo();
-        command.args(["test", "--quiet", "--doc"]);
+        build::share(&mut command).args(["test", "--quiet", "--doc"]);
         command.args(packages.iter().flat_map(|package| ["--package", package]));
         progress.command(&mut command)
     }

@@ -1,5 +1,6 @@
 //! House rules that the compiler does not check, on the text of the sources.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::covers;
@@ -74,6 +75,33 @@ pub fn target_arch(workspace: &Workspace) -> Result<String, String> {
         }
     }
     verdict(looked_at, "sources outside arch/", wrong)
+}
+
+/// A library or program whose unit tests are not built, because it has none, has none.
+pub fn no_test_is_left_out(workspace: &Workspace) -> Result<String, String> {
+    let metadata = Metadata::read(workspace)?;
+    let files = tracked(workspace)?;
+    let mut wrong = Vec::new();
+    for package in metadata.host_packages() {
+        let folder = metadata.folder(package);
+        let untested = |kind: &'static str| {
+            let targets = package.targets.iter();
+            targets.filter(move |target| !target.test && target.kind.iter().any(|k| k == kind))
+        };
+        let mut paths: Vec<PathBuf> = untested("bin").map(|bin| bin.src_path.clone()).collect();
+        if untested("lib").next().is_some() {
+            let sources = format!("{folder}/src/");
+            let mine = files.iter().filter(|file| file.starts_with(&sources));
+            paths.extend(mine.map(|file| workspace.root().join(file)));
+        }
+        for path in paths {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            if ["cfg(test)", "cfg(all(test"].into_iter().any(|mark| text.contains(mark)) {
+                wrong.push(format!("{folder}: has `test = false` but {} a test", path.display()));
+            }
+        }
+    }
+    verdict(metadata.host_packages().count(), "packages build every test they have", wrong)
 }
 
 /// Crates of the kernel are `no_std` and forbid `unsafe`, but for those that are listed.

@@ -1,12 +1,13 @@
 //! The launcher against a machine that is no QEMU: streams, statuses, failures, limits.
 
 use std::io::{Read, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::on_fake_machine::{config, fake, launcher, run};
 use maize_launcher::input::Input;
 use maize_launcher::run::Ending;
+use maize_launcher::workspace::PROFILE_VARIABLE;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -201,8 +202,50 @@ fn wrong_usage_and_missing_things_are_named() {
     fails(&["run", "--place", "1", "-T", "x86_64+aarch64"], "echo", 2, "CPU 1 is aarch64");
     fails(&["run", "--coherence", "hope"], "echo", 2, "directory, voting");
     fails(&["run", "--migrate-every", "0"], "echo", 2, "0 is not in 1..");
+    fails(&["run", "--file", "/none:/x"], "echo", 125, "maize: /none: No such file");
+    fails(&["run", "--root", "/none"], "echo", 125, "maize: root file system: /none: No such file");
     fails(&["run"], "no-such-program", 125, "no such program");
     fails(&["run", "--emulator", "/no/qemu"], "echo", 125, "could not be started");
+}
+
+#[test]
+fn what_was_asked_for_is_looked_at_before_anything_is_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let dynamic = std::fs::read("/proc/self/exe").unwrap();
+    std::fs::write(path("dynamic"), dynamic).unwrap();
+    let fails = |arguments: &[&str], program: &str, message: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_maize-launcher"));
+        // There is no such profile: to build a kernel would be another error.
+        command.env(PROFILE_VARIABLE, "nobody-has-this").stdin(Stdio::null());
+        let output = command.arg("run").args(arguments).args(["--", program]).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!((output.status.code(), said.as_str()), (Some(125), message));
+    };
+    let (mine, other) = match std::env::consts::ARCH {
+        "aarch64" => ("aarch64", "x86_64"),
+        isa => (isa, "aarch64"),
+    };
+    let root = ["--root", folder.path().to_str().unwrap(), "--topology", mine];
+    let with_root = |more: &[&'static str]| [&root[..], more].concat();
+    let program = path("dynamic");
+    let fixed = "only static programs run (link it with -static)";
+    fails(&root, &program, &format!("maize: {program} is dynamically linked; {fixed}\n"));
+    fails(&root, "/tmp", "maize: /tmp: is a directory, not a program\n");
+    let foreign = format!("maize: {program} is a program for {mine}; this machine is {other}\n");
+    fails(&[root[0], root[1], "--topology", other], &program, &foreign);
+    for option in ["--log", "--stats-json", "--trace"] {
+        fails(
+            &with_root(&[option, "/none/x"]),
+            "/dynamic",
+            "maize: /none/x: No such file or directory (os error 2)\n",
+        );
+    }
+    fails(
+        &["--root", "/none"],
+        "sh",
+        "maize: root file system: /none: No such file or directory (os error 2)\n",
+    );
 }
 
 #[test]
