@@ -17,6 +17,13 @@ pub const PROGRAM_FOLDER: &str = "/usr/local/bin";
 /// Folders in which a program named without `/` is looked for.
 pub const PATH: [&str; 5] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 
+/// Directories over which every kernel mounts a file system of its own.
+const KERNELS_OWN: [&str; 2] = ["/dev", "/proc"];
+
+fn is_below(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// A file of the host to put into the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestFile {
@@ -57,6 +64,9 @@ pub enum RamDiskError {
     /// The program wants a loader and shared libraries.
     #[error("{0} is dynamically linked; only static programs run (link it with -static)")]
     Dynamic(String),
+    /// `--file` to where the kernel's own file systems are.
+    #[error("`{0}`: /dev and /proc of the guest are its kernel's")]
+    KernelsOwn(String),
     /// `--file` without `:`.
     #[error("`{0}`: write HOST:GUEST")]
     BadFile(String),
@@ -67,6 +77,9 @@ impl std::str::FromStr for GuestFile {
 
     fn from_str(text: &str) -> Result<Self, RamDiskError> {
         match text.rsplit_once(':') {
+            Some((_, guest)) if KERNELS_OWN.iter().any(|own| is_below(guest, own)) => {
+                Err(RamDiskError::KernelsOwn(text.to_owned()))
+            }
             Some((host, guest)) if !host.is_empty() && guest.starts_with('/') => {
                 Ok(Self { host: host.into(), guest: guest.to_owned() })
             }
@@ -227,5 +240,9 @@ mod tests {
         for bad in ["a", "a:b", ":/b", ""] {
             assert!(matches!(bad.parse::<GuestFile>(), Err(RamDiskError::BadFile(_))));
         }
+        for hidden in ["a:/dev/x", "a:/proc"] {
+            assert!(matches!(hidden.parse::<GuestFile>(), Err(RamDiskError::KernelsOwn(_))));
+        }
+        assert!("a:/devices".parse::<GuestFile>().is_ok());
     }
 }

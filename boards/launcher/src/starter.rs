@@ -228,10 +228,13 @@ fn plan(config: &RunConfig, workspace: &Workspace) -> Result<Vec<Plan>, RunError
 }
 
 fn program(config: &RunConfig, files: &mut Files) -> Result<Program, RunError> {
-    let mut argv = vec![config.program.clone().into_bytes()];
+    let path = files.program(&config.program)?;
+    // A file of the host is elsewhere in the guest; programs start themselves again by this name.
+    let name = if config.program.contains('/') { &path } else { &config.program };
+    let mut argv = vec![name.clone().into_bytes()];
     argv.extend(config.arguments.iter().cloned());
     Ok(Program {
-        path: files.program(&config.program)?.into_bytes(),
+        path: path.into_bytes(),
         argv,
         env: config.environment.clone(),
         cwd: config.directory.clone().into_bytes(),

@@ -128,6 +128,10 @@ impl Vfs {
         self.fill_dev(env)?;
         let mut mount = |vfs: &mut Vfs, path| {
             let covered = vfs.ensure_directory(env, path)?;
+            // What the image brings there is to be seen.
+            if !vfs.tree.get(covered)?.directory()?.is_empty() {
+                return Ok(());
+            }
             let root = Node::Inode(vfs.new_root(env.wall_clock(), false)?);
             vfs.tree.get_mut(covered)?.directory_mut()?.covered_by = Some(root);
             let (root, covered) = (Some(root), Some(covered));

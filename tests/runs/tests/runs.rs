@@ -65,11 +65,13 @@ fn files_of_the_host_are_in_the_root(isa: Isa) {
     std::fs::write(folder.path().join("d/f"), vec![b'x'; 5000]).unwrap();
     let mut config = script(
         isa,
-        "wc -c < /data/d/f; ls -l /data/d; echo more >> /data/d/f; tail -c 5 /data/d/f",
+        "wc -c < /data/d/f; ls -l /data/d; echo more >> /data/d/f; tail -c 5 /data/d/f; \
+         wc -c < /tmp/data/d/f; echo tmp >> /tmp/mine; cat /tmp/mine",
     );
-    config.files = vec![GuestFile { host: folder.path().to_owned(), guest: "/data".to_owned() }];
+    let at = |guest: &str| GuestFile { host: folder.path().to_owned(), guest: guest.to_owned() };
+    config.files = vec![at("/data"), at("/tmp/data")];
     let seen = text(&outcome(config).unwrap().stdout);
-    assert!(seen.starts_with("5000\n") && seen.ends_with("more\n"), "{seen}");
+    assert!(seen.starts_with("5000\n") && seen.ends_with("more\n5000\ntmp\n"), "{seen}");
     assert!(!text(&std::fs::read(folder.path().join("d/f")).unwrap()).contains("more"));
 
     // A program of the host, in a root that has nothing else: busybox under another name.
