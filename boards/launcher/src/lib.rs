@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod checks;
+pub mod compiler;
 pub mod console;
 pub mod cpio;
 pub mod doctor;
@@ -32,5 +33,6 @@ pub mod stops;
 pub mod symbols;
 pub mod terminal;
 pub mod topology;
+pub mod tour;
 pub mod tree;
 pub mod workspace;

@@ -1,6 +1,6 @@
 //! Where a program's threads are placed, as written on the command line.
 
-use maize_hostlink::boot::{Isa, Placement};
+use maize_hostlink::boot::Placement;
 
 use crate::topology::{MAX_INSTANCES, Topology};
 
@@ -22,16 +22,6 @@ pub enum PlacementError {
         topology: String,
         /// The last CPU that there is.
         last: usize,
-    },
-    /// The CPU has another instruction set than the program.
-    #[error("CPU {cpu} is {isa}; threads move only between CPUs of the program's, {program}")]
-    OtherIsa {
-        /// Its number.
-        cpu: u16,
-        /// Its instruction set.
-        isa: Isa,
-        /// The program's.
-        program: Isa,
     },
 }
 
@@ -63,22 +53,15 @@ pub fn parse(text: &str) -> Result<Placement, PlacementError> {
     }
 }
 
-/// Makes sure that a program of the topology's first instance can be placed so.
+/// Makes sure that there are the CPUs. The kernel passes over those that a program cannot use.
 pub fn check(placement: &Placement, topology: &Topology) -> Result<(), PlacementError> {
     let Placement::List(cpus) = placement else { return Ok(()) };
     let instances = topology.instances();
     let last = instances.len().saturating_sub(1);
     for &cpu in cpus {
-        let Some(instance) = instances.get(usize::from(cpu)) else {
+        if usize::from(cpu) > last {
             let topology = topology.to_string();
             return Err(PlacementError::NoSuchCpu { cpu, topology, last });
-        };
-        match instances.first() {
-            Some(home) if home.isa != instance.isa => {
-                let (isa, program) = (instance.isa, home.isa);
-                return Err(PlacementError::OtherIsa { cpu, isa, program });
-            }
-            _ => {}
         }
     }
     Ok(())
@@ -106,15 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn every_cpu_is_one_that_the_program_can_use() {
+    fn every_cpu_is_there() {
         let check = |list, topology: &str| check(&parse(list).unwrap(), &topology.parse().unwrap());
         assert_eq!(check("0-1", "x86_64+x86_64"), Ok(()));
         assert_eq!(check("0,2", "x86_64+aarch64+x86_64"), Ok(()));
         assert_eq!(check("spread", "x86_64+aarch64"), Ok(()));
+        assert_eq!(check("0-1", "x86_64+aarch64"), Ok(()));
         let topology = "x86_64*2".to_owned();
         let missing = PlacementError::NoSuchCpu { cpu: 2, topology, last: 1 };
         assert_eq!(check("0-65535", "x86_64*2"), Err(missing));
-        let other = PlacementError::OtherIsa { cpu: 1, isa: Isa::Aarch64, program: Isa::X86_64 };
-        assert_eq!(check("0-1", "x86_64+aarch64"), Err(other));
     }
 }

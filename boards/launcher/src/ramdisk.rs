@@ -109,7 +109,9 @@ impl Files {
     /// Finds the program to run; its absolute path in the guest.
     ///
     /// A name without `/` is looked for in [`PATH`] in the guest. A path is the guest's if the guest
-    /// has such a file, else the host's; then the file is put into [`PROGRAM_FOLDER`].
+    /// has such a file, else the host's; then the file is put into [`PROGRAM_FOLDER`]. A program of the
+    /// host for several instruction sets, `NAME.x86_64` and `NAME.aarch64`, is put there with all its
+    /// files; it may be given without the ending.
     pub fn program(&mut self, program: &str) -> Result<String, RamDiskError> {
         let missing = || RamDiskError::NoProgram(program.to_owned());
         let mut all = self.root.outline().clone();
@@ -127,11 +129,17 @@ impl Files {
                 return Ok(candidate);
             }
         }
+        if !program.contains('/') {
+            return Err(missing());
+        }
+        if let Some(guest) = self.add_pair(program)? {
+            return Ok(guest);
+        }
         let host = Path::new(program);
-        if program.contains('/') && host.is_dir() {
+        if host.is_dir() {
             return Err(RamDiskError::Directory(program.to_owned()));
         }
-        if !program.contains('/') || !host.is_file() {
+        if !host.is_file() {
             return Err(missing());
         }
         let guest = format!("{PROGRAM_FOLDER}/{}", base_name(host).ok_or_else(missing)?);
@@ -139,6 +147,33 @@ impl Files {
         self.check(program, &data)?;
         self.overlay.add_host_file(host, &guest, self.root.outline())?;
         Ok(guest)
+    }
+
+    /// Adds a program of the host that exists for each instruction set, if it does: the path of this
+    /// one's in the guest.
+    fn add_pair(&mut self, program: &str) -> Result<Option<String>, RamDiskError> {
+        let suffix = |isa: Isa| format!(".{}", isa.name());
+        let stem = Isa::ALL
+            .into_iter()
+            .find_map(|isa| program.strip_suffix(&suffix(isa)))
+            .unwrap_or(program);
+        let file = |isa: Isa| PathBuf::from(format!("{stem}{}", suffix(isa)));
+        if !Isa::ALL.into_iter().all(|isa| file(isa).is_file()) {
+            return Ok(None);
+        }
+        for isa in Isa::ALL {
+            let host = file(isa);
+            let Some(name) = base_name(&host) else { return Ok(None) };
+            let data =
+                std::fs::read(&host).map_err(|error| TreeError::Read(host.clone(), error))?;
+            if let Some(found) = foreign_elf(&data, isa) {
+                let program = host.display().to_string();
+                return Err(RamDiskError::ForeignProgram { program, found, isa });
+            }
+            let guest = format!("{PROGRAM_FOLDER}/{name}");
+            self.overlay.add_host_file(&host, &guest, self.root.outline())?;
+        }
+        Ok(base_name(&file(self.isa)).map(|name| format!("{PROGRAM_FOLDER}/{name}")))
     }
 
     /// Whether a program's content is for these machines.

@@ -210,17 +210,20 @@ struct Plan {
 fn plan(config: &RunConfig, workspace: &Workspace) -> Result<Vec<Plan>, RunError> {
     let runs = config.exercise.is_none();
     let mut plans: Vec<Plan> = Vec::new();
-    for spec in config.topology.machines() {
-        let root = config.root.load(spec.isa, workspace)?;
-        let mut files = Files::new(root, &config.files, spec.isa)?;
-        let action = match plans.first() {
-            None if runs => Action::Run(program(config, &mut files)?),
-            // Machines of the program's instruction set have the same program in their root.
-            Some(with_program) if runs && with_program.spec.isa == spec.isa => {
+    let specs = config.topology.machines();
+    for spec in specs {
+        // All have the same root, that of the program's machine: instances work together only if they
+        // do, and programs for several instruction sets are in it with all their files.
+        let isa = specs.first().map_or(spec.isa, |first| first.isa);
+        let root = config.root.load(isa, workspace)?;
+        let mut files = Files::new(root, &config.files, isa)?;
+        let action = match (runs, plans.is_empty()) {
+            (true, true) => Action::Run(program(config, &mut files)?),
+            (true, false) => {
                 files.program(&config.program)?;
                 Action::Serve
             }
-            _ => Action::Serve,
+            (false, _) => Action::Serve,
         };
         plans.push(Plan { spec: *spec, files, action });
     }

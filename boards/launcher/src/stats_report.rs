@@ -24,6 +24,13 @@ impl FabricStats {
         self.instances.iter().map(|(number, stats)| (*number, stats))
     }
 
+    /// One counter of all instances together, 0 if nobody has it.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> u64 {
+        let counters = self.instances.values().flat_map(|stats| &stats.counters);
+        counters.filter(|(known, _)| known == name).map(|(_, count)| count).sum()
+    }
+
     /// All instances together; names in the order in which they first came.
     #[must_use]
     pub fn sum(&self) -> Stats {

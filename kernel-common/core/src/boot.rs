@@ -73,6 +73,7 @@ impl<A: Arch> Kernel<A> {
             hostname: config.hostname,
             image: image.clone(),
             hidden: config.hidden,
+            move_page: None,
             trampoline: None,
             background,
             stats: Stats::default(),

@@ -9,6 +9,7 @@ use maize_hal::Nanos;
 use maize_mm::SpaceId;
 
 use crate::ids::{Pid, Tid};
+use crate::lifecycle::Pair;
 use crate::signal::PendingSignals;
 use crate::timer::TimerKey;
 
@@ -124,6 +125,8 @@ pub(crate) struct Process {
     pub(crate) pending: PendingSignals,
     pub(crate) limits: [Rlimit; rlimit::COUNT],
     pub(crate) real_timer: IntervalTimer,
+    /// The program's files, if it exists for several instruction sets.
+    pub(crate) pair: Option<Arc<Pair>>,
     /// Address of the page that returns from signal handlers.
     pub(crate) trampoline: u64,
 

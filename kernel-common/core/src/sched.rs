@@ -79,6 +79,7 @@ impl<A: Arch> State<A> {
         let use_end = if self.has_holds(tid) { started + USE_TIME } else { Nanos::NEVER };
         self.arm_timer(!self.run_queue.ready.is_empty(), use_end);
         self.own_fpu(tid);
+        self.show_request(tid);
         let Ok(root) = self.memory.root(space) else { return true };
         self.report_ready(started);
         let Some(thread) = self.threads.get_mut(&tid) else { return true };

@@ -15,6 +15,7 @@ use crate::files::Files;
 use crate::futex::Futexes;
 use crate::group::Groups;
 use crate::ids::{IdSequence, Pid, Tid};
+use crate::migrate::MovePage;
 use crate::process::Process;
 use crate::sched::RunQueue;
 use crate::stats::Stats;
@@ -55,6 +56,8 @@ pub(crate) struct State<A: Arch> {
     /// The root image, and its members that are no files of the root.
     pub(crate) image: SharedImage,
     pub(crate) hidden: Vec<Vec<u8>>,
+    /// The page with the migration-request word, once a program has needed it.
+    pub(crate) move_page: Option<MovePage>,
     /// The object of the page that signal handlers return through.
     pub(crate) trampoline: Option<ObjectId>,
     /// The task that frees memory in the background.

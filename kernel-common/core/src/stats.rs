@@ -48,6 +48,8 @@ pub(crate) struct FabricStats {
     pub(crate) pages_mapped: u64,
     /// Threads of this instance that were moved.
     pub(crate) moves: u64,
+    /// Threads of this instance that went to another instruction set.
+    pub(crate) crossings: u64,
     /// Times that a thread of another instance ran here.
     pub(crate) stays: u64,
     /// Threads of this instance that balancing moved.
@@ -97,6 +99,7 @@ impl FabricStats {
             ("pages_lent", self.pages_lent),
             ("pages_mapped", self.pages_mapped),
             ("moves", self.moves),
+            ("crossings", self.crossings),
             ("stays", self.stays),
             ("balanced", self.balanced),
             ("areas_fetched", self.areas_fetched),

@@ -119,8 +119,13 @@ pub(crate) struct Thread {
     pub(crate) guest: Option<Guest>,
     /// Where it is to run in user mode.
     pub(crate) place: InstanceId,
+    /// Where it is to go on at its next migration point: an instance of another instruction set. Of a
+    /// guest only whether there is one matters.
+    pub(crate) bound: Option<InstanceId>,
     /// Where it runs now, if not here.
     pub(crate) away: Option<InstanceId>,
+    /// Whether it was told there that it is bound for another instance.
+    pub(crate) away_bound: bool,
     /// Where it was sent to user mode last.
     pub(crate) last_place: InstanceId,
     /// The cores that it may run on, one bit each.
@@ -162,7 +167,9 @@ impl Thread {
             exiting: None,
             guest: None,
             place: InstanceId(0),
+            bound: None,
             away: None,
+            away_bound: false,
             last_place: InstanceId(0),
             affinity: u64::MAX,
         }

@@ -1,6 +1,6 @@
 //! Threads of the C library.
 //!
-//! What the C library calls a thread's stack becomes its data stack. The native stack and the records
+//! What the C library calls a thread's stack becomes its data stack. Native stacks and the records
 //! are memory of the runtime, which the thread gives back as the last thing it does.
 //!
 //! Soundness: a thread's memory is its own from before it begins until it ends; its first word is on
@@ -9,16 +9,22 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::arch;
+use crate::carried::{is_carried, leave};
 use crate::drive::{Begin, drive};
 use crate::image::map_anywhere;
 use crate::records::ThreadBlock;
 use crate::syscall::MUNMAP;
 use crate::thread::block;
 
-/// Bytes of a thread's native stack.
-const STACK_BYTES: u64 = 256 << 10;
+/// Bytes of a native stack of a thread: it has one for each instruction set, so that none is sent
+/// from one to another.
+pub(crate) const STACK_BYTES: u64 = 256 << 10;
+/// Bytes between a thread's records and its native stacks.
+pub(crate) const STACK_GAP: u64 = 4096;
 /// Bytes of a thread's records.
 const RECORD_BYTES: u64 = 1 << 20;
+/// Bytes of the runtime's memory for a thread: records, then native stacks.
+const NATIVE_BYTES: u64 = RECORD_BYTES + STACK_GAP + 2 * STACK_BYTES;
 /// `CLONE_SETTLS`: without it the caller wants a process, not a thread.
 const SET_POINTER: u64 = 0x8_0000;
 const ENOSYS: i64 = -38;
@@ -52,16 +58,16 @@ extern "C" fn __maize_clone(
     if flags & SET_POINTER == 0 {
         return ENOSYS;
     }
-    let Some(memory) = map_anywhere(RECORD_BYTES + STACK_BYTES) else { return ENOMEM };
-    let (records, stack) = (memory, memory + RECORD_BYTES);
-    let start = stack + STACK_BYTES - size_of::<Start>() as u64;
+    let Some(memory) = map_anywhere(NATIVE_BYTES) else { return ENOMEM };
+    let (records, limit) = (memory, memory + RECORD_BYTES);
+    let start = limit + arch::STACK_TOP - size_of::<Start>() as u64;
     let first = ThreadBlock {
         this: pointer,
         data_stack: data_stack & !15,
         record_head: 0,
         record_top: records,
         saving: 0,
-        record_limit: records + RECORD_BYTES,
+        record_limit: limit,
         record_base: records,
         native: memory,
     };
@@ -70,11 +76,13 @@ extern "C" fn __maize_clone(
         (start as *mut Start).write(Start { function, argument });
         (pointer as *mut ThreadBlock).write(first);
     }
-    MADE.store(true, Ordering::Relaxed);
+    if !is_carried() {
+        MADE.store(true, Ordering::Relaxed);
+    }
     // SAFETY: the stack is new; the rest is what the C library would give the kernel.
     let made = unsafe { arch::maize_clone(flags, start, parent, child, pointer, start) };
     if made < 0 {
-        let whole = [memory, RECORD_BYTES + STACK_BYTES, 0, 0, 0, 0];
+        let whole = [memory, NATIVE_BYTES, 0, 0, 0, 0];
         arch::native_syscall(u64::from(MUNMAP), whole);
     }
     made
@@ -82,7 +90,7 @@ extern "C" fn __maize_clone(
 
 #[unsafe(no_mangle)]
 extern "C" fn maize_thread(start: &Start) -> ! {
-    drive(Begin::Call(start.function, start.argument), &mut || {});
+    drive(Begin::Call(start.function, start.argument), &mut leave);
     exit(0, 0)
 }
 
@@ -95,7 +103,7 @@ pub(crate) fn exit(memory: u64, bytes: u64) -> ! {
         unsafe { arch::maize_exit_thread(memory, bytes, 0, 0) }
     }
     // SAFETY: nothing of the thread runs after this.
-    unsafe { arch::maize_exit_thread(memory, bytes, native, RECORD_BYTES + STACK_BYTES) }
+    unsafe { arch::maize_exit_thread(memory, bytes, native, NATIVE_BYTES) }
 }
 
 /// Ends the running thread and unmaps its data stack.

@@ -12,6 +12,7 @@ use maize_xisa_metadata::container::{Kind, header, payload};
 use maize_xisa_metadata::{BuildId, Signals, ThreadState};
 
 use crate::arch::{self, native_syscall};
+use crate::carried::is_carried;
 use crate::records::ThreadBlock;
 use crate::syscall::{BRK, CLOSE, EXIT, GETTID, MMAP, MREMAP, OPENAT, READ, RT_SIGACTION, WRITE};
 use crate::{fatal, thread};
@@ -59,9 +60,11 @@ pub(crate) fn map(address: u64, bytes: u64) {
     }
 }
 
-/// A system call of the program. What it maps goes where it can be on every instruction set.
+/// A system call of the program. What it maps goes where it can be on every instruction set: a kernel
+/// that carries threads sees to that itself.
 pub(crate) fn program_syscall(number: u64, mut arguments: [u64; 6]) -> i64 {
-    if number == u64::from(MMAP) && arguments[0] == 0 && arguments[3] & FIXED == 0 {
+    let carried = is_carried();
+    if !carried && number == u64::from(MMAP) && arguments[0] == 0 && arguments[3] & FIXED == 0 {
         let bytes = arguments[1].next_multiple_of(PAGE);
         arguments[0] = NEXT.fetch_add(bytes, Ordering::Relaxed);
         arguments[3] |= FIXED;
@@ -69,7 +72,8 @@ pub(crate) fn program_syscall(number: u64, mut arguments: [u64; 6]) -> i64 {
     if number == u64::from(RT_SIGACTION) {
         return signal_action(arguments);
     }
-    if number == u64::from(MREMAP) && arguments[2] > arguments[1].next_multiple_of(PAGE) {
+    if !carried && number == u64::from(MREMAP) && arguments[2] > arguments[1].next_multiple_of(PAGE)
+    {
         return ENOMEM; // It would grow into what is mapped next: the C library copies instead.
     }
     if number == u64::from(EXIT) {

@@ -7,7 +7,8 @@
 //! at the bottom, [`drive`] hands the thread over and, wherever it goes on, enters the innermost
 //! record's resume clone, then the next, each only when its callee has returned.
 //!
-//! Until a kernel moves threads, a program can be tried in user mode: [`trial`] says how.
+//! Maize's kernels move threads between instruction sets (`carried`); without one, a program can be
+//! tried in user mode: [`trial`] says how.
 //!
 //! On the host only what needs no processor of its own is built, for tests.
 #![no_std]
@@ -18,6 +19,8 @@ extern crate std;
 
 #[cfg(target_os = "none")]
 mod arch;
+#[cfg(target_os = "none")]
+mod carried;
 #[cfg(target_os = "none")]
 mod clone;
 #[cfg(target_os = "none")]

@@ -4,6 +4,7 @@
 //! where it has the same addresses on every instruction set.
 
 use crate::arch;
+use crate::carried;
 use crate::drive::{Begin, drive};
 use crate::image::{self, THREAD, THREAD_BYTES};
 use crate::records::ThreadBlock;
@@ -155,6 +156,7 @@ extern "C" fn maize_start(words: *const u64) -> ! {
             image::save(file);
             arch::exit(LEFT);
         }
+        carried::leave();
     });
     arch::exit(status as i32)
 }

@@ -6,6 +6,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arch::{self, Registers};
+use crate::carried::{is_carried, is_requested};
 use crate::fatal;
 use crate::records::ThreadBlock;
 use crate::unwind::{From, go_on};
@@ -17,6 +18,9 @@ static PERIOD: AtomicU64 = AtomicU64::new(0);
 
 /// Asks for a move at every so many migration points from now; zero: for none.
 pub(crate) fn arm(every: u64) {
+    if is_carried() {
+        return;
+    }
     unsafe extern "C" {
         static __maize_request: core::sync::atomic::AtomicU32;
     }
@@ -35,6 +39,12 @@ pub(crate) fn block() -> &'static mut ThreadBlock {
 
 #[unsafe(no_mangle)]
 extern "C" fn maize_migration_point(registers: &mut Registers) {
+    if is_carried() {
+        if is_requested() {
+            go_on(registers, From::Frame);
+        }
+        return;
+    }
     let every = PERIOD.load(Ordering::Relaxed);
     if every == 0 {
         return;

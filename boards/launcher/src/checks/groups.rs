@@ -183,4 +183,14 @@ pub const GROUPS: &[Group] = &[
             }),
         ],
     },
+    Group {
+        name: "qemu-between",
+        about: "threads that move between kernels of different instruction sets, and the tour",
+        lane: Lane::Machines,
+        steps: &[Step::Tests(Selection {
+            package: "tests/runs",
+            target: "between",
+            arguments: &["--ignored", "--test-threads=1"],
+        })],
+    },
 ];

@@ -25,19 +25,21 @@ use maize_launcher::sink::Destination;
 use maize_launcher::stats_report;
 use maize_launcher::terminal::window_size;
 use maize_launcher::topology::Topology;
+use maize_launcher::tour;
 use maize_launcher::workspace::Workspace;
 
 /// What `run` and `shell` have in common.
 #[derive(Debug, Args)]
 struct FabricOptions {
-    /// Machines: ISA or ISA*N joined by +, such as x86_64+aarch64 or x86_64*4; or a TOML file.
-    #[arg(long, short = 'T', default_value = "x86_64", value_parser = topology)]
-    topology: Topology,
+    /// Machines: ISA or ISA*N joined by +, such as x86_64+aarch64 or x86_64*4; or a TOML file [default:
+    /// x86_64; x86_64+aarch64 without a program].
+    #[arg(long, short = 'T', value_parser = topology)]
+    topology: Option<Topology>,
     /// Memory of each machine.
     #[arg(long, short, default_value_t = MemorySize::DEFAULT, value_name = "SIZE")]
     memory: MemorySize,
-    /// Where new threads go: where their creator is (local), to all CPUs of the program's instruction
-    /// set in turn (spread), or to those of a list of global CPU numbers in turn, such as 0,2-3.
+    /// Where new threads go: where their creator is (local), to all CPUs that the program has a file
+    /// for in turn (spread), or to those of a list of global CPU numbers in turn, such as 0,2-3.
     #[arg(long, default_value = "local", value_name = "local|spread|LIST",
           value_parser = placement::parse)]
     place: Placement,
@@ -102,6 +104,9 @@ struct FabricOptions {
     kernel: Option<PathBuf>,
 }
 
+/// The machines of a program if nothing else is said.
+const DEFAULT_TOPOLOGY: &str = "x86_64";
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Start {
     /// Wait for the debugger before the first instruction.
@@ -129,8 +134,9 @@ pub(crate) struct RunOptions {
     #[arg(long, short)]
     tty: bool,
     /// Program: a path in the root file system, or a file of the host, which is copied to
-    /// /usr/local/bin.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    /// /usr/local/bin; with both files of what maize-cc made. Without one: a tour of threads that move
+    /// between instruction sets.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     program: Vec<OsString>,
 }
 
@@ -164,7 +170,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
 impl RunOptions {
     pub(crate) fn execute(self, workspace: &Workspace) -> anyhow::Result<u8> {
         let mut words = self.program.into_iter();
-        let program = words.next().context("no program")?;
+        let Some(program) = words.next() else {
+            let mut fabric = self.fabric;
+            if fabric.topology.is_none() {
+                fabric.topology = Some(tour::TOPOLOGY.parse()?);
+            }
+            let program = tour::build(workspace)?.into_os_string();
+            return fabric.execute(program, Vec::new(), self.tty, workspace);
+        };
         self.fabric.execute(program, words.collect(), self.tty, workspace)
     }
 }
@@ -219,10 +232,11 @@ impl FabricOptions {
         tty: bool,
     ) -> anyhow::Result<RunConfig> {
         let Ok(program) = program.into_string() else { bail!("the program's name is not UTF-8") };
-        if let Err(error) = placement::check(&self.place, &self.topology) {
+        let topology = self.topology.map_or_else(|| DEFAULT_TOPOLOGY.parse(), Ok)?;
+        if let Err(error) = placement::check(&self.place, &topology) {
             super::wrong_usage(ErrorKind::ValueValidation, &format!("--place: {error}"));
         }
-        let mut config = RunConfig::new(self.topology, program)
+        let mut config = RunConfig::new(topology, program)
             .arguments(arguments.iter().map(|argument| argument.as_bytes()));
         config.memory = self.memory;
         config.sharing = Sharing {

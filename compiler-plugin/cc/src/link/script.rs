@@ -18,6 +18,7 @@ pub fn text() -> String {
         "ENTRY(_start)
 PHDRS {{
   headers PT_LOAD FLAGS(4);
+  notes PT_NOTE FLAGS(4);
   slots PT_LOAD FLAGS(5);
   tables PT_LOAD FLAGS(4);
   text PT_LOAD FLAGS(5);
@@ -30,7 +31,8 @@ PHDRS {{
 SECTIONS {{
   . = {UNWIND_INDEX:#x};
   .eh_frame_hdr : {{ __maize_unwind_index = .; *(.eh_frame_hdr) __maize_unwind_index_end = .; }} :headers
-  .note.gnu.build-id : {{ __maize_build_id = .; *(.note.gnu.build-id) }} :headers
+  .note.gnu.build-id : {{ __maize_build_id = .; *(.note.gnu.build-id) }} :headers :notes
+  .note.maize : {{ KEEP(*(.note.maize)) }} :headers :notes
   . = {FUNCTION_SLOTS:#x};
   {SLOT_SECTION} : {{ KEEP(*({SLOT_SECTION})) }} :slots
   ASSERT(. <= {PRIVATE_TEXT:#x}, \"too many functions have their address taken\")

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use maize_abi::IsaKind;
 use maize_wire::{Class, Kind};
 use serde::{Deserialize, Serialize};
 
@@ -25,12 +26,23 @@ pub(crate) struct Hello {
     pub(crate) version: u16,
     /// `e_machine` of its programs.
     pub(crate) machine: u16,
-    /// Bytes of its FPU state.
+    /// Bytes of its FPU state: the same on all instances of an instruction set.
     pub(crate) fpu_len: u32,
     /// What tells its root from others.
     pub(crate) root: u64,
     /// Whether it runs the voting protocol.
     pub(crate) voting: bool,
+}
+
+impl Hello {
+    /// The instruction set of an instance that says this, if it can be worked with by one that says
+    /// `mine`.
+    pub(crate) fn works_with(&self, mine: &Hello) -> Option<IsaKind> {
+        let isa = IsaKind::of_elf_machine(self.machine)?;
+        let alike = Hello { machine: mine.machine, fpu_len: mine.fpu_len, ..*self } == *mine;
+        let same_state = self.machine != mine.machine || self.fpu_len == mine.fpu_len;
+        (alike && same_state).then_some(isa)
+    }
 }
 
 /// Version of these messages: instances of different versions do not work together.

@@ -11,7 +11,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use maize_abi::Isa;
+use maize_abi::{Isa, IsaKind};
 use maize_hal::{Arch, FrameRange, Nanos};
 use maize_wire::{Class, InstanceId, Kind, Page as Content};
 
@@ -69,8 +69,8 @@ struct Parcel {
 struct Peer {
     /// It has said what it is.
     greeted: bool,
-    /// It can be worked with.
-    usable: bool,
+    /// Its instruction set, once it is known and if it can be worked with.
+    isa: Option<IsaKind>,
     waiting: VecDeque<Parcel>,
 }
 
@@ -121,7 +121,12 @@ impl Fabric {
 
     /// Whether a peer can be worked with.
     pub(crate) fn is_usable(&self, peer: InstanceId) -> bool {
-        self.peers.get(&peer).is_some_and(|peer| peer.usable)
+        self.isa_of_peer(peer).is_some()
+    }
+
+    /// The instruction set of a peer that can be worked with.
+    pub(crate) fn isa_of_peer(&self, peer: InstanceId) -> Option<IsaKind> {
+        self.peers.get(&peer)?.isa
     }
 
     /// How many peers have said what they are.
@@ -131,7 +136,7 @@ impl Fabric {
 
     /// The peers that can be worked with.
     pub(crate) fn usable_peers(&self) -> impl Iterator<Item = InstanceId> + '_ {
-        self.peers.iter().filter(|(_, peer)| peer.usable).map(|(id, _)| *id)
+        self.peers.iter().filter(|(_, peer)| peer.isa.is_some()).map(|(id, _)| *id)
     }
 
     /// Whether all that was posted has been handed to the links.
@@ -181,7 +186,7 @@ impl<A: Arch> State<A> {
     ) -> bool {
         let greeting = matches!(message, Message::Hello(_));
         let Some(peer) = self.fabric.peers.get_mut(&to) else { return false };
-        if !peer.usable && !greeting {
+        if peer.isa.is_none() && !greeting {
             return false;
         }
         let Some(body) = message.encode() else {

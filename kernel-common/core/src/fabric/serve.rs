@@ -140,20 +140,20 @@ impl<A: Arch> State<A> {
         let Some(peer) = self.fabric.peers.get_mut(&from) else { return Ok(()) };
         if let Message::Hello(hello) = message {
             let mine = self.hello();
-            let usable = hello == mine;
-            if usable {
+            let isa = hello.works_with(&mine);
+            if isa.is_some() {
                 self.fabric.pages.join(from);
             } else {
                 log::warn!("{from} cannot work with this instance: {hello:?} is not {mine:?}");
             }
             if let Some(peer) = self.fabric.peers.get_mut(&from) {
-                peer.usable = usable;
+                peer.isa = isa;
                 peer.greeted = true;
             }
             self.wake(WaitKey::Peers);
             return Ok(());
         }
-        if !peer.usable {
+        if peer.isa.is_none() {
             // It cannot have known, if its view of this instance is the better one.
             return Ok(());
         }

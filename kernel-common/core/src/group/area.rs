@@ -1,8 +1,10 @@
 //! What a home tells a member about an area.
 
+use maize_abi::Isa;
+use maize_abi::migration::PRIVATE;
 use maize_abi::pte::Access;
 use maize_hal::Arch;
-use maize_mm::{Area, AreaFlags, ObjectId, PageStore, Sharing};
+use maize_mm::{Area, AreaFlags, ObjectId, PageStore, Sharing, SpaceId};
 use maize_wire::InstanceId;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,8 @@ enum Pages {
     },
     /// They are in the root image, which every instance has: start and length there.
     Image(u64, u64),
+    /// The page of the migration-request word, of which every instance has its own.
+    Request,
 }
 
 /// An area.
@@ -53,6 +57,9 @@ impl<A: Arch> State<A> {
             Some((space, _)) if ask.space.home == self.fabric.me.0 => *space,
             _ => return Err(NoArea::Fault),
         };
+        if self.isa_of(from) != Some(<A::Isa as Isa>::KIND) && PRIVATE.contains(&ask.address) {
+            return self.describe_private(space, ask);
+        }
         let access = Access::from_bits_truncate(ask.access);
         let area = self.memory.area_for(space, ask.address, access).map_err(|_| NoArea::Fault)?;
         let pages = self.pages_of(&area)?;
@@ -70,9 +77,31 @@ impl<A: Arch> State<A> {
         })
     }
 
+    /// Where a member of another instruction set finds what is that one's own: its code.
+    fn describe_private(&self, space: SpaceId, ask: &AskArea) -> Result<AreaRecord, NoArea> {
+        const PAGE: u64 = maize_abi::PAGE_SIZE as u64;
+        let process = self.processes.values().find(|process| process.space == Some(space));
+        let pair = process.and_then(|process| process.pair.as_ref()).ok_or(NoArea::Fault)?;
+        let (segment, (start, len)) = pair.private(ask.address).ok_or(NoArea::Fault)?;
+        let access = segment.access & !Access::WRITE;
+        if !access.contains(Access::from_bits_truncate(ask.access)) {
+            return Err(NoArea::Fault);
+        }
+        Ok(AreaRecord {
+            start: segment.start,
+            end: segment.file_end,
+            access: access.bits(),
+            pages: Pages::Image(start, len),
+            first: segment.offset / PAGE,
+        })
+    }
+
     fn pages_of(&self, area: &Area) -> Result<Pages, NoArea> {
         if area.flags.contains(AreaFlags::INSTANCE_PRIVATE) {
             return Err(NoArea::Unsupported);
+        }
+        if self.is_move_page(area.object) {
+            return Ok(Pages::Request);
         }
         let private = self.memory.is_private(area.object);
         let read_only = !area.effective().contains(Access::WRITE);
@@ -100,6 +129,7 @@ impl<A: Arch> State<A> {
             // Stores go to the page that all instances share.
             Pages::Object { .. } => (Sharing::Shared, access),
             Pages::Image(..) => (Sharing::Private, access & !Access::WRITE),
+            Pages::Request => (Sharing::Shared, Access::READ),
         };
         const PAGE: u64 = maize_abi::PAGE_SIZE as u64;
         if record.start >= record.end
@@ -129,6 +159,7 @@ impl<A: Arch> State<A> {
     /// The object that stands for an area's pages here.
     fn local_object(&mut self, key: SpaceKey, record: &AreaRecord) -> Result<ObjectId, NoArea> {
         match record.pages {
+            Pages::Request => self.move_page().map_err(|_| NoArea::Unsupported),
             Pages::Image(start, len) => {
                 if let Some(object) = self.groups.images.get(&(start, len)) {
                     return Ok(*object);

@@ -40,7 +40,7 @@ impl<A: Arch> State<A> {
         if let Some(replica) = self.groups.replicas.get(&key) {
             return Ok(replica.space);
         }
-        let layout = self.new_layout(0);
+        let layout = self.replica_layout();
         let space = self.memory.create_space(&mut self.arch, layout)?;
         self.groups.replicas.insert(key, Replica { space, private: BTreeSet::new() });
         Ok(space)

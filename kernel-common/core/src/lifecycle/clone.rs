@@ -261,6 +261,7 @@ impl<A: Arch> State<A> {
             pending: PendingSignals::default(),
             limits: of.limits,
             real_timer: IntervalTimer::default(),
+            pair: of.pair.clone(),
             trampoline: of.trampoline,
             started: now,
             user_time: Nanos(0),

@@ -4,14 +4,16 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use maize_abi::migration::{PRIVATE, REQUEST_PAGE};
 use maize_abi::pte::Access;
 use maize_abi::signal::{AltStack, SigAction, Signal};
-use maize_abi::{Errno, Isa, PAGE_SIZE};
+use maize_abi::{Errno, Isa, IsaKind, PAGE_SIZE};
 use maize_hal::Arch;
 use maize_mm::{AreaFlags, Backing, Label, MapRequest, ObjectId, Placement, Sharing, SpaceId};
 
 use super::exit::end_other_threads;
-use super::space::finish_steps;
+use super::pair::{Pair, access_in_pair};
+use super::space::{finish_steps, layout_below};
 use crate::files::ProgramFile;
 use crate::handle::Handle;
 use crate::ids::Tid;
@@ -48,6 +50,7 @@ pub(crate) struct Loaded {
     entry: u64,
     stack: Stack,
     trampoline: u64,
+    pair: Option<Arc<Pair>>,
     request: ExecRequest,
     /// The interpreter of a script, which loading opened: open until the process has its own hold.
     interpreter: Option<ProgramFile>,
@@ -209,11 +212,14 @@ async fn build<A: Arch>(
     program: &Program,
     request: ExecRequest,
 ) -> Result<Loaded, Errno> {
-    let layout = k.with(|s| s.map_program(current, program, &request))?;
+    let pair = k.with(|s| s.find_pair(current, &request.file, program)).map(Arc::new);
+    let layout = k.with(|s| s.map_program(current, program, pair.is_some(), &request))?;
     let filled = async {
         finish_steps(k, current, layout.space).await?;
         for segment in &program.segments {
-            if segment.access.contains(Access::WRITE) && segment.zero_from < segment.file_end {
+            let is_written = !(pair.is_some() && PRIVATE.contains(&segment.start))
+                && segment.access.contains(Access::WRITE);
+            if is_written && segment.zero_from < segment.file_end {
                 let len = (segment.file_end - segment.zero_from) as usize;
                 let zeros = vec![0; len];
                 let at = layout.bias + segment.zero_from;
@@ -231,6 +237,7 @@ async fn build<A: Arch>(
         entry: layout.bias + program.entry,
         stack: layout.stack,
         trampoline: layout.trampoline,
+        pair,
         request,
         interpreter: None,
     })
@@ -303,15 +310,17 @@ impl<A: Arch> State<A> {
         &mut self,
         current: Current,
         program: &Program,
+        has_pair: bool,
         request: &ExecRequest,
     ) -> Result<Mapped, Errno> {
         // As text, as pointers, as the stack, and for /proc, which makes two of each on the way.
         self.room_for_strings(request, 7)?;
         let limits = self.processes.get(&current.pid).map(|p| p.limits).ok_or(Errno::ESRCH)?;
         let stack_limit = limits[rlimit::RLIMIT_STACK].soft;
-        let layout = self.new_layout(stack_limit);
+        let end = if has_pair { self.paired_end() } else { self.user_end() };
+        let layout = layout_below(end, stack_limit);
         let space = self.memory.create_space(&mut self.arch, layout).map_err(|_| Errno::ENOMEM)?;
-        let mapped = self.fill_space(space, program, request, &limits);
+        let mapped = self.fill_space(space, program, has_pair.then_some(end), request, &limits);
         if mapped.is_err() {
             self.release_space_id(space);
         }
@@ -322,6 +331,7 @@ impl<A: Arch> State<A> {
         &mut self,
         space: SpaceId,
         program: &Program,
+        paired: Option<u64>,
         request: &ExecRequest,
         limits: &[Rlimit; rlimit::COUNT],
     ) -> Result<Mapped, Errno> {
@@ -332,13 +342,20 @@ impl<A: Arch> State<A> {
         let first = program.segments.first().map_or(0, |s| s.start);
         let last = program.segments.last().map_or(0, |s| s.end);
         if bias.checked_add(last).is_none_or(|end| end > self.user_end())
-            || bias + first < self.new_layout(0).lowest
+            || bias + first < layout_below(self.user_end(), 0).lowest
         {
             return Err(Errno::ENOMEM);
         }
         let label = Arc::new(request.file.label());
         for segment in &program.segments {
-            let access = segment.access;
+            let mut access = segment.access;
+            if paired.is_some() {
+                if segment.start == REQUEST_PAGE {
+                    self.map_request_page(space)?;
+                    continue;
+                }
+                access = access_in_pair(segment);
+            }
             if segment.file_end > segment.start {
                 self.map_fixed(
                     space,
@@ -357,8 +374,8 @@ impl<A: Arch> State<A> {
         self.memory.set_heap_start(space, (bias + program.end).next_multiple_of(PAGE))?;
 
         let trampoline = self.map_trampoline(space)?;
-        let stack = self.initial_stack(program, bias, request)?;
-        let top = self.stack_top();
+        let top = paired.unwrap_or(self.user_end()) - PAGE;
+        let stack = self.initial_stack(program, bias, top, request)?;
         let start = (stack.pointer - STACK_SLACK) & !(PAGE - 1);
         let mut access = Access::READ | Access::WRITE;
         access.set(Access::EXECUTE, program.executable_stack);
@@ -367,8 +384,27 @@ impl<A: Arch> State<A> {
         Ok(Mapped { space, bias, stack, trampoline })
     }
 
-    fn stack_top(&self) -> u64 {
-        self.user_end() - PAGE
+    /// The end of user space for programs of several instruction sets: what all of them have.
+    fn paired_end(&self) -> u64 {
+        IsaKind::ALL.into_iter().map(IsaKind::user_end).fold(self.user_end(), u64::min)
+    }
+
+    /// Maps this instance's own page with the migration-request word.
+    fn map_request_page(&mut self, space: SpaceId) -> Result<(), Errno> {
+        let object = self.move_page()?;
+        let request = MapRequest {
+            placement: Placement::FixedFree(REQUEST_PAGE),
+            len: PAGE,
+            access: Access::READ,
+            may: Access::READ,
+            sharing: Sharing::Shared,
+            flags: AreaFlags::empty(),
+            backing: Backing::Object { object, offset: 0 },
+            populate: false,
+            label: Some(Arc::new(Label { path: "[migration]".into(), device: 0, inode: 0 })),
+        };
+        self.memory.map(&mut self.arch, space, &request)?;
+        Ok(())
     }
 
     fn map_fixed(
@@ -433,6 +469,7 @@ impl<A: Arch> State<A> {
         &mut self,
         program: &Program,
         bias: u64,
+        top: u64,
         request: &ExecRequest,
     ) -> Result<Stack, Errno> {
         let mut random = [0; 16];
@@ -465,7 +502,7 @@ impl<A: Arch> State<A> {
             random,
             auxv: &auxv,
         };
-        stack::build(self.stack_top(), &contents).ok_or(Errno::E2BIG)
+        stack::build(top, &contents).ok_or(Errno::E2BIG)
     }
 
     /// Gives back what was loaded for nothing.
@@ -479,12 +516,13 @@ impl<A: Arch> State<A> {
     /// Makes the loaded program the process's own. From here on there is no way back.
     pub(crate) fn install(&mut self, current: Current, loaded: Loaded) {
         let tid = self.become_leader(current);
-        let Loaded { space, entry, stack, trampoline, request, interpreter } = loaded;
+        let Loaded { space, entry, stack, trampoline, pair, request, interpreter } = loaded;
         let initial = self.arch.fpu_initial();
         self.run_queue.forget_fpu(tid);
         let Some(process) = self.processes.get_mut(&current.pid) else { return };
         let old = process.space.replace(space);
         process.trampoline = trampoline;
+        process.pair = pair;
         process.execed = true;
         process.exit_signal = Signal::SIGCHLD.number();
         process.exe = request.file.path.clone();
@@ -508,6 +546,7 @@ impl<A: Arch> State<A> {
             thread.interrupted_call = None;
             thread.set_comm(&request.path);
         }
+        self.settle(tid);
         self.close_on_exec(current.pid);
         self.run_program(current.pid, &request.file);
         if let Some(file) = interpreter {

@@ -79,22 +79,26 @@ pub(crate) async fn finish_steps<A: Arch>(
     }
 }
 
+/// Where things go in a new program's space that ends at `end`.
+pub(super) fn layout_below(end: u64, stack_limit: u64) -> Layout {
+    const GAP_MIN: u64 = 128 << 20;
+    /// How much lower Linux's randomisation may start a stack: programs expect such room above
+    /// their mappings.
+    const STACK_RANDOM: u64 = 16 << 30;
+    // As Linux: room for the stack to grow to its limit, within bounds, and a margin.
+    let gap = STACK_RANDOM + (stack_limit.clamp(GAP_MIN, end / 6 * 5) & !0xfff);
+    Layout { lowest: 0x1_0000, end, mmap_top: end - gap - (1 << 20) }
+}
+
 impl<A: Arch> State<A> {
     /// The address above user space.
     pub(crate) fn user_end(&self) -> u64 {
         <A::Isa as Isa>::USER_END
     }
 
-    /// Where things go in a new program's space.
-    pub(crate) fn new_layout(&self, stack_limit: u64) -> Layout {
-        const GAP_MIN: u64 = 128 << 20;
-        /// How much lower Linux's randomisation may start a stack: programs expect such room above
-        /// their mappings.
-        const STACK_RANDOM: u64 = 16 << 30;
-        let end = self.user_end();
-        // As Linux: room for the stack to grow to its limit, within bounds, and a margin.
-        let gap = STACK_RANDOM + (stack_limit.clamp(GAP_MIN, end / 6 * 5) & !0xfff);
-        Layout { lowest: 0x1_0000, end, mmap_top: end - gap - (1 << 20) }
+    /// Where things go in the replica of a space.
+    pub(crate) fn replica_layout(&self) -> Layout {
+        layout_below(self.user_end(), 0)
     }
 
     /// Lets go of a process's memory unless another process still runs in it.

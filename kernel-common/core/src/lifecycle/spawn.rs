@@ -155,6 +155,7 @@ impl<A: Arch> State<A> {
             pending: PendingSignals::default(),
             limits: DEFAULT_LIMITS,
             real_timer: IntervalTimer::default(),
+            pair: None,
             trampoline: 0,
             started: self.now(),
             user_time: Nanos(0),

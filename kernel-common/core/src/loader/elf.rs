@@ -5,7 +5,9 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_PHDR};
+use goblin::elf::program_header::{
+    PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_NOTE, PT_PHDR,
+};
 use goblin::elf::{Elf, Header};
 use goblin::elf64::header::{
     EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, ET_DYN, ET_EXEC, SIZEOF_EHDR,
@@ -103,6 +105,8 @@ pub struct Program {
     pub headers: u64,
     /// Number of program headers.
     pub header_count: u16,
+    /// Offset in the file and length of the first segment of notes.
+    pub notes: Option<(u64, u64)>,
     /// Whether it wants an executable stack.
     pub executable_stack: bool,
     /// End of the last segment, not rounded: where the heap may start.
@@ -173,6 +177,7 @@ pub fn parse(
         segments: Vec::new(),
         headers: 0,
         header_count: header.e_phnum,
+        notes: None,
         executable_stack: false,
         end: 0,
     };
@@ -181,6 +186,7 @@ pub fn parse(
         match ph.p_type {
             PT_INTERP => return Err(ElfError::Dynamic),
             PT_PHDR => program.headers = ph.p_vaddr,
+            PT_NOTE if program.notes.is_none() => program.notes = Some((ph.p_offset, ph.p_filesz)),
             PT_GNU_STACK => program.executable_stack = ph.p_flags & PF_X != 0,
             PT_LOAD if ph.p_memsz > 0 => {
                 let segment = segment(&ph, file_len, user_end)?;

@@ -135,7 +135,8 @@ impl<A: Arch> State<A> {
                 && !self.fabric.balance.moved.contains_key(tid)
                 && !self.is_stopped(*tid)
             {
-                candidates.insert(*tid, (thread.place, self.affinity(*tid)));
+                let place = thread.bound.unwrap_or(thread.place);
+                candidates.insert(*tid, (place, self.affinity(*tid)));
             }
         }
         let moves = decide(&mut loads, &mut candidates);
@@ -146,13 +147,13 @@ impl<A: Arch> State<A> {
         for (tid, to) in moves {
             self.fabric.balance.moved.insert(tid, now);
             self.stats.fabric.balanced += 1;
-            if let Some(thread) = self.threads.get_mut(&tid) {
+            if let Some(thread) = self.threads.get(&tid) {
                 log::debug!(
                     "thread {tid} goes from {} to {to}, which has less to do",
                     thread.place
                 );
-                thread.place = to;
             }
+            self.send_to(tid, to);
             self.interrupt(tid);
         }
     }

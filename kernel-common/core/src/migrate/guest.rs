@@ -35,7 +35,8 @@ impl<A: Arch> State<A> {
         if stay.space.home != from.0 || self.threads.contains_key(&tid) {
             return Err(BadStay);
         }
-        let (regs, fpu) = stay.user.load(&self.arch).ok_or(BadStay)?;
+        let isa = <A::Isa as Isa>::KIND;
+        let (regs, fpu) = stay.user.load(isa, &self.arch).ok_or(BadStay)?;
         let Ok(space) = self.replica(stay.space) else {
             log::error!("no memory for a replica of a space of {from}");
             let trap = TrapRecord::NeedsHome { address: regs.pc(), access: 0 };
@@ -48,6 +49,7 @@ impl<A: Arch> State<A> {
         let mut thread = Thread::new(Pid(stay.pid), task, regs, fpu, now);
         thread.rseq = rseq_area(stay.rseq);
         thread.guest = Some(Guest { home: from, space });
+        thread.bound = stay.bound.then_some(from);
         self.threads.insert(tid, thread);
         self.task_threads.insert(task, tid);
         self.stats.fabric.stays += 1;

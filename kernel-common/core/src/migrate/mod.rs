@@ -1,11 +1,13 @@
 //! Threads away from home: where they are to run, and how user mode moves there and back.
 
 mod balance;
+mod between;
 mod guest;
 mod place;
 mod run;
 mod travel;
 
 pub(crate) use balance::Balance;
+pub(crate) use between::MovePage;
 pub use place::Placement;
 pub(crate) use travel::{Departure, Stay};

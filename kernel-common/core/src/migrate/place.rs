@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use maize_abi::Errno;
+use maize_abi::{Errno, IsaKind};
 use maize_hal::Arch;
 use maize_wire::InstanceId;
 
@@ -29,9 +29,28 @@ impl<A: Arch> State<A> {
             & self.cpu_mask()
     }
 
-    /// The mask that a thread was given.
+    /// The cores of an instruction set that threads can be sent to now.
+    fn cores_of_isa(&self, isa: IsaKind) -> u64 {
+        let peers = self.fabric.usable_peers().chain([self.fabric.me]);
+        let cores = peers.filter(|peer| self.isa_of(*peer) == Some(isa)).map(core_bit);
+        cores.fold(0, |all, one| all | one) & self.cpu_mask()
+    }
+
+    /// The cores that a thread can run on now, or move to.
+    pub(crate) fn cores_of(&self, tid: Tid) -> u64 {
+        if !self.fabric.is_joined() {
+            return self.cpu_mask();
+        }
+        match self.threads.get(&tid) {
+            Some(thread) if self.pair(tid).is_none() => self.cores_of_isa(thread.isa()),
+            _ => self.reachable(),
+        }
+    }
+
+    /// The mask that a thread was given, without cores of instruction sets that its program has not.
     pub(crate) fn affinity(&self, tid: Tid) -> u64 {
-        self.threads.get(&tid).map_or(0, |thread| thread.affinity) & self.cpu_mask()
+        let others = self.reachable() & !self.cores_of(tid);
+        self.threads.get(&tid).map_or(0, |thread| thread.affinity) & self.cpu_mask() & !others
     }
 
     /// Sets a thread's mask and moves it if it is outside.
@@ -39,8 +58,7 @@ impl<A: Arch> State<A> {
     /// # Errors
     /// `EINVAL` if no core in the mask can run the thread, `ESRCH`.
     pub(crate) fn set_affinity(&mut self, tid: Tid, mask: u64) -> Result<(), Errno> {
-        let possible = if self.fabric.is_joined() { self.reachable() } else { self.cpu_mask() };
-        let usable = mask & possible;
+        let usable = mask & self.cores_of(tid);
         if usable == 0 {
             return Err(Errno::EINVAL);
         }
@@ -50,12 +68,17 @@ impl<A: Arch> State<A> {
         if !self.fabric.is_joined() {
             return Ok(());
         }
-        let here = 1_u64.checked_shl(u32::from(thread.place.0)).unwrap_or(0);
+        let (here, isa) = (core_bit(thread.place), thread.isa());
+        thread.bound = None;
         if usable & here == 0 {
-            thread.place = InstanceId(usable.trailing_zeros() as u16);
-            log::debug!("thread {tid} goes from {me} to {}", thread.place);
-            self.interrupt(tid);
+            // A core of its instruction set, where it can be at once, before one of another.
+            let near = usable & self.cores_of_isa(isa);
+            let cores = if near == 0 { usable } else { near };
+            let place = InstanceId(cores.trailing_zeros() as u16);
+            log::debug!("thread {tid} goes from {me} to {place}");
+            self.send_to(tid, place);
         }
+        self.interrupt(tid);
         Ok(())
     }
 
@@ -95,9 +118,7 @@ impl<A: Arch> State<A> {
         }
         self.fabric.next_place = self.fabric.next_place.wrapping_add(1);
         let place = nth_core(cores, self.fabric.next_place);
-        if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.place = place;
-        }
+        self.send_to(tid, place);
     }
 
     /// Moves a thread that is at home to a random other core of its mask, if it is time.
@@ -112,17 +133,32 @@ impl<A: Arch> State<A> {
         }
         let place = self.threads.get(&tid).map_or(self.fabric.me, |thread| thread.place);
         let here = 1_u64.checked_shl(u32::from(place.0)).unwrap_or(0);
-        let cores = self.reachable() & self.affinity(tid) & !here;
+        let cores = self.cores_of(tid) & self.affinity(tid) & !here;
         if cores == 0 {
             return;
         }
         let mut random = [0; 4];
         self.arch.entropy(&mut random);
         let place = nth_core(cores, u32::from_le_bytes(random));
-        if let Some(thread) = self.threads.get_mut(&tid) {
+        self.send_to(tid, place);
+    }
+
+    /// Makes an instance the thread's place, now or at its next migration point.
+    pub(super) fn send_to(&mut self, tid: Tid, place: InstanceId) {
+        let isa = self.isa_of(place);
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        if isa == Some(thread.isa()) {
+            thread.bound = None;
             thread.place = place;
+        } else {
+            self.bind(tid, place);
         }
     }
+}
+
+/// The core of an instance in a mask.
+fn core_bit(instance: InstanceId) -> u64 {
+    1_u64.checked_shl(u32::from(instance.0)).unwrap_or(0)
 }
 
 /// Core `n` of a mask that is not empty, counted round and round.

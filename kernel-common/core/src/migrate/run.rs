@@ -1,7 +1,8 @@
 //! The home's side of a thread that runs somewhere else.
 
-use maize_abi::signal::Signal;
-use maize_hal::{Arch, Interrupts, Nanos, Trap};
+use maize_abi::Isa;
+use maize_abi::signal::{Signal, si_code};
+use maize_hal::{Arch, Exception, Interrupts, Nanos, Trap};
 use maize_wire::InstanceId;
 
 use super::travel::{Departure, Stay, TrapRecord, UserMode, rseq_record};
@@ -26,6 +27,10 @@ impl<A: Arch> Handle<A> {
             rseq::on_migration(self, current, cpu).await;
         }
         match self.with(|s| s.away_place(current.tid)) {
+            None if self.with(|s| s.is_stranded(current.tid)) => {
+                self.with(|s| s.strand(current));
+                Trap::Interrupt(Interrupts::empty())
+            }
             None => self.run_user_here(current.tid).await,
             Some(place) => self.run_user_at(current, place).await,
         }
@@ -42,13 +47,36 @@ impl<A: Arch> Handle<A> {
 impl<A: Arch> State<A> {
     /// Where the thread is to run, if that is not here.
     pub(crate) fn away_place(&self, tid: Tid) -> Option<InstanceId> {
-        let place = self.threads.get(&tid)?.place;
-        (place != self.fabric.me && self.fabric.is_usable(place)).then_some(place)
+        let thread = self.threads.get(&tid)?;
+        let (place, isa) = (thread.place, thread.isa());
+        let can_run = |peer: &InstanceId| self.fabric.isa_of_peer(*peer) == Some(isa);
+        if can_run(&place) {
+            return Some(place);
+        }
+        // Its instance is gone, or it has to be here: then another one of its instruction set.
+        let here = isa == <A::Isa as Isa>::KIND;
+        self.fabric.usable_peers().find(|peer| !here && can_run(peer))
+    }
+
+    /// Whether no instance can run the thread.
+    fn is_stranded(&self, tid: Tid) -> bool {
+        let own = <A::Isa as Isa>::KIND;
+        self.threads.get(&tid).is_some_and(|thread| thread.isa() != own)
+    }
+
+    /// The thread's registers are of no use to any instance that is left.
+    fn strand(&mut self, current: Current) {
+        let place = self.threads.get(&current.tid).map_or(self.fabric.me, |thread| thread.place);
+        self.lost(current, place);
     }
 
     /// Whether the thread is not where it is to be.
     pub(crate) fn is_misplaced(&self, tid: Tid) -> bool {
-        self.threads.get(&tid).is_some_and(|t| t.guest.is_none() && t.away != self.away_place(tid))
+        self.threads.get(&tid).is_some_and(|t| {
+            let stays = t.away == self.away_place(tid);
+            let knows = t.away.is_none() || t.away_bound == t.bound.is_some();
+            t.guest.is_none() && !(stays && knows)
+        })
     }
 
     /// If the thread was somewhere else before: the number of the core it will be on.
@@ -88,10 +116,12 @@ impl<A: Arch> State<A> {
         let space = self.add_member(space, place);
         let thread = self.threads.get_mut(&current.tid)?;
         thread.away = Some(place);
+        thread.away_bound = thread.bound.is_some();
         let stay = Stay {
             space,
             pid: current.pid.0,
             user: UserMode::of(thread),
+            bound: thread.away_bound,
             rseq: rseq_record(thread.rseq),
         };
         Some(self.ask(place, current.tid.0, |id| Run { id, stay }.into()))
@@ -122,7 +152,8 @@ impl<A: Arch> State<A> {
             }
         };
         let Departure { user, trap, user_time } = departure;
-        let loaded = user.load(&self.arch).and_then(|loaded| Some((loaded, trap.trap()?)));
+        let isa = thread.isa();
+        let loaded = user.load(isa, &self.arch).and_then(|loaded| Some((loaded, trap.trap()?)));
         let Some(((regs, fpu), served)) = loaded else {
             self.distrust(place);
             self.lost(current, place);
@@ -131,10 +162,14 @@ impl<A: Arch> State<A> {
         thread.regs = regs;
         thread.fpu = fpu;
         thread.user_time = thread.user_time + Nanos(user_time);
-        if matches!(trap, TrapRecord::NeedsHome { .. }) {
+        let TrapRecord::NeedsHome { address, .. } = trap else { return Some(served) };
+        if isa == <A::Isa as Isa>::KIND {
             self.call_home(current.tid);
+            return Some(served);
         }
-        Some(served)
+        log::error!("thread {} cannot have what is at {address:#x} on {}", current.tid, isa.name());
+        let (signal, code) = (Signal::SIGBUS, si_code::BUS_ADRERR);
+        Some(Trap::Exception(Exception { signal, code, address }))
     }
 
     /// A thread's registers are lost with the instance that it ran on: its process cannot go on.

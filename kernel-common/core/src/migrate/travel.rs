@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use maize_abi::pte::Access;
 use maize_abi::signal::Signal;
-use maize_abi::{AnyRegs, Isa};
+use maize_abi::{AnyRegs, Isa, IsaKind};
 use maize_hal::{Arch, Exception, FpuState, Interrupts, PageFault, Trap};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,8 @@ pub(crate) struct Stay {
     pub(crate) space: SpaceKey,
     pub(crate) pid: u32,
     pub(crate) user: UserMode,
+    /// Whether it is asked to move at its next migration point.
+    pub(crate) bound: bool,
     /// Address, length and signature of the thread's `rseq` area.
     pub(crate) rseq: Option<(u64, u32, u32)>,
 }
@@ -64,13 +66,23 @@ impl UserMode {
         UserMode { regs: thread.regs.to_words(), fpu: thread.fpu.bytes().to_vec() }
     }
 
-    /// As `arch` loads it. `None` if it is not of that instruction set.
-    pub(crate) fn load<A: Arch>(&self, arch: &A) -> Option<(AnyRegs, FpuState)> {
-        if self.fpu.len() != arch.fpu_len() {
+    /// The state of a thread of instruction set `isa`, for an instance on `arch`. `None` if it is not of
+    /// that instruction set.
+    pub(crate) fn load<A: Arch>(&self, isa: IsaKind, arch: &A) -> Option<(AnyRegs, FpuState)> {
+        let regs = isa.regs_from_words(&self.regs)?;
+        let fpu = if isa != <A::Isa as Isa>::KIND {
+            // It is looked at where it can be loaded.
+            let mut state = FpuState::zeroed(self.fpu.len());
+            state.bytes_mut().copy_from_slice(&self.fpu);
+            state
+        } else if self.fpu.is_empty() {
+            arch.fpu_initial()
+        } else if self.fpu.len() == arch.fpu_len() {
+            arch.sanitize_fpu(&self.fpu)
+        } else {
             return None;
-        }
-        let regs = <A::Isa as Isa>::KIND.regs_from_words(&self.regs)?;
-        Some((regs, arch.sanitize_fpu(&self.fpu)))
+        };
+        Some((regs, fpu))
     }
 }
 

@@ -6,7 +6,7 @@ use maize_abi::signal::{
     AltStack, DefaultAction, Delivery, SigAction, SigInfo, Signal, SignalFrame, SignalSet, sa,
     si_code,
 };
-use maize_abi::{AnyRegs, Errno, Sysno};
+use maize_abi::{AnyRegs, Errno, Isa, Sysno};
 use maize_hal::{Arch, Nanos};
 
 use crate::handle::Handle;
@@ -85,6 +85,12 @@ impl<A: Arch> State<A> {
         match action.handler {
             SigAction::SIG_IGN => Taken::Again,
             SigAction::SIG_DFL => self.default_action(current, info),
+            // The way back from a handler is code of this instance's instruction set.
+            _ if thread.isa() != <A::Isa as Isa>::KIND => {
+                log::error!("thread {} has no way to run a handler where it is", current.tid);
+                self.begin_group_exit(current.pid, u32::from(Signal::SIGSEGV.number()));
+                Taken::Nothing
+            }
             _ => {
                 if action.flags & sa::SA_RESETHAND != 0 {
                     *slot = SigAction::default();

@@ -5,6 +5,7 @@
 //! memory. A call that a signal meets in its import returns an `ERESTART…` error and leaves nothing
 //! behind.
 
+use maize_abi::migration::LEAVE;
 use maize_abi::{Errno, IsaKind, Sysno};
 use maize_hal::Arch;
 
@@ -115,6 +116,13 @@ pub(crate) async fn handle<A: Arch>(k: &Handle<A>, current: Current) {
     }) else {
         return;
     };
+    if number == LEAVE {
+        let left = k.with(|s| s.leave(current, args));
+        if let Err(errno) = left {
+            k.with(|s| s.set_result(current.tid, Err(errno)));
+        }
+        return;
+    }
     let known =
         usize::try_from(number).ok().and_then(|n| isa.syscalls().get(n)).and_then(|call| *call);
     let Some(sysno) = known else {

@@ -1,10 +1,10 @@
 //! Signal system calls.
 
-use maize_abi::Errno;
 use maize_abi::signal::{
     ALTSTACK_LEN, AltStack, Restored, SIGACTION_LEN, SIGINFO_LEN, SavedFpu, SigAction, SigFields,
     SigInfo, Signal, SignalSet, si_code,
 };
+use maize_abi::{Errno, Isa};
 use maize_hal::{Arch, Nanos};
 
 use super::{Call, CallResult};
@@ -361,6 +361,10 @@ pub(super) async fn rt_sigreturn<A: Arch>(call: Call<'_, A>) {
 
 async fn restore_frame<A: Arch>(call: Call<'_, A>) -> Result<(), Errno> {
     let tid = call.current.tid;
+    if call.isa != <A::Isa as Isa>::KIND {
+        // No handler has run there.
+        return Err(Errno::EFAULT);
+    }
     let mut regs = call.k.with(|s| s.threads.get(&tid).map(|t| t.regs)).ok_or(Errno::ESRCH)?;
     let (address, len) = regs.signal_frame_extent();
     let mut frame = alloc::vec![0; len];

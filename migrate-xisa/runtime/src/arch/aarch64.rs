@@ -6,6 +6,9 @@
 
 use core::arch::{asm, global_asm};
 
+use crate::clone::{STACK_BYTES, STACK_GAP};
+use crate::records::ThreadBlock;
+
 pub(crate) const ISA: maize_xisa_metadata::Isa = maize_xisa_metadata::Isa::Aarch64;
 
 /// Registers of a frame: `x0` to `x30`, the stack pointer, the program counter; and `v0` to `v31`.
@@ -225,6 +228,27 @@ global_asm!(
     "mov x8, #93",
     "svc 0",
     "brk #0",
+    // The thread pointer is set; the environment is where a call's result is, which is where its first
+    // argument is.
+    ".globl maize_resume",
+    "maize_resume:",
+    "mrs x1, tpidr_el0",
+    // Zero it is already: a store before any load has the page come once, to be written.
+    "str xzr, [x1, #{saving}]",
+    "ldr x1, [x1, #{record_limit}]",
+    "add sp, x1, #{stack_top}, lsl #12",
+    "mov x29, #0",
+    "mov x30, #0",
+    "bl maize_arrive",
+    "brk #0",
+    // Where a kernel has threads go on that come from another instruction set.
+    ".pushsection .note.maize, \"a\", @note",
+    ".balign 4",
+    ".long 6, 8, 1",
+    ".asciz \"Maize\"",
+    ".balign 4",
+    ".quad maize_resume",
+    ".popsection",
     ".globl _start",
     "_start:",
     "mov x29, #0",
@@ -235,7 +259,13 @@ global_asm!(
     ".globl __maize_personality",
     "__maize_personality:",
     "brk #0",
+    saving = const core::mem::offset_of!(ThreadBlock, saving),
+    record_limit = const core::mem::offset_of!(ThreadBlock, record_limit),
+    stack_top = const STACK_TOP >> 12,
 );
+
+/// From the end of a thread's records to the top of its native stack.
+pub(crate) const STACK_TOP: u64 = STACK_GAP + 2 * STACK_BYTES;
 
 /// A system call by the neutral target's number: aarch64's own.
 pub(crate) fn native_syscall(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {
@@ -247,6 +277,11 @@ pub(crate) fn native_syscall(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {
             in("x5") f, in("x8") number, options(nostack));
     }
     result
+}
+
+/// A system call by this instruction set's number.
+pub(crate) fn raw_syscall(number: u64, arguments: [u64; 6]) -> i64 {
+    native_syscall(number, arguments)
 }
 
 /// A system call of the program.

@@ -5,6 +5,8 @@
 
 use core::arch::{asm, global_asm};
 
+use crate::clone::{STACK_BYTES, STACK_GAP};
+use crate::records::ThreadBlock;
 use crate::syscall::{open_flags_from_x86_64, open_flags_to_x86_64, stat_from_x86_64, to_x86_64};
 
 pub(crate) const ISA: maize_xisa_metadata::Isa = maize_xisa_metadata::Isa::X86_64;
@@ -175,6 +177,25 @@ global_asm!(
     "mov eax, 60",
     "syscall",
     "ud2",
+    // The thread pointer is set; the environment is where a call's result is.
+    ".globl maize_resume",
+    "maize_resume:",
+    "mov rdi, rax",
+    // Zero it is already: a store before any load has the page come once, to be written.
+    "mov qword ptr fs:[{saving}], 0",
+    "mov rsp, fs:[{record_limit}]",
+    "add rsp, {stack_top}",
+    "xor ebp, ebp",
+    "call maize_arrive",
+    "ud2",
+    // Where a kernel has threads go on that come from another instruction set.
+    ".pushsection .note.maize, \"a\", @note",
+    ".balign 4",
+    ".long 6, 8, 1",
+    ".asciz \"Maize\"",
+    ".balign 4",
+    ".quad maize_resume",
+    ".popsection",
     ".globl _start",
     "_start:",
     "xor ebp, ebp",
@@ -185,12 +206,19 @@ global_asm!(
     ".globl __maize_personality",
     "__maize_personality:",
     "ud2",
+    saving = const core::mem::offset_of!(ThreadBlock, saving),
+    record_limit = const core::mem::offset_of!(ThreadBlock, record_limit),
+    stack_top = const STACK_TOP,
 );
+
+/// From the end of a thread's records to the top of its native stack.
+pub(crate) const STACK_TOP: u64 = STACK_GAP + STACK_BYTES;
 
 const ENOSYS: i64 = -38;
 const EINVAL: i64 = -22;
 
-fn raw(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {
+/// A system call by this instruction set's number.
+pub(crate) fn raw_syscall(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {
     let result: i64;
     // SAFETY: the kernel's own calling convention; what the call does to memory is what the program
     // asked for.
@@ -204,7 +232,7 @@ fn raw(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {
 
 /// A system call by the neutral target's number, whose arguments have the same form everywhere.
 pub(crate) fn native_syscall(number: u64, arguments: [u64; 6]) -> i64 {
-    to_x86_64(number).map_or(ENOSYS, |native| raw(native, arguments))
+    to_x86_64(number).map_or(ENOSYS, |native| raw_syscall(native, arguments))
 }
 
 /// A system call of the program.
@@ -243,7 +271,7 @@ pub(crate) fn program_syscall(number: u64, mut arguments: [u64; 6]) -> i64 {
 pub(crate) fn set_thread_pointer(pointer: u64) {
     const ARCH_PRCTL: u64 = 158;
     const ARCH_SET_FS: u64 = 0x1002;
-    raw(ARCH_PRCTL, [ARCH_SET_FS, pointer, 0, 0, 0, 0]);
+    raw_syscall(ARCH_PRCTL, [ARCH_SET_FS, pointer, 0, 0, 0, 0]);
 }
 
 /// The thread pointer.
