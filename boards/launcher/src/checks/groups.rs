@@ -105,6 +105,10 @@ pub const GROUPS: &[Group] = &[
                 "clippy --quiet --package maize-coherence-sim --features criterion --benches \
                  -- -D warnings",
             ),
+            Step::LongCargo(
+                "clippy --quiet --package maize-coherence-model --features explore --bins \
+                 -- -D warnings",
+            ),
         ],
     },
     Group {
