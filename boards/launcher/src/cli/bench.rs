@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use maize_launcher::bench::{self, BENCHES, Bench, Effort, Report, host, html, table};
 use maize_launcher::topology::Topology;
 use maize_launcher::workspace::Workspace;
+
+use super::output::OutputFile;
 
 /// Steps that a progress bar shows of one topology.
 const STEPS: u64 = 100;
@@ -46,25 +49,31 @@ impl BenchOptions {
         let benches: Vec<&dyn Bench> = if self.names.is_empty() {
             BENCHES.to_vec()
         } else {
-            self.names.iter().map(|name| bench::find(name)).collect::<Result<_, _>>()?
+            let found = self.names.iter().map(|name| bench::find(name));
+            let found = found.collect::<Result<Vec<&dyn Bench>, _>>();
+            found.unwrap_or_else(|unknown| {
+                super::wrong_usage(ErrorKind::InvalidValue, &unknown.to_string())
+            })
         };
+        // Nothing is measured for figures that could not be written.
+        let json_file = self.json.clone().map(OutputFile::create).transpose()?;
+        let html_file = self.html.clone().map(OutputFile::create).transpose()?;
         let mut reports = Vec::new();
         for bench in benches {
             let report = self.measure(bench, workspace)?;
             println!("{}: {}\n{}", bench.name(), bench.about(), table::render(&report.rows));
             reports.push(report);
         }
-        if let Some(path) = &self.json {
+        if let Some(file) = json_file {
             // One benchmark is an object of the documented shape; several are a list of them.
             let json = match &reports[..] {
                 [report] => serde_json::to_string_pretty(report)?,
                 reports => serde_json::to_string_pretty(reports)?,
             };
-            std::fs::write(path, json + "\n").with_context(|| path.display().to_string())?;
+            file.write(&(json + "\n"))?;
         }
-        if let Some(path) = &self.html {
-            std::fs::write(path, html::render(&reports))
-                .with_context(|| path.display().to_string())?;
+        if let Some(file) = html_file {
+            file.write(&html::render(&reports))?;
         }
         Ok(0)
     }

@@ -1,7 +1,6 @@
 //! `run` and `shell`.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -27,6 +26,8 @@ use maize_launcher::terminal::window_size;
 use maize_launcher::topology::Topology;
 use maize_launcher::tour;
 use maize_launcher::workspace::Workspace;
+
+use super::output::OutputFile;
 
 /// What `run` and `shell` have in common.
 #[derive(Debug, Args)]
@@ -281,23 +282,6 @@ impl FabricOptions {
         config.stderr = Destination::Descriptor(stderr);
         config.signals = Some(Signals::catch().context("signals")?);
         Ok(config)
-    }
-}
-
-/// A file that is made before a run and written after it.
-struct OutputFile {
-    path: PathBuf,
-    file: File,
-}
-
-impl OutputFile {
-    fn create(path: PathBuf) -> anyhow::Result<Self> {
-        let file = File::create(&path).with_context(|| path.display().to_string())?;
-        Ok(Self { path, file })
-    }
-
-    fn write(mut self, text: &str) -> anyhow::Result<()> {
-        self.file.write_all(text.as_bytes()).with_context(|| self.path.display().to_string())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod fabric;
+mod output;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -57,7 +58,8 @@ struct TestOptions {
 
 impl TestOptions {
     fn execute(&self, workspace: &Workspace) -> anyhow::Result<u8> {
-        let groups = checks::select(&self.groups)?;
+        let groups = checks::select(&self.groups)
+            .unwrap_or_else(|unknown| wrong_usage(ErrorKind::InvalidValue, &unknown.to_string()));
         if self.list {
             for group in groups {
                 println!("{:14} {}", group.name, group.about);

@@ -209,6 +209,19 @@ fn wrong_usage_and_missing_things_are_named() {
 }
 
 #[test]
+fn groups_and_benchmarks_that_are_not_there_are_wrong_usage() {
+    let ends = |arguments: &[&str], status: i32, message: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_maize-launcher")).args(arguments).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        assert!(text(&output.stderr).contains(message), "{output:?}");
+    };
+    ends(&["test", "nonsense"], 2, "no test group `nonsense`");
+    ends(&["bench", "nonsense"], 2, "no benchmark `nonsense`");
+    ends(&["bench", "boot", "--json", "/none/x"], 125, "maize: /none/x: No such file");
+}
+
+#[test]
 fn what_was_asked_for_is_looked_at_before_anything_is_built() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
