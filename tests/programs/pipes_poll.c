@@ -167,6 +167,31 @@ static void descriptors_of_a_pipe(void)
     close_pipe();
 }
 
+/* By its name in /proc, also when nobody has the other end. */
+static void an_end_is_opened_again(void)
+{
+    char name[64], byte;
+    open_pipe(0);
+    CHECK_EQUAL(write(ends[1], "ab", 2), 2);
+    CHECK(close(ends[1]) == 0);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", ends[0]);
+    int again = open(name, O_RDONLY);
+    CHECK(again >= 0);
+    CHECK(read(again, &byte, 1) == 1 && byte == 'a');
+    CHECK(read(ends[0], &byte, 1) == 1 && byte == 'b');
+    CHECK_EQUAL(read(again, &byte, 1), 0);
+    int writer = open(name, O_WRONLY | O_NONBLOCK);
+    CHECK(writer >= 0);
+    CHECK(close(ends[0]) == 0);
+    CHECK_EQUAL(write(writer, "c", 1), 1);
+    CHECK(read(again, &byte, 1) == 1 && byte == 'c');
+    CHECK(close(again) == 0);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", writer);
+    int last = open(name, O_WRONLY);
+    CHECK(last >= 0);
+    CHECK(close(writer) == 0 && close(last) == 0);
+}
+
 /* Two blocking ends in two threads, far more data than fits. */
 static void *send_all(void *unused)
 {
@@ -202,6 +227,7 @@ int main(void)
     RUN(poll_is_woken);
     RUN(vectors);
     RUN(descriptors_of_a_pipe);
+    RUN(an_end_is_opened_again);
     RUN(a_large_write_goes_through);
     return 0;
 }

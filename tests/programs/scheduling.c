@@ -127,6 +127,28 @@ static void affinity(void)
     CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
 }
 
+/* Only ever nicer, which everybody may be. */
+static void be_nicer(void)
+{
+    errno = 0;
+    int before = getpriority(PRIO_PROCESS, 0);
+    CHECK(before < 18 && errno == 0);
+    CHECK(setpriority(PRIO_PROCESS, 0, before + 1) == 0);
+    CHECK_EQUAL(getpriority(PRIO_PROCESS, getpid()), before + 1);
+    CHECK(setpgid(0, 0) == 0);
+    CHECK(setpriority(PRIO_PGRP, 0, before + 2) == 0);
+    CHECK_EQUAL(getpriority(PRIO_PGRP, getpgrp()), before + 2);
+    IN_CHILD(CHECK(nice(100) == 19); CHECK_EQUAL(getpriority(PRIO_PROCESS, 0), 19));
+    CHECK_EQUAL(getpriority(PRIO_PROCESS, 0), before + 2);
+    CHECK_FAILS(getpriority(3, 0), EINVAL);
+    CHECK_FAILS(setpriority(PRIO_PROCESS, 0x3ffffff, 0), ESRCH);
+}
+
+static void nice_values(void)
+{
+    IN_CHILD(be_nicer());
+}
+
 int main(void)
 {
     RUN(everyone_gets_a_share);
@@ -134,5 +156,6 @@ int main(void)
     RUN(yields_alternate);
     RUN(many_processes);
     RUN(affinity);
+    RUN(nice_values);
     return 0;
 }

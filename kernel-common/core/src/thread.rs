@@ -115,6 +115,8 @@ pub(crate) struct Thread {
     /// This thread alone is to end, with this status. A guest is to go home.
     pub(crate) exiting: Option<u32>,
 
+    /// From -20 to 19, as `setpriority` set it. It is remembered and told; all threads get the same share.
+    pub(crate) nice: i8,
     /// Set if the thread's process is another instance's.
     pub(crate) guest: Option<Guest>,
     /// Where it is to run in user mode.
@@ -165,6 +167,7 @@ impl Thread {
             system_time: Nanos(0),
             kernel_since: now,
             exiting: None,
+            nice: 0,
             guest: None,
             place: InstanceId(0),
             bound: None,

@@ -394,14 +394,17 @@ impl Vfs {
     }
 
     fn open_fifo(&mut self, id: InodeId, how: OpenHow) -> Result<Handle, Errno> {
-        let Kind::Fifo(existing) = self.tree.get(id)?.kind else { return Err(Errno::EINVAL) };
+        let inode = self.tree.get(id)?;
+        let Kind::Fifo(existing) = inode.kind else { return Err(Errno::EINVAL) };
+        // Who opens the end of a pipe again, through /proc, waits for nobody.
+        let named = inode.fs != crate::mount::PIPE_FS;
         let (readers, writers) =
             existing.and_then(|p| self.pipes.get(&p)).map_or((0, 0), |p| (p.readers, p.writers));
         let nonblocking = how.has(o::O_NONBLOCK);
         let waits = match how.access() {
-            (true, false) => writers == 0 && !nonblocking,
-            (false, true) if readers == 0 && nonblocking => return Err(Errno::ENXIO),
-            (false, true) => readers == 0,
+            (true, false) => named && writers == 0 && !nonblocking,
+            (false, true) if named && readers == 0 && nonblocking => return Err(Errno::ENXIO),
+            (false, true) => named && readers == 0,
             (true, true) => false,
             (false, false) => return Err(Errno::EINVAL),
         };
@@ -415,7 +418,7 @@ impl Vfs {
         };
         let opens_before =
             self.pipes.get(&pipe).map_or((0, 0), |p| (p.reader_opens, p.writer_opens));
-        Ok(Handle::Pipe(PipeEnd { pipe, opens_before, waits, had_writer: writers > 0 }))
+        Ok(Handle::Pipe(PipeEnd { pipe, opens_before, waits, had_writer: !named || writers > 0 }))
     }
 
     /// Whether an open is complete: that of a named pipe waits until the other end is opened. A

@@ -121,6 +121,7 @@ impl<A: Arch> ProcSource for Env<'_, A> {
             child_times: process.children_time,
             cpu: thread.map_or(self.cpu, |thread| u32::from(thread.last_place.0)),
             affinity: (affinity, self.cpus),
+            nice: thread.map_or(0, |thread| i32::from(thread.nice)),
             signals: [
                 thread.map_or(SignalSet::EMPTY, |thread| thread.pending.set()),
                 process.pending.set(),

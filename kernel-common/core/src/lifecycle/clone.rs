@@ -183,6 +183,7 @@ impl<A: Arch> State<A> {
         thread.place = parent.place;
         thread.last_place = parent.last_place;
         thread.affinity = parent.affinity;
+        thread.nice = parent.nice;
         if !args.has(flag::CLONE_VM) {
             thread.rseq = parent.rseq;
         }

@@ -89,7 +89,8 @@ pub(super) async fn dispatch<A: Arch>(
         N::SchedGetPriorityMax => sched::priority_bound(call, 99),
         N::SchedGetPriorityMin => sched::priority_bound(call, 1),
         N::SchedRrGetInterval => sched::sched_rr_get_interval(call).await,
-        N::Getpriority => sched::getpriority(),
+        N::Getpriority => sched::getpriority(call),
+        N::Setpriority => sched::setpriority(call),
         N::Getcpu => sched::getcpu(call).await,
 
         // The system and its limits.

@@ -1,11 +1,13 @@
 //! Scheduling calls, and which core a thread is on.
 
+use alloc::vec::Vec;
+
 use maize_abi::Errno;
 use maize_hal::{Arch, Nanos};
 
 use super::time::timespec_bytes;
 use super::{Call, CallResult};
-use crate::ids::Tid;
+use crate::ids::{Pid, Tid};
 use crate::rseq;
 use crate::sched::TIME_SLICE;
 
@@ -112,9 +114,49 @@ pub(super) async fn rseq_register<A: Arch>(call: Call<'_, A>) -> CallResult {
     rseq::register(call.k, call.current, call.args).await
 }
 
-/// `getpriority` returns 20 minus the nice value, which is 0 for all.
-pub(super) const fn getpriority() -> CallResult {
-    Ok(20)
+/// The threads that `getpriority` and `setpriority` are about.
+fn prioritised<A: Arch>(call: Call<'_, A>) -> Result<Vec<Tid>, Errno> {
+    const PRIO_PROCESS: i32 = 0;
+    const PRIO_PGRP: i32 = 1;
+    const PRIO_USER: i32 = 2;
+    let (which, who) = (call.int(0), call.int(1));
+    if !(PRIO_PROCESS..=PRIO_USER).contains(&which) {
+        return Err(Errno::EINVAL);
+    }
+    let named = match which {
+        PRIO_PROCESS => Vec::from_iter(target(call, who)),
+        _ => call.k.with(|s| {
+            let own = s.processes.get(&call.current.pid).map(|process| process.group);
+            let group = if who == 0 { own } else { Some(Pid(who as u32)) };
+            // There is one user, whose number is 0.
+            let all = which == PRIO_USER && who == 0;
+            let processes = s.processes.values();
+            let meant = processes.filter(|p| all || which == PRIO_PGRP && Some(p.group) == group);
+            meant.flat_map(|process| process.threads.iter().copied()).collect()
+        }),
+    };
+    if named.is_empty() { Err(Errno::ESRCH) } else { Ok(named) }
+}
+
+/// Returns 20 minus the lowest nice value.
+pub(super) fn getpriority<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let named = prioritised(call)?;
+    let lowest =
+        call.k.with(|s| named.iter().filter_map(|tid| Some(s.threads.get(tid)?.nice)).min());
+    lowest.map(|nice| (20 - i64::from(nice)) as u64).ok_or(Errno::ESRCH)
+}
+
+pub(super) fn setpriority<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let named = prioritised(call)?;
+    let nice = call.int(2).clamp(-20, 19) as i8;
+    call.k.with(|s| {
+        for tid in named {
+            if let Some(thread) = s.threads.get_mut(&tid) {
+                thread.nice = nice;
+            }
+        }
+    });
+    Ok(0)
 }
 
 const _: () = assert!(TIME_SLICE.0 > Nanos::MILLI.0);
