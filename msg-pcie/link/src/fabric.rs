@@ -24,7 +24,7 @@ pub struct FabricConfig {
     pub link: LinkConfig,
     /// Time between heartbeats, and between looks at the peers.
     pub beat_every: Nanos,
-    /// For how long to poll after the last activity before going to sleep. Zero where there are
+    /// For how long to poll after the last message, sent or received, before going to sleep. Zero where there are
     /// more virtual cores than host cores.
     pub poll_for: Nanos,
 }
@@ -180,6 +180,8 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         to: InstanceId,
         message: Outgoing<'_>,
     ) -> Result<u32, SendError> {
+        // What is sent is often answered.
+        self.last_activity = now;
         // Where there is an instance of each number, this is where a peer is.
         let index = to.index() - usize::from(to > self.me);
         match self.peers.get_mut(index) {
