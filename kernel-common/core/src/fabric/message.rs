@@ -32,6 +32,15 @@ pub(crate) struct Hello {
     pub(crate) root: u64,
     /// Whether it runs the voting protocol.
     pub(crate) voting: bool,
+    /// The wall-clock time at which its monotonic clock was zero, in nanoseconds.
+    pub(crate) boot_time: u64,
+}
+
+impl Hello {
+    /// Whether the two can work together: they may have started at different times.
+    pub(crate) fn suits(&self, other: &Hello) -> bool {
+        Hello { boot_time: other.boot_time, ..*self } == *other
+    }
 }
 
 impl Hello {
@@ -60,7 +69,9 @@ pub(crate) struct PageName {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Page {
     pub(crate) page: PageName,
-    /// The agent's message, encoded by its policy.
+    /// The agent's message, encoded by its policy. If it has a page to bring and none comes along, the
+    /// page is all zeros.
+    #[serde(with = "serde_bytes")]
     pub(crate) message: Vec<u8>,
     /// Numbers of the frames that it lends to an instance of the same machine.
     pub(crate) frames: Vec<u64>,
@@ -227,7 +238,7 @@ macro_rules! registry {
 }
 
 registry! {
-    Hello = 16, Normal, 32;
+    Hello = 16, Normal, 48;
     Page = 17, Normal, 160;
     PageStale = 18, Normal, 24;
     Run = 19, Normal, 16_384;

@@ -71,6 +71,8 @@ impl<A: Arch> State<A> {
             }
             copy
         });
+        // A page of zeros is made where it is wanted.
+        let content = content.filter(|page| page.0.iter().any(|word| *word != 0));
         let page = Page { page: page.into(), message, frames: Vec::new() };
         self.post(InstanceId(to.0), page.into(), content);
     }
