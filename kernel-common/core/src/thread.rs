@@ -117,6 +117,10 @@ pub(crate) struct Thread {
 
     /// From -20 to 19, as `setpriority` set it. It is remembered and told; all threads get the same share.
     pub(crate) nice: i8,
+    /// The latest time of its home's monotonic clock that the thread may have been shown somewhere else:
+    /// it is shown no earlier one.
+    pub(crate) shown: Nanos,
+
     /// Set if the thread's process is another instance's.
     pub(crate) guest: Option<Guest>,
     /// Where it is to run in user mode.
@@ -168,6 +172,7 @@ impl Thread {
             kernel_since: now,
             exiting: None,
             nice: 0,
+            shown: Nanos(0),
             guest: None,
             place: InstanceId(0),
             bound: None,

@@ -363,6 +363,13 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         if self.testing { beat.min(self.last_poll + TEST_EVERY) } else { beat }
     }
 
+    /// How far a peer's clock is ahead of this instance's, in nanoseconds; `None` if that is not known
+    /// yet, or not known any more.
+    #[must_use]
+    pub fn clock_ahead(&self, peer: InstanceId) -> Option<i64> {
+        self.peers[self.index(peer)?].clock_ahead()
+    }
+
     /// The incarnation of a peer that messages are exchanged with.
     #[must_use]
     pub fn incarnation(&self, peer: InstanceId) -> Option<Epoch> {

@@ -131,6 +131,16 @@ impl<W: Window> Peer<W> {
         self.probe.is_some()
     }
 
+    /// How far the peer's clock is ahead, once it was measured.
+    pub(super) fn clock_ahead(&self) -> Option<i64> {
+        match (&self.probe, &self.clock_lines) {
+            (Some(probe), _) => probe.offset().map(|offset| offset.ahead),
+            // The instances of a machine have one clock.
+            (None, None) => Some(0),
+            (None, Some(_)) => None,
+        }
+    }
+
     /// Gets on with the test of the window.
     pub(super) fn test(&mut self, now: Nanos) -> Option<Finding> {
         let State::Testing(test) = &mut self.state else { return None };

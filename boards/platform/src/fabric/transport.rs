@@ -83,6 +83,10 @@ impl Transport for CoreTransport {
         self.links.borrow().next_beat()
     }
 
+    fn clock_ahead(&self, peer: InstanceId) -> Option<i64> {
+        self.links.borrow().clock_ahead(peer)
+    }
+
     fn close(&mut self, now: Nanos, peer: InstanceId) {
         self.links.borrow_mut().close(now, peer);
     }

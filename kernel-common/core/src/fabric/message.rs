@@ -37,18 +37,12 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
-    /// Whether the two can work together: they may have started at different times.
-    pub(crate) fn suits(&self, other: &Hello) -> bool {
-        Hello { boot_time: other.boot_time, ..*self } == *other
-    }
-}
-
-impl Hello {
     /// The instruction set of an instance that says this, if it can be worked with by one that says
     /// `mine`.
     pub(crate) fn works_with(&self, mine: &Hello) -> Option<IsaKind> {
         let isa = IsaKind::of_elf_machine(self.machine)?;
-        let alike = Hello { machine: mine.machine, fpu_len: mine.fpu_len, ..*self } == *mine;
+        let Hello { machine, fpu_len, boot_time, .. } = *mine;
+        let alike = Hello { machine, fpu_len, boot_time, ..*self } == *mine;
         let same_state = self.machine != mine.machine || self.fpu_len == mine.fpu_len;
         (alike && same_state).then_some(isa)
     }

@@ -71,6 +71,8 @@ struct Peer {
     greeted: bool,
     /// Its instruction set, once it is known and if it can be worked with.
     isa: Option<IsaKind>,
+    /// When its monotonic clock was zero.
+    boot_time: Nanos,
     waiting: VecDeque<Parcel>,
 }
 
@@ -174,7 +176,16 @@ impl<A: Arch> State<A> {
             fpu_len: self.arch.fpu_len() as u32,
             root: self.fabric.root,
             voting: self.fabric.settings.coherence == Coherence::Voting,
+            boot_time: self.arch.boot_time().0,
         }
+    }
+
+    /// The monotonic and the wall clock of a peer. `None` if they were not compared with this
+    /// instance's.
+    pub(crate) fn clocks_of(&self, peer: InstanceId) -> Option<(Nanos, Nanos)> {
+        let ahead = self.fabric.transport.as_ref()?.clock_ahead(peer)?;
+        let now = Nanos(self.now().0.saturating_add_signed(ahead));
+        Some((now, self.fabric.peers.get(&peer)?.boot_time + now))
     }
 
     /// Sends a message, or lets it wait for room. False if the peer is not there.

@@ -148,6 +148,7 @@ impl<A: Arch> State<A> {
             }
             if let Some(peer) = self.fabric.peers.get_mut(&from) {
                 peer.isa = isa;
+                peer.boot_time = Nanos(hello.boot_time);
                 peer.greeted = true;
             }
             self.wake(WaitKey::Peers);

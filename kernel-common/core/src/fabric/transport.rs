@@ -116,6 +116,10 @@ pub trait Transport {
     /// When [`Transport::poll`] has to be called at the latest.
     fn next_beat(&self) -> Nanos;
 
+    /// How far the peer's monotonic clock is ahead of this instance's, in nanoseconds; `None` if that
+    /// was not measured.
+    fn clock_ahead(&self, peer: InstanceId) -> Option<i64>;
+
     /// Closes the link to a peer that broke the rules.
     fn close(&mut self, now: Nanos, peer: InstanceId);
 }
@@ -196,6 +200,11 @@ impl<P: Port, A: Announce, D: FnMut(InstanceId)> Transport for LinkTransport<P, 
 
     fn next_beat(&self) -> Nanos {
         self.fabric.next_beat()
+    }
+
+    /// All of a simulated network have one time.
+    fn clock_ahead(&self, _: InstanceId) -> Option<i64> {
+        Some(0)
     }
 
     fn close(&mut self, now: Nanos, peer: InstanceId) {

@@ -1,11 +1,10 @@
 //! The other side: a thread of another instance's process that runs user code here.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use maize_abi::pte::Access;
-use maize_abi::{Isa, Sysno};
-use maize_hal::{Arch, PageFault, Trap};
+use maize_abi::{Isa, PAGE_SIZE, Sysno};
+use maize_hal::{Arch, Nanos, PageFault, Trap};
 use maize_mm::FaultError;
 use maize_wire::InstanceId;
 
@@ -40,7 +39,7 @@ impl<A: Arch> State<A> {
         let Ok(space) = self.replica(stay.space) else {
             log::error!("no memory for a replica of a space of {from}");
             let trap = TrapRecord::NeedsHome { address: regs.pc(), access: 0 };
-            let departure = Departure { user: stay.user, trap, user_time: 0 };
+            let departure = Departure { user: stay.user, trap, user_time: 0, shown: 0 };
             self.answer(from, id, Trapped { id, departure }.into());
             return Ok(());
         };
@@ -48,6 +47,7 @@ impl<A: Arch> State<A> {
         let task = self.tasks.reserve();
         let mut thread = Thread::new(Pid(stay.pid), task, regs, fpu, now);
         thread.rseq = rseq_area(stay.rseq);
+        thread.shown = Nanos(stay.now);
         thread.guest = Some(Guest { home: from, space });
         thread.bound = stay.bound.then_some(from);
         self.threads.insert(tid, thread);
@@ -87,7 +87,8 @@ impl<A: Arch> State<A> {
         self.task_threads.remove(&current.task);
         let thread = self.threads.remove(&current.tid)?;
         let user = UserMode::of(&thread);
-        Some(Departure { user, trap, user_time: thread.user_time.0 })
+        let (user_time, shown) = (thread.user_time.0, thread.shown.0);
+        Some(Departure { user, trap, user_time, shown })
     }
 }
 
@@ -184,14 +185,22 @@ async fn served_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> bool {
         Some((sysno, regs.syscall_args()))
     });
     let Some((sysno, args)) = called else { return false };
-    let results: Vec<u64> = match sysno {
-        Sysno::Getpid | Sysno::Gettid | Sysno::SchedYield => Vec::new(),
-        Sysno::Getcpu => args[..2].iter().copied().filter(|at| *at != 0).collect(),
+    // Where its results go, and how long each is.
+    let results = match sysno {
+        Sysno::Getpid | Sysno::Gettid | Sysno::SchedYield => [(0, 0); 2],
+        Sysno::Getcpu => [(args[0], 4), (args[1], 4)],
+        Sysno::ClockGettime if k.with(|s| s.shows_clock(current.tid, args[0] as i32)) => {
+            [(args[1], 16), (0, 0)]
+        }
+        Sysno::Gettimeofday if k.with(|s| s.shows_clock(current.tid, 0)) => {
+            [(args[0], 16), (args[1], 8)]
+        }
         _ => return false,
     };
-    for address in results {
+    for (address, len) in results.into_iter().filter(|(address, _)| *address != 0) {
         let fault = PageFault { address, access: Access::WRITE };
-        if address.checked_add(3).is_none_or(|last| last / 4096 != address / 4096)
+        let page = PAGE_SIZE as u64;
+        if address.checked_add(len - 1).is_none_or(|last| last / page != address / page)
             || page_fault(k, visit, fault).await.is_err()
         {
             return false;

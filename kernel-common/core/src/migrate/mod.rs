@@ -3,6 +3,7 @@
 mod balance;
 mod between;
 mod guest;
+mod packed;
 mod place;
 mod run;
 mod travel;

@@ -114,6 +114,7 @@ impl<A: Arch> State<A> {
         self.charge_system_time(current.tid);
         let space = self.thread_space(current.tid)?;
         let space = self.add_member(space, place);
+        let now = self.now();
         let thread = self.threads.get_mut(&current.tid)?;
         thread.away = Some(place);
         thread.away_bound = thread.bound.is_some();
@@ -123,6 +124,7 @@ impl<A: Arch> State<A> {
             user: UserMode::of(thread),
             bound: thread.away_bound,
             rseq: rseq_record(thread.rseq),
+            now: now.max(thread.shown).0,
         };
         Some(self.ask(place, current.tid.0, |id| Run { id, stay }.into()))
     }
@@ -151,7 +153,7 @@ impl<A: Arch> State<A> {
                 return None;
             }
         };
-        let Departure { user, trap, user_time } = departure;
+        let Departure { user, trap, user_time, shown } = departure;
         let isa = thread.isa();
         let loaded = user.load(isa, &self.arch).and_then(|loaded| Some((loaded, trap.trap()?)));
         let Some(((regs, fpu), served)) = loaded else {
@@ -162,6 +164,10 @@ impl<A: Arch> State<A> {
         thread.regs = regs;
         thread.fpu = fpu;
         thread.user_time = thread.user_time + Nanos(user_time);
+        // A clock that is far ahead is not believed.
+        if shown <= now.0.saturating_add(Nanos::SECOND.0) {
+            thread.shown = thread.shown.max(Nanos(shown));
+        }
         let TrapRecord::NeedsHome { address, .. } = trap else { return Some(served) };
         if isa == <A::Isa as Isa>::KIND {
             self.call_home(current.tid);

@@ -1,13 +1,12 @@
 //! What travels: a thread's user mode, and the trap that ends its stay.
 
-use alloc::vec::Vec;
-
 use maize_abi::pte::Access;
 use maize_abi::signal::Signal;
 use maize_abi::{AnyRegs, Isa, IsaKind};
 use maize_hal::{Arch, Exception, FpuState, Interrupts, PageFault, Trap};
 use serde::{Deserialize, Serialize};
 
+use super::packed::Packed;
 use crate::group::SpaceKey;
 use crate::thread::{RseqArea, Thread};
 
@@ -21,13 +20,15 @@ pub(crate) struct Stay {
     pub(crate) bound: bool,
     /// Address, length and signature of the thread's `rseq` area.
     pub(crate) rseq: Option<(u64, u32, u32)>,
+    /// The home's monotonic clock, in nanoseconds: the thread is shown no earlier time.
+    pub(crate) now: u64,
 }
 
 /// A thread's registers, in its instruction set's order, and its FPU state in its processor's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UserMode {
-    regs: Vec<u64>,
-    fpu: Vec<u8>,
+    regs: Packed,
+    fpu: Packed,
 }
 
 /// A thread that comes home.
@@ -37,6 +38,8 @@ pub(crate) struct Departure {
     pub(crate) trap: TrapRecord,
     /// Nanoseconds in user mode.
     pub(crate) user_time: u64,
+    /// The latest time of the home's monotonic clock that the thread was shown, or 0.
+    pub(crate) shown: u64,
 }
 
 /// Why user mode ended.
@@ -60,27 +63,35 @@ pub(crate) enum TrapRecord {
     },
 }
 
+/// No instruction set has more general registers.
+const MOST_REGISTERS: usize = 64;
+
+/// Nor a longer FPU state.
+const MOST_FPU_WORDS: usize = 1024;
+
 impl UserMode {
     /// Of a thread whose saved FPU state is up to date.
     pub(crate) fn of(thread: &Thread) -> UserMode {
-        UserMode { regs: thread.regs.to_words(), fpu: thread.fpu.bytes().to_vec() }
+        UserMode {
+            regs: Packed::words(&thread.regs.to_words()),
+            fpu: Packed::bytes(thread.fpu.bytes()),
+        }
     }
 
     /// The state of a thread of instruction set `isa`, for an instance on `arch`. `None` if it is not of
     /// that instruction set.
     pub(crate) fn load<A: Arch>(&self, isa: IsaKind, arch: &A) -> Option<(AnyRegs, FpuState)> {
-        let regs = isa.regs_from_words(&self.regs)?;
+        let regs = isa.regs_from_words(&self.regs.to_words(MOST_REGISTERS)?)?;
         let fpu = if isa != <A::Isa as Isa>::KIND {
             // It is looked at where it can be loaded.
-            let mut state = FpuState::zeroed(self.fpu.len());
-            state.bytes_mut().copy_from_slice(&self.fpu);
+            let bytes = self.fpu.to_all_bytes(MOST_FPU_WORDS)?;
+            let mut state = FpuState::zeroed(bytes.len());
+            state.bytes_mut().copy_from_slice(&bytes);
             state
         } else if self.fpu.is_empty() {
             arch.fpu_initial()
-        } else if self.fpu.len() == arch.fpu_len() {
-            arch.sanitize_fpu(&self.fpu)
         } else {
-            return None;
+            arch.sanitize_fpu(&self.fpu.to_bytes(arch.fpu_len())?)
         };
         Some((regs, fpu))
     }

@@ -5,6 +5,7 @@ use maize_hal::{Arch, Nanos};
 
 use super::{Call, CallResult};
 use crate::handle::Handle;
+use crate::ids::Tid;
 use crate::process::IntervalTimer;
 use crate::state::State;
 use crate::thread::{Current, RestartBlock};
@@ -72,10 +73,41 @@ const CLOCK_BOOTTIME: i32 = 7;
 const CLOCK_TAI: i32 = 11;
 
 impl<A: Arch> State<A> {
-    fn clock(&self, clock: i32, current: Current) -> Result<Nanos, Errno> {
-        let now = self.now();
+    /// The monotonic and the wall clock of a thread, which are those of its home wherever it is. What
+    /// it is shown never goes back.
+    fn clocks_for(&mut self, tid: Tid) -> (Nanos, Nanos) {
+        let guest = self.threads.get(&tid).and_then(|thread| thread.guest);
+        let (now, wall) = guest
+            .and_then(|guest| self.clocks_of(guest.home))
+            .unwrap_or_else(|| (self.now(), self.wall_clock()));
+        let Some(thread) = self.threads.get_mut(&tid) else { return (now, wall) };
+        let shown = now.max(thread.shown);
+        if guest.is_some() {
+            thread.shown = shown;
+        }
+        (shown, wall + shown.since(now))
+    }
+
+    /// Whether a thread that is a guest here can be shown a clock without its home.
+    pub(crate) fn shows_clock(&self, tid: Tid, clock: i32) -> bool {
+        let everybodys = matches!(
+            clock,
+            CLOCK_REALTIME
+                | CLOCK_REALTIME_COARSE
+                | CLOCK_TAI
+                | CLOCK_MONOTONIC
+                | CLOCK_MONOTONIC_RAW
+                | CLOCK_MONOTONIC_COARSE
+                | CLOCK_BOOTTIME
+        );
+        let guest = self.threads.get(&tid).and_then(|thread| thread.guest);
+        everybodys && guest.is_some_and(|guest| self.clocks_of(guest.home).is_some())
+    }
+
+    fn clock(&mut self, clock: i32, current: Current) -> Result<Nanos, Errno> {
+        let (now, wall) = self.clocks_for(current.tid);
         match clock {
-            CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_TAI => Ok(self.wall_clock()),
+            CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_TAI => Ok(wall),
             CLOCK_MONOTONIC | CLOCK_MONOTONIC_RAW | CLOCK_MONOTONIC_COARSE | CLOCK_BOOTTIME => {
                 Ok(now)
             }
@@ -94,7 +126,7 @@ impl<A: Arch> State<A> {
                     2 if id == 0 => self.process_times(current.pid),
                     2 => self.process_times(crate::ids::Pid(id)),
                     6 if id == 0 => self.thread_times(current.tid),
-                    6 => self.thread_times(crate::ids::Tid(id)),
+                    6 => self.thread_times(Tid(id)),
                     _ => return Err(Errno::EINVAL),
                 };
                 Ok(user + system)
@@ -126,7 +158,7 @@ pub(super) async fn clock_getres<A: Arch>(call: Call<'_, A>) -> CallResult {
 pub(super) async fn gettimeofday<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [tv, tz, ..] = call.args;
     if tv != 0 {
-        let time = call.k.with(|s| s.wall_clock());
+        let (_, time) = call.k.with(|s| s.clocks_for(call.current.tid));
         call.k.write_user(call.current, tv, &timeval_bytes(time)).await?;
     }
     if tz != 0 {
@@ -230,7 +262,7 @@ pub(super) async fn restart_syscall<A: Arch>(call: Call<'_, A>) -> CallResult {
 }
 
 impl<A: Arch> State<A> {
-    pub(crate) fn set_restart(&mut self, tid: crate::ids::Tid, block: RestartBlock) {
+    pub(crate) fn set_restart(&mut self, tid: Tid, block: RestartBlock) {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.restart = Some(block);
         }
