@@ -50,8 +50,9 @@ impl TaskQueue {
     }
 
     /// The next task to poll, and the tasks that have started since the last call.
-    pub(crate) fn take(&mut self) -> (Option<TaskId>, VecDeque<(TaskId, TaskFuture)>) {
-        (self.ready.pop_front(), core::mem::take(&mut self.spawned))
+    pub(crate) fn take(&mut self) -> (Option<TaskId>, Option<VecDeque<(TaskId, TaskFuture)>>) {
+        let spawned = (!self.spawned.is_empty()).then(|| core::mem::take(&mut self.spawned));
+        (self.ready.pop_front(), spawned)
     }
 }
 

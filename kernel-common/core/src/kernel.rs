@@ -76,7 +76,9 @@ impl<A: Arch> Kernel<A> {
         });
         loop {
             let (task, spawned) = self.handle.with(|s| s.tasks.take());
-            self.executor.adopt(spawned);
+            if let Some(spawned) = spawned {
+                self.executor.adopt(spawned);
+            }
             let Some(task) = task else { break };
             self.executor.poll(task);
             let now = self.handle.with(|s| {

@@ -122,6 +122,9 @@ impl Vfs {
     #[must_use]
     pub fn take_wakes(&mut self) -> Vec<WaitKey> {
         let mut woken = self.wakes.take();
+        if woken.is_empty() {
+            return woken;
+        }
         let sets = self.wake_interests(&woken);
         woken.extend(sets);
         woken

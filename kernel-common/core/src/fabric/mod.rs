@@ -85,6 +85,8 @@ pub(crate) struct Fabric {
     transport: Option<Box<dyn Transport>>,
     pub(crate) me: InstanceId,
     peers: BTreeMap<InstanceId, Peer>,
+    /// A link has refused a message since the last look at those that wait.
+    refused: bool,
     pub(crate) asked: Asked,
     pub(crate) serving: Serving,
     pub(crate) pages: Pages,
@@ -105,6 +107,7 @@ impl Fabric {
             transport: None,
             me,
             peers: BTreeMap::new(),
+            refused: false,
             asked: Asked::default(),
             serving: Serving::default(),
             pages: Pages::new(me, &FabricSettings::default()),
@@ -219,7 +222,9 @@ impl<A: Arch> State<A> {
     /// Hands what waits to the links, as far as they have room.
     fn send_waiting(&mut self, to: InstanceId) {
         let now = self.now();
-        let Fabric { transport: Some(transport), peers, .. } = &mut self.fabric else { return };
+        let Fabric { transport: Some(transport), peers, refused, .. } = &mut self.fabric else {
+            return;
+        };
         let Some(peer) = peers.get_mut(&to) else { return };
         while let Some(parcel) = peer.waiting.front() {
             let content = parcel.content.as_ref().map(|page| &page.0);
@@ -227,7 +232,10 @@ impl<A: Arch> State<A> {
                 Ok(()) => {
                     peer.waiting.pop_front();
                 }
-                Err(Refused::Full) => return,
+                Err(Refused::Full) => {
+                    *refused = true;
+                    return;
+                }
                 // The news of its end is on the way.
                 Err(Refused::Gone) => {
                     peer.waiting.clear();

@@ -39,6 +39,9 @@ impl<A: Arch> State<A> {
                 }
             }
         }
+        if !core::mem::take(&mut self.fabric.refused) {
+            return;
+        }
         let waiting: Vec<InstanceId> = self
             .fabric
             .peers
