@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod boots;
+mod costs;
 mod exchanges;
 mod failures;
 mod harness;

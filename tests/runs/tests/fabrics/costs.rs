@@ -1,0 +1,52 @@
+//! What operations of threads away from home cost on machines, in messages, bytes and pages: the figures
+//! of `bench migrate` whose counts do not depend on time.
+
+use std::time::Duration;
+
+use maize_launcher::bench::migrate::{Figure, build};
+use maize_launcher::run::{Ending, RunConfig, run};
+use maize_launcher::topology::Topology;
+use maize_launcher::workspace::Workspace;
+
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Figure, messages, most bytes of their bodies, pages.
+const COSTS: [(&str, f64, f64, f64); 12] = [
+    ("there and back", 6.0, 700.0, 2.0),
+    ("there and back, registers only", 2.0, 600.0, 0.0),
+    ("system call", 2.0, 600.0, 0.0),
+    ("system call at home", 0.0, 0.0, 0.0),
+    ("clock_gettime", 0.0, 0.0, 0.0),
+    ("read fault", 2.0, 50.0, 1.0),
+    ("write fault", 2.0, 50.0, 1.0),
+    ("write upgrade", 2.0, 50.0, 0.0),
+    ("futex wake, no waiter", 2.0, 600.0, 0.0),
+    ("mmap 64 KiB", 2.0, 600.0, 0.0),
+    ("munmap 64 KiB", 4.0, 700.0, 0.0),
+    ("mprotect 64 KiB", 4.0, 700.0, 0.0),
+];
+
+/// How far a count may be off: the interrupts of timers and of the host also end stays.
+const TOLERANCE: f64 = 0.2;
+
+#[test]
+#[ignore = "boots machines"]
+fn operations_cost_what_they_cost() {
+    let workspace = Workspace::find().unwrap();
+    let topology: Topology = "x86_64+x86_64".parse().unwrap();
+    let program = build(topology.machines()[0].isa, &workspace).unwrap();
+    let config = RunConfig::new(topology, program.to_str().unwrap()).arguments(["100"]);
+    let outcome = run(config.timeout(LIMIT), &workspace).unwrap();
+    let output = String::from_utf8_lossy(&outcome.stdout).into_owned();
+    assert_eq!(outcome.ending, Ending::Exited(0), "{output}{}", outcome.consoles.concat());
+    let figures: Vec<Figure> = output.lines().filter_map(Figure::parse).collect();
+    for (name, messages, most_bytes, pages) in COSTS {
+        let figure = figures.iter().find(|figure| figure.name == name).unwrap();
+        let [Some(sent), Some(bytes), Some(with_page)] = figure.counts else {
+            panic!("{name}: not counted");
+        };
+        let close = |count: f64, wanted: f64| (count - wanted).abs() <= TOLERANCE;
+        assert!(close(sent, messages) && close(with_page, pages), "{figure:?}");
+        assert!(bytes <= most_bytes + 1.0, "{name}: {bytes} bytes");
+    }
+}
