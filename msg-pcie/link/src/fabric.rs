@@ -7,8 +7,8 @@ use maize_window::{Doorbell, Presence, State};
 use maize_wire::{Epoch, InstanceId, PAGE_WORDS};
 
 use crate::{
-    Corruption, Event, Input, Life, Link, LinkConfig, LinkStats, Outgoing, Port, SendError,
-    link::Glance,
+    Corruption, Event, Input, Life, Link, LinkConfig, LinkStats, Message, Outgoing, Port,
+    SendError, link,
 };
 
 /// Where an instance says of itself that it is there.
@@ -46,6 +46,18 @@ pub enum Idle {
     Poll,
     /// Sleep until a doorbell rings, or until this time: a heartbeat is due then.
     Sleep(Nanos),
+}
+
+/// What a glance at the links has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Glance {
+    /// There is nothing.
+    Nothing,
+    /// A message, and whose it is.
+    Message(InstanceId, Message),
+    /// Something else, perhaps: [`Fabric::poll`] tells.
+    Other,
 }
 
 struct Peer<P> {
@@ -120,9 +132,15 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         self.find(peer).map(|index| self.peers[index].link.life())
     }
 
+    /// How long a peer has been silent, or had been when it was given up.
+    #[must_use]
+    pub fn silence(&self, peer: InstanceId) -> Option<Nanos> {
+        self.find(peer).map(|index| self.peers[index].link.silence())
+    }
+
     /// What was counted on the link to a peer.
     #[must_use]
-    pub fn stats(&self, peer: InstanceId) -> Option<&LinkStats> {
+    pub fn stats(&self, peer: InstanceId) -> Option<LinkStats> {
         self.find(peer).map(|index| self.peers[index].link.stats())
     }
 
@@ -130,25 +148,60 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     /// are published, and the peers' looked at, when they are due.
     #[inline]
     pub fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
+        match self.glance(now) {
+            Glance::Nothing => None,
+            Glance::Message(peer, message) => Some((peer, Event::Message(message))),
+            Glance::Other => self.poll_other(now),
+        }
+    }
+
+    /// What [`Fabric::poll`] does first, and nearly always all it does: to find nothing, or a short
+    /// message. A caller that handles these two by itself is quicker.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "in emulation each call costs as much as all the rest"
+    )]
+    pub fn glance(&mut self, now: Nanos) -> Glance {
+        if now >= self.next_beat {
+            return Glance::Other;
+        }
+        let mut index = self.turn;
+        let mut left = self.peers.len();
+        while left > 0 {
+            let Some(Peer { link, port }) = self.peers.get_mut(index) else {
+                // Behind the last: there is a first, since not all have been looked at.
+                (index, self.turn) = (0, 0);
+                continue;
+            };
+            match link.glance(port) {
+                link::Glance::Nothing => (index, left) = (index + 1, left - 1),
+                link::Glance::Message(message) => {
+                    self.turn = index + 1;
+                    (self.current, self.last_activity) = (index, now);
+                    return Glance::Message(link.peer(), message);
+                }
+                link::Glance::Other => {
+                    self.turn = index;
+                    return Glance::Other;
+                }
+            }
+        }
+        Glance::Nothing
+    }
+
+    #[inline(never)]
+    fn poll_other(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
         if now >= self.next_beat {
             self.beat(now);
         }
         for _ in 0..self.peers.len() {
-            let index = self.turn;
-            self.turn = if index + 1 < self.peers.len() { index + 1 } else { 0 };
+            let index = if self.turn < self.peers.len() { self.turn } else { 0 };
+            self.turn = index + 1;
             let Peer { link, port } = &mut self.peers[index];
-            match link.glance(port) {
-                Glance::Nothing => {}
-                Glance::Message(message) => {
-                    (self.current, self.last_activity) = (index, now);
-                    return Some((link.peer(), Event::Message(message)));
-                }
-                Glance::Other => {
-                    if let Some(event) = link.poll_other(now, port) {
-                        (self.current, self.last_activity) = (index, now);
-                        return Some((link.peer(), event));
-                    }
-                }
+            if let Some(event) = link.poll(now, port) {
+                (self.current, self.last_activity) = (index, now);
+                return Some((link.peer(), event));
             }
         }
         None
@@ -173,7 +226,11 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     ///
     /// # Errors
     /// [`SendError`]; the message was not taken.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "in emulation each call costs as much as all the rest"
+    )]
     pub fn send(
         &mut self,
         now: Nanos,
@@ -184,22 +241,18 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         self.last_activity = now;
         // Where there is an instance of each number, this is where a peer is.
         let index = to.index() - usize::from(to > self.me);
-        match self.peers.get_mut(index) {
-            Some(Peer { link, port }) if link.peer() == to => link.send(now, port, message),
-            _ => self.search_and_send(now, to, message),
-        }
+        let index = match self.peers.get(index) {
+            Some(peer) if peer.link.peer() == to => index,
+            _ => self.search(to)?,
+        };
+        let Peer { link, port } = &mut self.peers[index];
+        link.send(now, port, message)
     }
 
     #[cold]
-    fn search_and_send(
-        &mut self,
-        now: Nanos,
-        to: InstanceId,
-        message: Outgoing<'_>,
-    ) -> Result<u32, SendError> {
-        let index = self.find(to).ok_or(SendError::NoSuchPeer)?;
-        let Peer { link, port } = &mut self.peers[index];
-        link.send(now, port, message)
+    #[inline(never)]
+    fn search(&self, to: InstanceId) -> Result<usize, SendError> {
+        self.find(to).ok_or(SendError::NoSuchPeer)
     }
 
     /// Rings the doorbells that are due for what was sent and taken since the last call.

@@ -2,11 +2,12 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use maize_ring::Front;
+use maize_ring::{Front, Glimpse};
 use maize_wire::{
-    Class, FRAGMENT_WORDS, Fragment, FrameError, HEADER_WORDS, Header, INLINE_WORDS, InstanceId,
-    Kind, MAX_BODY_BYTES, PAGE_WORDS, Route, SLOT_WORDS, Session, body_matches,
+    Class, Epoch, FRAGMENT_WORDS, Fragment, FrameError, HEADER_WORDS, Header, INLINE_WORDS,
+    InstanceId, Kind, MAX_BODY_BYTES, PAGE_WORDS, Plain, Route, SLOT_WORDS, Session, body_matches,
     checksum::{Coverage, of_words},
+    class_index,
 };
 
 use crate::Port;
@@ -57,8 +58,14 @@ pub(crate) struct Inbox {
     coverage: Coverage,
     /// The route of what the peer sends in this session, if plain frames are taken.
     plain: Option<Route>,
-    /// Number of the next message of each class.
-    expected: [u32; Class::COUNT],
+    /// The same, if [`Inbox::closed`] is zero.
+    route: Route,
+    /// Number of the next message of each class; its low half travels. The fourth is of no class: a
+    /// class that a header names, right or wrong, has a place.
+    expected: [u64; Class::COUNT + 1],
+    /// Not zero while [`Inbox::accept_slot`] must not take frames: without plain frames, and while a
+    /// message in fragments has arrived in part or is handed out.
+    closed: u64,
     partial: [Option<Partial>; Class::COUNT],
     /// The body words of the frame that has just arrived.
     words: Box<[u64; MAX_BODY_BYTES / 8]>,
@@ -75,7 +82,9 @@ impl Inbox {
             peer,
             coverage,
             plain: None,
-            expected: [0; Class::COUNT],
+            route: Route::new(peer, me, Epoch::FIRST),
+            expected: [0; Class::COUNT + 1],
+            closed: 1,
             partial: [const { None }; Class::COUNT],
             words: Box::new([0; MAX_BODY_BYTES / 8]),
             whole: None,
@@ -86,15 +95,62 @@ impl Inbox {
 
     /// Numbers start anew.
     pub(crate) fn start_session(&mut self, session: Session) {
-        self.expected = [0; Class::COUNT];
+        self.expected = [0; Class::COUNT + 1];
         let route = Route::new(self.peer, self.me, session.remote);
+        self.route = route;
         self.plain = (self.coverage == Coverage::Off).then_some(route);
+        self.close_or_open();
+    }
+
+    /// Messages delivered in this session, by class.
+    pub(crate) fn received(&self) -> [u64; Class::COUNT] {
+        let [urgent, normal, bulk, _] = self.expected;
+        [urgent, normal, bulk]
+    }
+
+    fn close_or_open(&mut self) {
+        let open = self.plain.is_some()
+            && self.whole.is_none()
+            && self.partial.iter().all(Option::is_none);
+        self.closed = u64::from(!open);
     }
 
     /// Forgets messages of which only a part has arrived, and the page, which is the peer's.
     pub(crate) fn end_session(&mut self) {
         self.partial = [const { None }; Class::COUNT];
         (self.page, self.plain) = (None, None);
+        self.expected = [0; Class::COUNT + 1];
+        self.close_or_open();
+    }
+
+    /// Takes a frame in that is plain and due, a message by itself, and fills one slot: all that at
+    /// one comparison. `None`, and nothing is changed, if it is anything else.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "in emulation each call costs as much as all the rest"
+    )]
+    pub(crate) fn accept_slot<P: Port>(
+        &mut self,
+        port: &P,
+        Glimpse { differs, words }: Glimpse,
+    ) -> Option<Message> {
+        let [first, second, third, word] = words;
+        let header = [first, second, third];
+        let expected = &mut self.expected[class_index(first)];
+        let differs = self.route.slot_differs(header, *expected as u32) | differs | self.closed;
+        if differs != 0 {
+            return None;
+        }
+        *expected += 1;
+        let Plain { kind, class, length, sequence, .. } = Plain::of_slot(header);
+        self.words[0] = word;
+        if length > 8 {
+            let [b, c, d] = port.rest_of_slot();
+            self.take_inline([word, b, c, d]);
+        }
+        self.length = length as usize;
+        Some(Message { kind, class, sequence, length: self.length, has_page: false })
     }
 
     /// Takes a frame in that is plain and due, and a message by itself; `None`, and nothing is
@@ -106,7 +162,7 @@ impl Inbox {
         let plain = self.plain?.decode([first, second, third])?;
         let class = plain.class.index();
         if plain.slots() != front.slots
-            || plain.sequence != self.expected[class]
+            || plain.sequence != self.expected[class] as u32
             || self.partial[class].is_some()
         {
             return None;
@@ -116,7 +172,7 @@ impl Inbox {
         if body_words > INLINE_WORDS {
             self.take_rest(port, body_words);
         }
-        self.expected[class] = plain.sequence.wrapping_add(1);
+        self.expected[class] += 1;
         let page = plain.page.then(|| PagePlace { word: plain.page_word(), checksum: None });
         let id = (plain.class, plain.kind, plain.sequence);
         Some(self.deliver(id, None, plain.length as usize, page))
@@ -156,17 +212,19 @@ impl Inbox {
             return Err(FrameError::PageChecksum);
         }
         let expected = &mut self.expected[header.class.index()];
-        if header.sequence != *expected {
-            let (expected, found) = (*expected, header.sequence);
+        if header.sequence != *expected as u32 {
+            let (expected, found) = (*expected as u32, header.sequence);
             return Err(FrameError::Sequence { expected, found });
         }
         if header.parts.fragment {
-            return self.accept_fragment(&header);
+            let arrival = self.accept_fragment(&header);
+            self.close_or_open();
+            return arrival;
         }
         if self.partial[header.class.index()].is_some() {
             return Err(FrameError::Fragment);
         }
-        *expected = expected.wrapping_add(1);
+        *expected += 1;
         let page = header.parts.page.then(|| PagePlace {
             word: header.page_word(),
             checksum: header.parts.page_checked.then(|| body.last().copied().unwrap_or(0)),
@@ -218,7 +276,7 @@ impl Inbox {
         if partial.contents.len() < total {
             return Ok(Arrival::Part);
         }
-        self.expected[class] = self.expected[class].wrapping_add(1);
+        self.expected[class] += 1;
         let whole = self.partial[class].take().map(|partial| partial.contents);
         Ok(Arrival::Message(self.deliver(id_of(header), whole, total, None)))
     }
@@ -260,10 +318,12 @@ impl Inbox {
         }
     }
 
-    /// The frame is given back: its page is there no more.
-    #[inline]
-    pub(crate) fn forget_page(&mut self) {
+    /// The frame is given back: its page is there no more, and what was put together goes.
+    pub(crate) fn forget(&mut self) {
         self.page = None;
+        if self.whole.take().is_some() {
+            self.close_or_open();
+        }
     }
 }
 

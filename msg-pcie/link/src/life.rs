@@ -264,6 +264,13 @@ impl Lifeline {
         self.life.session()
     }
 
+    /// How long the peer has been silent, as far as this side has listened; of one that was given up,
+    /// how long it had been by then.
+    #[must_use]
+    pub const fn silence(&self) -> Nanos {
+        self.silence
+    }
+
     /// Stops counting silence (a debugger holds the peer), or counts it again from zero.
     pub fn suspend(&mut self, suspended: bool) {
         self.suspended = suspended;

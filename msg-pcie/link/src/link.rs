@@ -39,7 +39,9 @@ pub enum Event {
     Room(Class),
 }
 
-/// What a glance at a port has shown.
+/// What a glance at a port has shown. The tag is a field of its own: folded into the message, it would
+/// be taken apart again wherever a message is handed on.
+#[repr(u8)]
 pub(crate) enum Glance {
     /// There is nothing to do.
     Nothing,
@@ -47,6 +49,26 @@ pub(crate) enum Glance {
     Message(Message),
     /// Something else, or a frame that needs a closer look: [`Link::poll_other`].
     Other,
+}
+
+/// What of the port has been handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Held {
+    #[default]
+    Nothing,
+    /// A frame of one slot, with a body of that many bytes that are not counted yet.
+    Slot(u64),
+    /// Any frame.
+    Frame,
+}
+
+impl Held {
+    const fn uncounted(self) -> u64 {
+        match self {
+            Held::Slot(bytes) => bytes,
+            Held::Nothing | Held::Frame => 0,
+        }
+    }
 }
 
 /// Frames that one call takes in or puts out at the most, so that no call lasts for long.
@@ -112,10 +134,13 @@ pub struct Link {
     plain: Option<Route>,
     /// Slots of the port that may be in use when a frame of each class is added, in this session.
     limits: [usize; Class::COUNT],
-    /// Number of the next message of each class.
-    sequence: [u32; Class::COUNT],
-    /// A frame has been handed out and is to be given back.
-    holds_frame: bool,
+    /// Number of the next message of each class in this session; its low half travels.
+    sequence: [u64; Class::COUNT],
+    /// What has been handed out and is to be given back.
+    held: Held,
+    /// A poll may have more to do than to look at the port: something is held, there are news or
+    /// messages that wait, there is no session, or frames have checksums.
+    busy: bool,
     /// What this side says of the link has changed since the last [`Link::notify`].
     owes_doorbell: bool,
     /// The peer's life has just changed, or is waiting for the peer: another look may tell more.
@@ -138,7 +163,8 @@ impl Link {
             plain: None,
             limits: [0; Class::COUNT],
             sequence: [0; Class::COUNT],
-            holds_frame: false,
+            held: Held::Nothing,
+            busy: true,
             owes_doorbell: false,
             unsettled: false,
             news: VecDeque::with_capacity(4),
@@ -158,10 +184,28 @@ impl Link {
         self.life.life()
     }
 
+    /// How long the peer has been silent, see [`Lifeline::silence`].
+    #[must_use]
+    pub const fn silence(&self) -> Nanos {
+        self.life.silence()
+    }
+
     /// What was counted.
     #[must_use]
-    pub const fn stats(&self) -> &LinkStats {
-        &self.stats
+    pub fn stats(&self) -> LinkStats {
+        let mut stats = self.stats;
+        stats.bytes_received += self.held.uncounted();
+        for (sum, count) in stats.messages_sent.iter_mut().zip(self.sequence) {
+            *sum += count;
+        }
+        for (sum, count) in stats.messages_received.iter_mut().zip(self.inbox.received()) {
+            *sum += count;
+        }
+        // What was counted of frames is those that are not the only ones of a message.
+        stats.frames_sent += stats.messages_sent.iter().sum::<u64>();
+        stats.frames_sent -= stats.queued;
+        stats.frames_received += stats.messages_received.iter().sum::<u64>();
+        stats
     }
 
     /// Looks at what the peer says of itself. To be called with every heartbeat of this instance,
@@ -178,6 +222,7 @@ impl Link {
     pub fn step(&mut self, now: Nanos, port: &mut impl Port, input: Input) {
         let (life, before) = (self.life(), self.life.session());
         let outcome = self.life.step(now, input);
+        self.busy = true;
         self.unsettled = life != self.life() || matches!(self.life(), Life::Joining { .. });
         // Whoever sleeps is to see at once that somebody has come or gone.
         self.owes_doorbell |= outcome.act.is_some();
@@ -213,25 +258,53 @@ impl Link {
         }
     }
 
-    /// What [`Link::poll`] does nearly always: it finds nothing, or a message in one plain frame.
-    #[inline]
+    /// What [`Link::poll`] does nearly always: it finds nothing, or a message in a plain frame; what
+    /// fills one slot most quickly.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "in emulation each call costs as much as all the rest"
+    )]
     pub(crate) fn glance(&mut self, port: &mut impl Port) -> Glance {
-        if self.holds_frame {
-            self.give_back(port);
+        if self.busy
+            && let Some(glance) = self.get_ready(port)
+        {
+            return glance;
         }
-        if !self.news.is_empty() || self.life.session().is_none() {
-            return Glance::Other;
+        let Some(glimpse) = port.glimpse() else { return Glance::Nothing };
+        match self.inbox.accept_slot(port, glimpse) {
+            Some(message) => {
+                (self.held, self.busy) = (Held::Slot(message.length as u64), true);
+                Glance::Message(message)
+            }
+            None => self.glance_at_frame(port),
         }
-        match port.front() {
-            Ok(Some(front)) => match self.inbox.accept_plain(port, front) {
-                Some(message) => {
-                    self.deliver(&message);
-                    Glance::Message(message)
-                }
-                None => Glance::Other,
-            },
-            Ok(None) if self.outbox.is_quiet() => Glance::Nothing,
-            _ => Glance::Other,
+    }
+
+    /// The same for a plain frame of any size.
+    #[inline(never)]
+    fn glance_at_frame(&mut self, port: &mut impl Port) -> Glance {
+        let Ok(Some(front)) = port.front() else { return Glance::Other };
+        match self.inbox.accept_plain(port, front) {
+            Some(message) => {
+                self.deliver(&message);
+                Glance::Message(message)
+            }
+            None => Glance::Other,
+        }
+    }
+
+    /// Gives back what was handed out. What a glance has to say if it must not look at the port.
+    #[inline]
+    fn get_ready(&mut self, port: &mut impl Port) -> Option<Glance> {
+        self.give_back(port);
+        let waits = !self.news.is_empty() || self.unsettled;
+        let talks = self.life.session().is_some();
+        self.busy = waits || !talks || self.plain.is_none() || !self.outbox.is_quiet();
+        match (self.busy, waits || talks) {
+            (false, _) => None,
+            (true, true) => Some(Glance::Other),
+            (true, false) => Some(Glance::Nothing),
         }
     }
 
@@ -239,6 +312,7 @@ impl Link {
     /// ordinary. Of what was seen then, nothing is used: frames are copied and validated anew.
     #[inline(never)]
     pub(crate) fn poll_other(&mut self, now: Nanos, port: &mut impl Port) -> Option<Event> {
+        self.busy = true;
         if !self.news.is_empty() {
             return self.news.pop_front().map(Event::News);
         }
@@ -298,25 +372,74 @@ impl Link {
     ///
     /// # Errors
     /// [`SendError`]; the message was not taken.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "in emulation each call costs as much as all the rest"
+    )]
     pub fn send(
         &mut self,
         now: Nanos,
         port: &mut impl Port,
         message: Outgoing<'_>,
     ) -> Result<u32, SendError> {
-        let Some(session) = self.life.session() else { return Err(SendError::NotUp) };
         let Outgoing { class, kind, contents, page } = message;
+        let sequence = self.sequence[class.index()];
+        if let (Some(route), None, true) = (self.plain, page, self.outbox.is_empty())
+            && self.push_slot(port, route, (class, kind, sequence as u32), contents)
+        {
+            self.sequence[class.index()] = sequence + 1;
+            self.stats.bytes_sent += contents.len() as u64;
+            return Ok(sequence as u32);
+        }
+        self.send_other(now, port, (class, kind), contents, page)
+    }
+
+    /// Publishes a message in a plain frame of one slot; `false` if that is not possible, or not now.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "in emulation each call costs as much as all the rest"
+    )]
+    fn push_slot(
+        &mut self,
+        port: &mut impl Port,
+        route: Route,
+        id: (Class, Kind, u32),
+        contents: &[u8],
+    ) -> bool {
+        let limit = self.limits[id.0.index()];
+        if let Some(words) = route.short_slot(id, contents) {
+            return port.push_slot(words, limit).is_ok();
+        }
+        match route.slot(id, contents) {
+            Some(words) => port.push_slot(words, limit).is_ok(),
+            None => false,
+        }
+    }
+
+    /// Sends what is not a short plain message with nothing in its way.
+    #[inline(never)]
+    fn send_other(
+        &mut self,
+        now: Nanos,
+        port: &mut impl Port,
+        (class, kind): (Class, Kind),
+        contents: &[u8],
+        page: Option<&[u64; PAGE_WORDS]>,
+    ) -> Result<u32, SendError> {
+        let Some(session) = self.life.session() else { return Err(SendError::NotUp) };
+        let message = Outgoing { class, kind, contents, page };
         let most = if page.is_some() { MAX_PAGE_BODY_BYTES } else { MAX_MESSAGE_BYTES };
         if contents.len() > most {
             return Err(SendError::TooLong);
         }
         let sequence = self.sequence[class.index()];
-        let id = (class, kind, sequence);
         let mut sent = false;
         if contents.len() <= MAX_BODY_BYTES && self.outbox.may_overtake(class) {
             sent = match self.plain {
                 Some(route) => {
+                    let id = (class, kind, sequence as u32);
                     let frame = Frame::plain(route, id, contents, page);
                     let frame = frame.map_err(|_| SendError::TooLong)?;
                     self.publish(now, port, &frame, class)?
@@ -327,11 +450,10 @@ impl Link {
         if !sent {
             self.send_later(now, port, message)?;
         }
-        self.sequence[class.index()] = sequence.wrapping_add(1);
-        self.stats.messages_sent[class.index()] += 1;
+        self.sequence[class.index()] = sequence + 1;
         self.stats.bytes_sent += contents.len() as u64;
         self.stats.pages_sent += u64::from(page.is_some());
-        Ok(sequence)
+        Ok(sequence as u32)
     }
 
     /// Publishes a message with a checksum. `false` if there is no room.
@@ -343,7 +465,7 @@ impl Link {
         session: Session,
         Outgoing { class, kind, contents, page }: Outgoing<'_>,
     ) -> Result<bool, SendError> {
-        let id = (class, kind, self.sequence[class.index()]);
+        let id = (class, kind, self.sequence[class.index()] as u32);
         let frame = self.addressing.frame(session, id, Body { fragment: None, contents }, page);
         self.publish(now, port, &frame.map_err(|_| SendError::TooLong)?, class)
     }
@@ -356,7 +478,8 @@ impl Link {
         port: &mut impl Port,
         Outgoing { class, kind, contents, page }: Outgoing<'_>,
     ) -> Result<(), SendError> {
-        let id = (class, kind, self.sequence[class.index()]);
+        self.busy = true;
+        let id = (class, kind, self.sequence[class.index()] as u32);
         if let Err(overflow) = self.outbox.queue(id, contents, page) {
             self.stats.refused += 1;
             return Err(match overflow {
@@ -386,9 +509,7 @@ impl Link {
     /// sleep; otherwise there is something to poll for.
     #[must_use = "something may have come before the wish was visible"]
     pub fn arm(&mut self, now: Nanos, port: &mut impl Port) -> bool {
-        if self.holds_frame {
-            self.give_back(port);
-        }
+        self.give_back(port);
         if self.unsettled {
             self.look(now, port);
         }
@@ -419,7 +540,6 @@ impl Link {
         match port.push(frame, self.limits[class.index()]) {
             Ok(()) => {
                 self.outbox.passed(class, frame.slots());
-                self.stats.frames_sent += 1;
                 Ok(true)
             }
             Err(Refused::Full) => Ok(false),
@@ -466,6 +586,10 @@ impl Link {
                     return None;
                 }
             };
+            if let Some(message) = self.inbox.accept_plain(port, front) {
+                self.deliver(&message);
+                return Some(message);
+            }
             match self.inbox.accept(port, session, &front) {
                 Ok(Arrival::Message(message)) => {
                     self.deliver(&message);
@@ -488,20 +612,25 @@ impl Link {
     }
 
     /// Notes that a message is handed out, whose frame is to be given back.
-    #[inline]
     fn deliver(&mut self, message: &Message) {
-        self.holds_frame = true;
-        self.stats.frames_received += 1;
-        self.stats.messages_received[message.class.index()] += 1;
+        (self.held, self.busy) = (Held::Frame, true);
         self.stats.bytes_received += message.length as u64;
         self.stats.pages_received += u64::from(message.has_page);
     }
 
     #[inline]
     fn give_back(&mut self, port: &mut impl Port) {
-        self.holds_frame = false;
-        self.inbox.forget_page();
-        port.pop();
+        match core::mem::take(&mut self.held) {
+            Held::Nothing => {}
+            Held::Slot(bytes) => {
+                self.stats.bytes_received += bytes;
+                port.pop_slot();
+            }
+            Held::Frame => {
+                self.inbox.forget();
+                port.pop();
+            }
+        }
     }
 
     #[cold]
@@ -515,7 +644,6 @@ impl Link {
 
     fn start_session(&mut self, session: Session, capacity: usize) {
         let Addressing { me, peer, coverage } = self.addressing;
-        self.sequence = [0; Class::COUNT];
         self.plain = (coverage == Coverage::Off).then(|| Route::new(me, peer, session.local));
         self.limits = Class::ALL.map(|class| slot_limit(class, capacity));
         self.inbox.start_session(session);
@@ -523,9 +651,13 @@ impl Link {
 
     /// The body of a message that has been handed out stays; all else goes.
     fn end_session(&mut self) {
+        // What was counted by numbers is added up: they start anew.
+        let LinkStats { frames_sent, frames_received, .. } = self.stats;
+        self.stats = LinkStats { frames_sent, frames_received, ..self.stats() };
+        self.sequence = [0; Class::COUNT];
         self.stats.lost_in_queue += self.outbox.clear() as u64;
         self.inbox.end_session();
-        (self.plain, self.holds_frame) = (None, false);
+        (self.plain, self.held) = (None, Held::Nothing);
     }
 }
 

@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use maize_ring::{Broken, Front, Refused};
+use maize_ring::{Broken, Front, GLIMPSE_WORDS, Glimpse, Refused};
 use maize_window::Presence;
-use maize_wire::{Frame, Session};
+use maize_wire::{Frame, SLOT_WORDS, Session};
 
 /// One end of the connection between two instances: a ring in each direction, and the few words
 /// by which each side says what it thinks of the other.
@@ -30,6 +30,22 @@ pub trait Port {
     /// # Errors
     /// As [`maize_ring::Producer::claim`].
     fn push(&mut self, frame: &Frame<'_>, limit: usize) -> Result<(), Refused>;
+
+    /// Publishes a frame of one slot, given by its words behind the stamp as far as they mean
+    /// anything.
+    ///
+    /// # Errors
+    /// As [`Port::push`].
+    fn push_slot<const N: usize>(&mut self, words: [u64; N], limit: usize) -> Result<(), Refused>;
+
+    /// A glance at the head of the peer's ring, see [`maize_ring::Consumer::glimpse`].
+    fn glimpse(&mut self) -> Option<Glimpse>;
+
+    /// The words of the slot at the head behind those of a glimpse.
+    fn rest_of_slot(&self) -> [u64; SLOT_WORDS - 1 - GLIMPSE_WORDS];
+
+    /// Gives the frame at the head back, which a glimpse has shown to be one of one slot.
+    fn pop_slot(&mut self);
 
     /// The frame at the head of the peer's ring; `None` if there is none.
     ///

@@ -1,8 +1,11 @@
 //! The port over a window.
 
-use maize_ring::{Broken, Consumer, ConsumerParts, Front, Producer, ProducerParts, Refused};
+use maize_ring::{
+    Broken, Consumer, ConsumerParts, Front, GLIMPSE_WORDS, Glimpse, Producer, ProducerParts,
+    Refused,
+};
 use maize_window::{Layout, PeerLine, PresenceCell, Window};
-use maize_wire::{Epoch, Frame, InstanceId, MAX_FRAME_SLOTS, Session};
+use maize_wire::{Epoch, Frame, InstanceId, MAX_FRAME_SLOTS, SLOT_WORDS, Session};
 
 use crate::{Leave, PeerView, Port};
 
@@ -96,6 +99,26 @@ impl<W: Window> Port for WindowPort<W> {
         }
         // A copy: a frame that has no address is not kept in memory in the common case above.
         self.push_long(*frame, limit)
+    }
+
+    #[inline]
+    fn push_slot<const N: usize>(&mut self, words: [u64; N], limit: usize) -> Result<(), Refused> {
+        self.producer.push_slot(words, limit)
+    }
+
+    #[inline]
+    fn glimpse(&mut self) -> Option<Glimpse> {
+        self.consumer.glimpse()
+    }
+
+    #[inline]
+    fn rest_of_slot(&self) -> [u64; SLOT_WORDS - 1 - GLIMPSE_WORDS] {
+        self.consumer.rest_of_slot()
+    }
+
+    #[inline]
+    fn pop_slot(&mut self) {
+        self.consumer.pop_slot();
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use maize_wire::{SLOT_WORDS, Session};
 
 use crate::{
     Broken, Corrupt, Geometry, GeometryError, NEVER,
-    stamp::{EMPTY, slots_of},
+    stamp::{EMPTY, INDEX, slots_of, stamp},
 };
 
 /// The memory of a ring, as its consumer needs it.
@@ -32,6 +32,19 @@ pub struct Front {
     pub line: [u64; SLOT_WORDS],
 }
 
+/// The slot at the head, as a glance shows it: a private copy of its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glimpse {
+    /// Zero if the line is the frame that is due, of one slot. Otherwise it may be any frame, or
+    /// none: [`Consumer::front`] tells.
+    pub differs: u64,
+    /// The words behind the stamp: the header's, and the first of the body.
+    pub words: [u64; GLIMPSE_WORDS],
+}
+
+/// Words behind the stamp that a glimpse shows.
+pub const GLIMPSE_WORDS: usize = 4;
+
 /// The receiving end of a ring.
 pub struct Consumer<W> {
     parts: ConsumerParts<W>,
@@ -41,10 +54,14 @@ pub struct Consumer<W> {
     tag: u16,
     /// Index of the frame to read next.
     head: u64,
+    /// The stamp of a frame of one slot, but for the index.
+    slot_stamp: u64,
     /// Slots of the frame at the head, once it was looked at.
     front: usize,
     /// Head at the last announcement.
     announced: u64,
+    /// Head at which the next is due.
+    announce_at: u64,
     /// Whether the producer wants a doorbell for room that it has been given.
     owes_doorbell: bool,
 }
@@ -66,8 +83,10 @@ impl<W: Window> Consumer<W> {
             attached: 0,
             tag: 0,
             head: 0,
+            slot_stamp: 0,
             front: 0,
             announced: 0,
+            announce_at: 0,
             owes_doorbell: false,
         })
     }
@@ -79,11 +98,43 @@ impl<W: Window> Consumer<W> {
     pub fn start(&mut self, session: Session) {
         self.attached = session.flipped().to_word();
         self.tag = session.receive_tag();
+        self.slot_stamp = stamp(0, 1, self.tag);
         (self.head, self.front, self.announced, self.owes_doorbell) = (0, 0, 0, false);
+        self.announce_at = self.geometry.announce_every;
         // Whoever sees the index at zero also sees that we had left the session before.
         self.parts.consumed.fence_release();
         self.parts.want_frame.store(0, NEVER);
         self.parts.consumed.store(0, 0);
+    }
+
+    /// A glance at the head, which is quicker than [`Consumer::front`] but says less: `None` if
+    /// nothing is there, whether or not the peer still is.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "in emulation each call costs as much as all the rest"
+    )]
+    pub fn glimpse(&self) -> Option<Glimpse> {
+        let slot = self.geometry.slot_of(self.head);
+        let (found, words) = self.parts.ring.load_line(slot, EMPTY)?;
+        Some(Glimpse { differs: found ^ (self.slot_stamp | self.head & INDEX), words })
+    }
+
+    /// The words of the slot at the head behind those of a glimpse.
+    #[inline]
+    pub fn rest_of_slot(&self) -> [u64; SLOT_WORDS - 1 - GLIMPSE_WORDS] {
+        let start = self.geometry.word_of(self.head);
+        self.parts.ring.load_array(start + 1 + GLIMPSE_WORDS)
+    }
+
+    /// Gives the frame at the head back, which was one of one slot.
+    #[inline]
+    pub fn pop_slot(&mut self) {
+        self.head += 1;
+        self.front = 0;
+        if self.head >= self.announce_at {
+            self.announce();
+        }
     }
 
     /// The frame at the head; `None` if there is none.
@@ -132,7 +183,7 @@ impl<W: Window> Consumer<W> {
     pub fn pop(&mut self) {
         self.head += self.front as u64;
         self.front = 0;
-        if self.head - self.announced >= self.geometry.announce_every {
+        if self.head >= self.announce_at {
             self.announce();
         }
     }
@@ -145,6 +196,7 @@ impl<W: Window> Consumer<W> {
         let want = self.parts.want_space.load(0);
         self.owes_doorbell |= self.announced < want && want <= self.head;
         self.announced = self.head;
+        self.announce_at = self.head + self.geometry.announce_every;
     }
 
     /// Whether the producer wants a doorbell because there is room again; asks once.

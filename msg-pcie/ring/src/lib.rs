@@ -10,7 +10,7 @@
 //! ```
 //!
 //! - The slot at the tail always holds the stamp `EMPTY`: the producer clears the slot *behind*
-//!   a frame before it publishes the frame. So at its head the consumer finds either `EMPTY` or
+//!   a frame before it publishes the frame (or has done so already, after the frame before). So at its head the consumer finds either `EMPTY` or
 //!   the stamp of the next frame; anything else is corruption, not an old frame.
 //! - One slot therefore stays free, and a frame may fill half of the ring at most.
 //! - How far it has consumed, the consumer says in a line of its own, in steps of an eighth of the
@@ -30,7 +30,7 @@ mod consumer;
 mod producer;
 mod stamp;
 
-pub use consumer::{Consumer, ConsumerParts, Front};
+pub use consumer::{Consumer, ConsumerParts, Front, GLIMPSE_WORDS, Glimpse};
 pub use producer::{Claim, Producer, ProducerParts, Refused};
 
 use core::fmt;
@@ -45,6 +45,8 @@ const NEVER: u64 = u64::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Geometry {
     slots: usize,
+    /// One less, which is all ones below the power of two that it is.
+    last: u64,
     largest_frame: usize,
     /// The most slots that the consumer frees before it says so. A producer that waits for room
     /// waits for an index at least this far behind its tail (see [`Producer::await_room`]), so
@@ -62,14 +64,20 @@ impl Geometry {
             return Err(GeometryError::Frame(largest_frame));
         }
         let announce_every = (slots as u64 / 8).clamp(1, 64);
-        Ok(Geometry { slots, largest_frame, announce_every })
+        Ok(Geometry { slots, last: slots as u64 - 1, largest_frame, announce_every })
+    }
+
+    /// The slot with this index: its number in the ring.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "reduced below the number of slots")]
+    const fn slot_of(self, index: u64) -> usize {
+        (index & self.last) as usize
     }
 
     /// Word of the ring at which the slot with this index starts.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "reduced below the number of slots")]
-    fn word_of(self, index: u64) -> usize {
-        (index & (self.slots as u64 - 1)) as usize * SLOT_WORDS
+    const fn word_of(self, index: u64) -> usize {
+        self.slot_of(index) * SLOT_WORDS
     }
 
     /// Slots that may be in use at the most.

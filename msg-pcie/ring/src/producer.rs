@@ -7,7 +7,7 @@ use maize_wire::{SLOT_WORDS, Session, Sink};
 
 use crate::{
     Broken, Corrupt, Geometry, GeometryError, NEVER,
-    stamp::{EMPTY, stamp},
+    stamp::{EMPTY, INDEX, stamp},
 };
 
 /// The memory of a ring, as its producer needs it.
@@ -36,6 +36,11 @@ pub struct Producer<W> {
     tail: u64,
     /// What the consumer has consumed, as far as we have looked.
     consumed: u64,
+    /// The slots from the tail to before this index have no stamp: a frame that ends before it
+    /// needs no other line than its own.
+    cleared: u64,
+    /// The stamp of a frame of one slot, but for the index.
+    slot_stamp: u64,
     /// Tail at the last look at the consumer's wish for a doorbell.
     notified: u64,
 }
@@ -51,7 +56,17 @@ impl<W: Window> Producer<W> {
         largest_frame: usize,
     ) -> Result<Producer<W>, GeometryError> {
         let geometry = Geometry::of(&parts.ring, largest_frame)?;
-        Ok(Producer { parts, geometry, attached: 0, tag: 0, tail: 0, consumed: 0, notified: 0 })
+        Ok(Producer {
+            parts,
+            geometry,
+            attached: 0,
+            tag: 0,
+            tail: 0,
+            consumed: 0,
+            cleared: 0,
+            slot_stamp: 0,
+            notified: 0,
+        })
     }
 
     /// Empties the ring for a new session. The caller has left the session before (it has changed
@@ -60,7 +75,8 @@ impl<W: Window> Producer<W> {
     pub fn start(&mut self, session: Session) {
         self.attached = session.flipped().to_word();
         self.tag = session.send_tag();
-        (self.tail, self.consumed, self.notified) = (0, 0, 0);
+        self.slot_stamp = stamp(0, 1, self.tag);
+        (self.tail, self.consumed, self.cleared, self.notified) = (0, 0, 1, 0);
         // Whoever sees the emptied ring also sees that we had left the session before.
         self.parts.ring.fence_release();
         self.parts.want_space.store(0, NEVER);
@@ -101,38 +117,63 @@ impl<W: Window> Producer<W> {
                 return Err(Refused::Full);
             }
         }
+        // The body may cover stamps that were cleared, and the claim may be dropped.
+        self.cleared = self.tail + 1;
         let next = self.geometry.word_of(self.tail) + 1;
         let left = slots * SLOT_WORDS - 1;
         Ok(Claim { producer: self, slots: count, next, left })
     }
 
-    /// Publishes a frame of one slot, given by its words behind the stamp: what
-    /// [`Producer::claim`] and [`Claim::publish`] do with it.
+    /// Publishes a frame of one slot, given by its words behind the stamp as far as they mean
+    /// anything: what [`Producer::claim`] and [`Claim::publish`] do with it.
     ///
     /// # Errors
     /// As [`Producer::claim`].
-    #[inline]
-    pub fn push_slot(&mut self, words: [u64; SLOT_WORDS - 1], limit: usize) -> Result<(), Refused> {
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "in emulation each call costs as much as all the rest"
+    )]
+    pub fn push_slot<const N: usize>(
+        &mut self,
+        words: [u64; N],
+        limit: usize,
+    ) -> Result<(), Refused> {
         if self.in_use() >= limit.min(self.geometry.capacity()) {
-            // Says why not, or finds that there is room after all.
-            self.claim(1, limit)?;
+            self.find_room(limit)?;
         }
-        let start = self.geometry.word_of(self.tail);
-        self.parts.ring.store_array(start + 1, words);
-        self.publish(1);
+        let (start, end) = (self.tail, self.tail + 1);
+        if end >= self.cleared {
+            self.clear(end);
+        }
+        self.tail = end;
+        let stamp = self.slot_stamp | start & INDEX;
+        self.parts.ring.store_line(self.geometry.slot_of(start), stamp, words);
         Ok(())
+    }
+
+    /// Looks whether there is room for a slot after all.
+    #[cold]
+    #[inline(never)]
+    fn find_room(&mut self, limit: usize) -> Result<(), Refused> {
+        self.claim(1, limit).map(drop)
+    }
+
+    /// Clears the slot at `index`, which is free.
+    #[inline]
+    fn clear(&mut self, index: u64) {
+        self.parts.ring.store(self.geometry.word_of(index), EMPTY);
+        self.cleared = index + 1;
     }
 
     /// Publishes the frame of that many slots at the tail, with one store.
     #[inline]
     fn publish(&mut self, slots: u16) {
-        let Producer { parts, geometry, tail, tag, .. } = self;
-        let end = *tail + u64::from(slots);
-        let (behind, start) = (geometry.word_of(end), geometry.word_of(*tail));
-        let stamp = stamp(*tail, slots, *tag);
-        *tail = end;
-        parts.ring.store(behind, EMPTY);
-        parts.ring.store_release(start, stamp);
+        let start = self.geometry.word_of(self.tail);
+        let stamp = stamp(self.tail, slots, self.tag);
+        self.tail += u64::from(slots);
+        self.clear(self.tail);
+        self.parts.ring.store_release(start, stamp);
     }
 
     /// Loads and validates the consumer's index.
@@ -154,6 +195,7 @@ impl<W: Window> Producer<W> {
 
     /// Whether what was published since the last call contains the index at which the consumer
     /// wants a doorbell. To be called once after a batch, before anything waits for its effect.
+    /// Also prepares for the next frame what can be done before it is there.
     #[inline]
     #[must_use = "the consumer sleeps until its doorbell rings"]
     pub fn notify(&mut self) -> bool {
@@ -165,6 +207,12 @@ impl<W: Window> Producer<W> {
         let want = self.parts.want_frame.load(0);
         let due = (self.notified..self.tail).contains(&want);
         self.notified = self.tail;
+        // The slot behind the next frame, if the consumer is known to be through with it: clearing
+        // it takes its line away from the consumer, which a frame should not have to wait for.
+        let free = self.consumed + self.geometry.slots as u64;
+        if self.cleared == self.tail + 1 && self.cleared < free {
+            self.clear(self.cleared);
+        }
         due
     }
 

@@ -14,9 +14,12 @@ pub(crate) const EMPTY: u64 = 0;
 /// Slots of the largest frame that a stamp can describe.
 pub(crate) const MAX_SLOTS: usize = u16::MAX as usize;
 
+/// The bits of a stamp that are the index.
+pub(crate) const INDEX: u64 = 0xffff_ffff;
+
 #[inline]
 pub(crate) fn stamp(index: u64, slots: u16, tag: u16) -> u64 {
-    (index & 0xffff_ffff) | u64::from(slots) << 32 | u64::from(tag) << 48
+    (index & INDEX) | u64::from(slots) << 32 | u64::from(tag) << 48
 }
 
 /// The slots of the frame whose stamp this is, if it is the frame that is due.

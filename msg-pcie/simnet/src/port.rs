@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use maize_link::{Announce, Leave, PeerView, Port};
-use maize_ring::{Broken, Front, Refused};
+use maize_ring::{Broken, Front, GLIMPSE_WORDS, Glimpse, Refused};
 use maize_window::Presence;
 use maize_wire::{Frame, InstanceId, MAX_FRAME_SLOTS, SLOT_WORDS, Session, Sink};
 
@@ -95,6 +95,41 @@ impl Port for SimPort {
         self.sent = true;
         self.store(Store::Frame(words.0));
         Ok(())
+    }
+
+    fn push_slot<const N: usize>(&mut self, words: [u64; N], limit: usize) -> Result<(), Refused> {
+        let limit = limit.min(self.capacity());
+        self.look_at_consumer()?;
+        if self.in_use >= limit {
+            return Err(Refused::Full);
+        }
+        (self.in_use, self.sent) = (self.in_use + 1, true);
+        let mut line = Vec::with_capacity(SLOT_WORDS);
+        line.push(0);
+        line.extend(words);
+        line.resize(SLOT_WORDS, 0);
+        self.store(Store::Frame(line));
+        Ok(())
+    }
+
+    fn glimpse(&mut self) -> Option<Glimpse> {
+        match self.front() {
+            Ok(None) => None,
+            Ok(Some(Front { slots: 1, line: [_, a, b, c, d, ..] })) => {
+                Some(Glimpse { differs: 0, words: [a, b, c, d] })
+            }
+            Ok(Some(_)) | Err(_) => Some(Glimpse { differs: 1, words: [0; GLIMPSE_WORDS] }),
+        }
+    }
+
+    fn rest_of_slot(&self) -> [u64; SLOT_WORDS - 1 - GLIMPSE_WORDS] {
+        let mut rest = [0; SLOT_WORDS - 1 - GLIMPSE_WORDS];
+        self.read(1 + GLIMPSE_WORDS, &mut rest);
+        rest
+    }
+
+    fn pop_slot(&mut self) {
+        self.pop();
     }
 
     fn front(&mut self) -> Result<Option<Front>, Broken> {

@@ -100,6 +100,27 @@ pub trait Window: Clone {
         }
     }
 
+    /// The first word of a line of eight, given by its number, and the `N` behind it, if the first is not `nothing`: it is loaded first, the others stay behind it,
+    /// unordered among themselves.
+    #[inline]
+    fn load_line<const N: usize>(&self, line: usize, nothing: u64) -> Option<(u64, [u64; N])> {
+        const { assert!(N < 8) };
+        let first = self.load_acquire(line * 8);
+        if first == nothing {
+            return None;
+        }
+        Some((first, self.load_array(line * 8 + 1)))
+    }
+
+    /// Stores the first words of a line of eight, given by its number; the very first last, behind
+    /// all accesses before it.
+    #[inline]
+    fn store_line<const N: usize>(&self, line: usize, first: u64, rest: [u64; N]) {
+        const { assert!(N < 8) };
+        self.store_array(line * 8 + 1, rest);
+        self.store_release(line * 8, first);
+    }
+
     /// Copies words out, unordered.
     fn copy_out(&self, word: usize, into: &mut [u64]) {
         for (offset, value) in into.iter_mut().enumerate() {

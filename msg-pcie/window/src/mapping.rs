@@ -130,6 +130,28 @@ impl Window for Mapping<'_> {
     }
 
     #[inline]
+    fn load_line<const N: usize>(&self, line: usize, nothing: u64) -> Option<(u64, [u64; N])> {
+        const { assert!(N < 8) };
+        // One check of the bounds for all of them.
+        let line = &self.0.as_chunks::<8>().0[line];
+        let first = line[0].load(Acquire);
+        if first == nothing {
+            return None;
+        }
+        Some((first, core::array::from_fn(|offset| line[offset + 1].load(Relaxed))))
+    }
+
+    #[inline]
+    fn store_line<const N: usize>(&self, line: usize, first: u64, rest: [u64; N]) {
+        const { assert!(N < 8) };
+        let line = &self.0.as_chunks::<8>().0[line];
+        for (into, value) in line[1..].iter().zip(rest) {
+            into.store(value, Relaxed);
+        }
+        line[0].store(first, Release);
+    }
+
+    #[inline]
     fn copy_out(&self, word: usize, into: &mut [u64]) {
         let from = &self.0[word..word + into.len()];
         let (into_eights, into_rest) = into.as_chunks_mut::<8>();
@@ -230,6 +252,19 @@ mod tests {
         assert_eq!(window.load_array(9), [9, 10, 11, 12, 13, 14, 15]);
         window.store_array(3, [70, 71]);
         assert_eq!(window.load_array(2), [2, 70, 71, 5]);
+    }
+
+    #[test]
+    fn lines_are_their_words() {
+        let words: Vec<AtomicU64> = (0..24).map(AtomicU64::new).collect();
+        let window = Mapping::from_words(&words);
+        assert_eq!(window.load_line(1, 0), Some((8, [9, 10, 11, 12, 13, 14, 15])));
+        assert_eq!(window.load_line(1, 0), Some((8, [9])));
+        assert_eq!(window.load_line::<2>(1, 8), None);
+        window.store_line(2, 50, [51, 52, 53, 54, 55, 56, 57]);
+        assert_eq!(window.load_array(14), [14, 15, 50, 51, 52, 53, 54, 55, 56, 57]);
+        window.store_line(2, 60, [61]);
+        assert_eq!(window.load_array(14), [14, 15, 60, 61, 52]);
     }
 
     #[test]

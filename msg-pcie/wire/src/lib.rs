@@ -36,7 +36,7 @@ pub use frame::{Body, FRAGMENT_WORDS, Fragment, Frame, Sink, body_matches};
 pub use header::{Class, FrameError, Header, Kind, Parts, VERSION};
 pub use id::{Epoch, InstanceId, Session};
 pub use page::{PAGE_BYTES, PAGE_WORDS, Page};
-pub use plain::{Plain, Route};
+pub use plain::{Plain, Route, class_index};
 
 /// Bytes of a slot: the unit in which rings are filled, one cache line on both instruction sets.
 pub const SLOT_BYTES: usize = 64;

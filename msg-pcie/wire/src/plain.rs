@@ -2,8 +2,8 @@
 //! are where checksums are off, and their headers are made and recognised by whole words.
 
 use crate::{
-    Class, Epoch, FrameError, HEADER_WORDS, InstanceId, Kind, MAX_BODY_BYTES, MAX_PAGE_BODY_BYTES,
-    PAGE_WORDS, SLOT_WORDS, VERSION,
+    Class, Epoch, FrameError, HEADER_WORDS, INLINE_WORDS, InstanceId, Kind, MAX_BODY_BYTES,
+    MAX_PAGE_BODY_BYTES, PAGE_WORDS, SLOT_WORDS, VERSION,
     header::{FLAG_CLASS, FLAG_PAGE},
 };
 
@@ -31,6 +31,19 @@ pub struct Plain {
 /// but those of class and page.
 const FIXED: u64 = 0xff | (!(FLAG_CLASS | FLAG_PAGE) as u64) << 8;
 const PAGE: u64 = (FLAG_PAGE as u64) << 8;
+
+/// The bits of the first word that are the same in all plain frames of one slot: also that there is
+/// no page, and all bits of a length of 64 or more.
+const FIXED_SLOT: u64 = FIXED | PAGE | !63 << 32;
+/// Bytes of the longest body that shares the header's slot.
+const INLINE_BYTES: u64 = INLINE_WORDS as u64 * 8;
+
+/// Where a header says its class, of which there are three: a table of four has a place for all.
+#[inline]
+#[must_use]
+pub const fn class_index(first: u64) -> usize {
+    (first >> 8 & FLAG_CLASS as u64) as usize
+}
 
 impl Route {
     /// The route of what `source`, in incarnation `epoch`, sends to `destination`.
@@ -81,9 +94,43 @@ impl Route {
             sequence: third as u32,
         })
     }
+
+    /// Zero exactly if these are the header words of a plain frame on this route, of one slot, with
+    /// the number that is due in its class ([`class_index`]). It takes no branch, so that what is
+    /// nearly always the case costs one comparison.
+    #[inline]
+    #[must_use]
+    pub const fn slot_differs(self, [first, second, third]: [u64; 3], due: u32) -> u64 {
+        let fourth_class = first >> 8 & first >> 9 & 1;
+        let too_long = INLINE_BYTES.wrapping_sub(first >> 32) >> 63;
+        (second ^ self.0)
+            | (first & FIXED_SLOT ^ VERSION as u64)
+            | (third ^ due as u64)
+            | fourth_class
+            | too_long
+    }
 }
 
 impl Plain {
+    /// What header words say for which [`Route::slot_differs`] is zero.
+    #[inline]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "each cast takes one field out of a word")]
+    pub const fn of_slot([first, _, third]: [u64; 3]) -> Plain {
+        let class = match class_index(first) {
+            0 => Class::Urgent,
+            1 => Class::Normal,
+            _ => Class::Bulk,
+        };
+        Plain {
+            kind: Kind((first >> 16) as u16),
+            class,
+            length: (first >> 32) as u32,
+            page: false,
+            sequence: third as u32,
+        }
+    }
+
     /// Words of the body, padded.
     #[inline]
     #[must_use]
@@ -136,7 +183,7 @@ mod tests {
         /// Both ways of reading a header agree on every word, bit by bit of the likely ones.
         #[test]
         fn recognises_what_the_header_rules_accept(
-            (class, page, kind, length) in (0u64..4, 0u64..2, any::<u16>(), 0u64..4200),
+            (class, page, kind, length) in (0u64..4, 0u64..2, any::<u16>(), prop_oneof![0u64..70, 0u64..4200]),
             sequence: u32,
             flips in prop::collection::vec((0usize..3, 0u32..64), 0..3),
         ) {
@@ -150,6 +197,13 @@ mod tests {
             prop_assert_eq!(described, by_header(words));
             if let Some(plain) = found {
                 prop_assert_eq!(ROUTE.encode(&plain), Ok(words));
+            }
+            let slot = found.filter(|plain| plain.slots() == 1);
+            let same = ROUTE.slot_differs(words, sequence) == 0;
+            prop_assert_eq!(same, slot.is_some_and(|plain| plain.sequence == sequence));
+            if same {
+                prop_assert_eq!(Some(Plain::of_slot(words)), slot);
+                prop_assert_eq!(class_index(words[0]), Plain::of_slot(words).class.index());
             }
         }
     }

@@ -1,13 +1,16 @@
 //! What an exercise needs of the instance that it runs on.
 
 use maize_hal::Nanos;
-use maize_link::{Announce, Event, Fabric, Idle, LinkStats, Outgoing, Port, SendError};
+use maize_link::{Announce, Event, Fabric, Glance, Idle, LinkStats, Outgoing, Port, SendError};
 use maize_window::Window;
 use maize_wire::{InstanceId, PAGE_WORDS};
 
 /// The links of an instance: [`Fabric`]'s methods of the same names.
 #[allow(missing_docs, reason = "documented there")]
 pub trait Traffic {
+    fn glance(&mut self, _now: Nanos) -> Glance {
+        Glance::Other
+    }
     fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)>;
     fn body(&self) -> &[u8];
     fn copy_page(&mut self, now: Nanos, into: &mut [u64; PAGE_WORDS]) -> bool;
@@ -15,10 +18,15 @@ pub trait Traffic {
     /// As [`Fabric::send`].
     fn send(&mut self, now: Nanos, to: InstanceId, message: Outgoing<'_>)
     -> Result<u32, SendError>;
-    fn stats(&self, peer: InstanceId) -> Option<&LinkStats>;
+    fn stats(&self, peer: InstanceId) -> Option<LinkStats>;
 }
 
 impl<P: Port, A: Announce> Traffic for Fabric<P, A> {
+    #[inline]
+    fn glance(&mut self, now: Nanos) -> Glance {
+        Fabric::glance(self, now)
+    }
+
     #[inline]
     fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
         Fabric::poll(self, now)
@@ -44,7 +52,7 @@ impl<P: Port, A: Announce> Traffic for Fabric<P, A> {
         Fabric::send(self, now, to, message)
     }
 
-    fn stats(&self, peer: InstanceId) -> Option<&LinkStats> {
+    fn stats(&self, peer: InstanceId) -> Option<LinkStats> {
         Fabric::stats(self, peer)
     }
 }

@@ -59,7 +59,7 @@ impl Traffic for Leaky<'_> {
         self.fabric.send(now, to, message)
     }
 
-    fn stats(&self, peer: InstanceId) -> Option<&LinkStats> {
+    fn stats(&self, peer: InstanceId) -> Option<LinkStats> {
         self.fabric.stats(peer)
     }
 }

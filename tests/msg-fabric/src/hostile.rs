@@ -98,7 +98,7 @@ pub fn play(script: &[u8]) -> Played {
         play.step(&mut script);
     }
     play.recover(&links);
-    let stats = play.victim.stats(ATTACKER).copied().unwrap_or_default();
+    let stats = play.victim.stats(ATTACKER).unwrap_or_default();
     Played { corruptions: stats.corruptions, sessions: stats.sessions, ..play.played }
 }
 

@@ -2,17 +2,19 @@
 //! doorbells, counters, trace, and news for the launcher.
 
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use maize_hal::Nanos;
 use maize_hostlink::KernelMessage;
 use maize_link::{
-    Cause, Event, FabricConfig, Idle, Life, News, Outgoing, SendError, WindowFabric, enter_windows,
+    Cause, Event, FabricConfig, Glance, Idle, Life, Message, News, Outgoing, SendError,
+    WindowFabric, enter_windows,
 };
 use maize_probe::{ClockOffset, Refusal};
 use maize_trace::{Counter, Counters, Event as TraceEvent, EventKind, Tracer, flow};
-use maize_window::{Doorbell, Layout, Span, Window};
+use maize_window::{Doorbell, Layout, MAX_INSTANCES, Span, Window};
 use maize_wire::{Class, Epoch, InstanceId, Kind, PAGE_BYTES, PAGE_WORDS};
 
 use crate::siblings;
@@ -48,6 +50,23 @@ struct Rejoin {
     wait: Nanos,
 }
 
+/// Instances, as bits: those whose numbers are beyond are not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ready(u64);
+
+const _: () = assert!(MAX_INSTANCES <= 64);
+
+impl Ready {
+    #[inline]
+    fn contains(self, instance: InstanceId) -> bool {
+        self.0.checked_shr(u32::from(instance.0)).is_some_and(|bits| bits & 1 != 0)
+    }
+
+    fn insert(&mut self, instance: InstanceId) {
+        self.0 |= 1_u64.checked_shl(u32::from(instance.0)).unwrap_or(0);
+    }
+}
+
 /// What of an instance is asked about its messages.
 #[derive(Clone, Debug)]
 pub struct LinksConfig {
@@ -73,6 +92,16 @@ pub struct Links<W: Window, D> {
     peers: Vec<Peer<W>>,
     counters: Option<Counters<W>>,
     tracer: Option<Tracer<W>>,
+    /// The peers that messages are exchanged with, as bits.
+    ready: Ready,
+    /// When a poll has to do more than to look at the links; in the past if it has to now.
+    attend_at: Nanos,
+    /// Those of them whose messages are handed out as they are, for want of a tracer.
+    direct: Ready,
+    /// A message that a glance has found and that needs a closer look.
+    aside: Option<(InstanceId, Message)>,
+    /// The message that was handed out last, if it is not counted yet.
+    uncounted: Option<Message>,
     /// Events to be handed out before anything else.
     events: VecDeque<(InstanceId, Event)>,
     reports: VecDeque<KernelMessage>,
@@ -130,6 +159,11 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             peers,
             counters: counters.and_then(|words| Counters::new(words).ok()),
             tracer: trace.filter(|_| config.trace).and_then(Tracer::new),
+            ready: Ready::default(),
+            attend_at: now,
+            direct: Ready::default(),
+            aside: None,
+            uncounted: None,
             events: VecDeque::new(),
             reports: VecDeque::new(),
             host_frames: VecDeque::new(),
@@ -168,9 +202,10 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     }
 
     /// Whether messages are exchanged with a peer.
+    #[inline]
     #[must_use]
     pub fn is_ready(&self, peer: InstanceId) -> bool {
-        self.index(peer).is_some_and(|index| self.peers[index].is_ready())
+        self.ready.contains(peer)
     }
 
     /// Whether messages are exchanged with everybody.
@@ -196,17 +231,100 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     /// The next event, and whose it is; `None` if there is none now.
     #[inline]
     pub fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
-        if now >= self.next_probe || self.testing || now < self.probing_until {
-            self.check(now);
+        match self.glance(now) {
+            Glance::Nothing => None,
+            Glance::Message(peer, message) => Some((peer, Event::Message(message))),
+            Glance::Other => self.poll_other(now),
         }
-        loop {
-            if !self.events.is_empty() {
-                return self.events.pop_front();
+    }
+
+    /// What [`Self::poll`] does first, see [`WindowFabric::glance`].
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "in emulation each call costs as much as all the rest"
+    )]
+    pub fn glance(&mut self, now: Nanos) -> Glance {
+        if let Some(message) = self.uncounted {
+            self.uncounted = None;
+            self.count_received(message);
+        }
+        if now >= self.attend_at {
+            return Glance::Other;
+        }
+        let glance = self.fabric.glance(now);
+        if let Glance::Message(peer, message) = glance {
+            if !self.direct.contains(peer) || message.kind == HOST_FRAMES {
+                return self.set_aside(peer, message);
             }
-            if let Some(event) = self.advance(now)? {
+            self.uncounted = Some(message);
+        }
+        glance
+    }
+
+    /// Keeps a message that needs a closer look for the poll that follows.
+    #[cold]
+    fn set_aside(&mut self, peer: InstanceId, message: Message) -> Glance {
+        self.aside = Some((peer, message));
+        self.attend_at = Nanos(0);
+        Glance::Other
+    }
+
+    #[inline]
+    fn count_received(&self, message: Message) {
+        if let Some(counters) = &self.counters {
+            counters.received(message.kind, bytes_of(message) as u64);
+        }
+    }
+
+    #[inline(never)]
+    fn poll_other(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
+        if let Some((peer, message)) = self.aside.take() {
+            self.attend_at = Nanos(0);
+            if let Some(event) = self.take_in(now, peer, Event::Message(message)) {
                 return Some(event);
             }
         }
+        if now >= self.attend_at
+            && let Some(event) = self.attend(now)
+        {
+            return Some(event);
+        }
+        loop {
+            let (peer, event) = self.fabric.poll(now)?;
+            if let Some(event) = self.take_in(now, peer, event) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// Does what a poll has to do besides looking at the links. Returns what is to be handed out
+    /// first.
+    fn attend(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
+        if now >= self.next_probe || self.testing || now < self.probing_until {
+            self.check(now);
+        }
+        let event = self.events.pop_front();
+        let at_once = self.testing || now < self.probing_until || !self.events.is_empty();
+        self.attend_at = if at_once { Nanos(0) } else { self.next_probe };
+        event
+    }
+
+    /// Takes in an event of the links that is not just a message for the instance.
+    fn take_in(
+        &mut self,
+        now: Nanos,
+        peer: InstanceId,
+        event: Event,
+    ) -> Option<(InstanceId, Event)> {
+        let event = self.understand(now, peer, event);
+        if self.events.is_empty() {
+            return event;
+        }
+        // What became of peers is told in front of what they say.
+        self.events.extend(event);
+        self.attend_at = Nanos(0);
+        self.events.pop_front()
     }
 
     /// Gets on with joining: as [`Self::poll`], but what there is for the instance is kept for it.
@@ -217,45 +335,48 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             return true;
         }
         self.check(now);
-        while let Some(event) = self.advance(now) {
-            let Some((peer, event)) = event else { continue };
-            self.events.push_back((peer, event));
-            if is_message(&event) {
+        self.attend_at = Nanos(0);
+        while let Some((peer, event)) = self.fabric.poll(now) {
+            let Some(event) = self.understand(now, peer, event) else { continue };
+            self.events.push_back(event);
+            if is_message(&event.1) {
                 return true;
             }
         }
         false
     }
 
-    /// Takes one event of the links. `None` if there is none; nothing inside if it is not for the
-    /// instance, or has put one into the queue.
-    #[inline]
-    fn advance(&mut self, now: Nanos) -> Option<Option<(InstanceId, Event)>> {
-        let (peer, event) = self.fabric.poll(now)?;
+    /// Takes note of an event of the links. Returns it if it is for the instance; others may have put
+    /// one into the queue.
+    fn understand(
+        &mut self,
+        now: Nanos,
+        peer: InstanceId,
+        event: Event,
+    ) -> Option<(InstanceId, Event)> {
         match event {
-            Event::News(news) => self.hear(now, peer, news),
+            Event::News(news) => {
+                self.hear(now, peer, news);
+                return None;
+            }
             Event::Message(message) => {
                 if !self.may_speak(now, peer) {
-                    return Some(None);
+                    return None;
                 }
-                let page = if message.has_page { PAGE_BYTES } else { 0 };
-                if let Some(counters) = &self.counters {
-                    counters.received(message.kind, (message.length + page) as u64);
-                }
+                self.count_received(message);
                 if message.kind == HOST_FRAMES {
                     self.host_frames.push_back((peer, self.fabric.body().to_vec()));
-                    return Some(None);
+                    return None;
                 }
                 if self.tracer.is_some() {
                     let flow = flow(peer, self.me, message.class, message.sequence);
-                    let what = what(message.kind.0, message.length + page);
+                    let what = what(message.kind.0, bytes_of(message));
                     self.trace(now, EventKind::Receive, 0, [flow, what]);
                 }
-                return Some(Some((peer, event)));
             }
-            Event::Room(_) => return Some(Some((peer, event))),
+            Event::Room(_) => {}
         }
-        Some(None)
+        Some((peer, event))
     }
 
     /// The body of the message that [`Self::poll`] has just returned.
@@ -276,7 +397,11 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     ///
     /// # Errors
     /// [`SendError`]; the message was not taken.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "in emulation each call costs as much as all the rest"
+    )]
     pub fn send(
         &mut self,
         now: Nanos,
@@ -321,6 +446,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         self.count(Counter::DoorbellsHeard);
         self.fabric.heard_doorbell(now);
         self.next_probe = now;
+        self.attend_at = now;
     }
 
     /// What to do now that [`Self::poll`] has returned nothing. Notify first.
@@ -381,6 +507,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         self.fabric.close(now, peer);
         if let Some(index) = self.index(peer) {
             self.peers[index].end();
+            self.note_ready();
         }
     }
 
@@ -447,7 +574,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         let mut counts = Vec::new();
         for peer in &self.peers {
             if let Some(link) = self.fabric.stats(peer.id) {
-                stats::add(&mut counts, peer.id, link);
+                stats::add(&mut counts, peer.id, &link);
             }
         }
         counts
@@ -455,7 +582,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
 
     /// What was counted on the link to a peer.
     #[must_use]
-    pub fn stats(&self, peer: InstanceId) -> Option<&maize_link::LinkStats> {
+    pub fn stats(&self, peer: InstanceId) -> Option<maize_link::LinkStats> {
         self.fabric.stats(peer)
     }
 
@@ -478,7 +605,13 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     /// Something became of a peer.
     #[cold]
     fn hear(&mut self, now: Nanos, peer: InstanceId, news: News) {
+        self.attend_at = Nanos(0);
         self.trace(now, EventKind::Peer, 0, [u64::from(peer.0), code(news)]);
+        self.become_of(now, peer, news);
+        self.note_ready();
+    }
+
+    fn become_of(&mut self, now: Nanos, peer: InstanceId, news: News) {
         let life = self.fabric.life(peer);
         let Some(index) = self.index(peer) else { return };
         match news {
@@ -510,6 +643,15 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         }
     }
 
+    /// To be called after anything that changes whether messages are exchanged with a peer.
+    fn note_ready(&mut self) {
+        self.ready = Ready::default();
+        for peer in self.peers.iter().filter(|peer| peer.is_ready()) {
+            self.ready.insert(peer.id);
+        }
+        self.direct = if self.tracer.is_some() { Ready::default() } else { self.ready };
+    }
+
     /// The window to a peer is good.
     fn ready(&mut self, now: Nanos, index: usize) {
         let peer = self.peers[index].id;
@@ -526,7 +668,11 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     fn down(&mut self, life: Option<Life>, index: usize, cause: Cause) {
         let peer = self.peers[index].id;
         let epoch = life.map_or(0, remote_epoch);
-        log::warn!("{peer} is down in epoch {epoch}: {cause}");
+        let cause_said = match (cause, self.fabric.silence(peer)) {
+            (Cause::Silent, Some(silence)) => format!("{cause}: {} ms", silence.0 / 1_000_000),
+            _ => cause.to_string(),
+        };
+        log::warn!("{peer} is down in epoch {epoch}: {cause_said}");
         match cause {
             Cause::Silent => self.count(Counter::Silences),
             Cause::Corrupt(_) => self.count(Counter::Corruptions),
@@ -535,7 +681,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         self.reports.push_back(KernelMessage::PeerDown {
             peer: peer.0,
             epoch,
-            cause: cause.to_string(),
+            cause: cause_said,
             awaits_stop: !cause.is_final() && !siblings::has_stopped(peer.0, epoch),
         });
         if self.peers[index].end() {
@@ -567,6 +713,8 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             peer.end();
             self.fabric.refuse(now, peer.id);
         }
+        self.note_ready();
+        self.attend_at = Nanos(0);
     }
 
     /// Gets on with all that is not messages.
@@ -591,6 +739,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
                 }
             }
             self.testing = self.peers.iter().any(Peer::is_testing);
+            self.note_ready();
         }
         if self.rejoin.due.is_some_and(|due| now >= due) {
             self.start_anew(now);
@@ -683,6 +832,12 @@ fn remote_epoch(life: Life) -> u32 {
         | Life::Dead { session }
         | Life::Fenced { session } => session.remote.get(),
     }
+}
+
+/// Bytes of a message's body and page.
+#[inline]
+fn bytes_of(message: Message) -> usize {
+    message.length + if message.has_page { PAGE_BYTES } else { 0 }
 }
 
 /// A message's kind and length in one word of a trace.

@@ -79,7 +79,7 @@ fn run(measured: fn(&mut Pair<'_>, u64) -> u64, rounds: u64) -> io::Result<()> {
 }
 
 fn send(fabric: &mut HostFabric<'_>, to: InstanceId, number: u64, page: Option<&Page>) {
-    let contents = &number.to_le_bytes();
+    let contents = bytemuck::bytes_of(&number);
     let page = page.map(|page| &page.0);
     let message = Outgoing { class: Class::Normal, kind: KIND, contents, page };
     // One that is refused is missed by the receiver.
