@@ -9,11 +9,11 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use maize_hal::Nanos;
-use maize_link::{Event, Idle, Message, Outgoing, SendError};
+use maize_link::{Event, Glance, Idle, Message, Outgoing, SendError};
 use maize_window::Window;
 use maize_wire::{Class, InstanceId, Kind, PAGE_WORDS};
 
-use crate::{BenchOutcome, BenchRequest, Rate, Spread, Station, Traffic};
+use crate::{BenchOutcome, BenchRequest, Rate, Spread, Station, Traffic, floor};
 
 const START: Kind = Kind(104);
 const READY: Kind = Kind(105);
@@ -33,7 +33,7 @@ const PATIENCE: Nanos = Nanos::from_millis(10_000);
 /// Sleep at the most, where a doorbell is expected: one can be lost to the peer's death only.
 const NAP: Nanos = Nanos::from_millis(200);
 /// Polls between two looks at the clock, which is needed for heartbeats only.
-const POLLS: u32 = 32;
+const POLLS: u32 = 128;
 /// Messages sent before the doorbell is looked after.
 const BURST: u32 = 32;
 /// Bytes of a small message.
@@ -43,20 +43,24 @@ const SMALL: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     BarePolled,
+    LinePolled,
     BareDoorbell,
     LinkPolled,
     LinkDoorbell,
     Messages,
+    BarePages,
     Pages,
 }
 
 impl Phase {
-    const ALL: [Phase; 6] = [
+    const ALL: [Phase; 8] = [
         Phase::BarePolled,
+        Phase::LinePolled,
         Phase::BareDoorbell,
         Phase::LinkPolled,
         Phase::LinkDoorbell,
         Phase::Messages,
+        Phase::BarePages,
         Phase::Pages,
     ];
 }
@@ -82,27 +86,53 @@ impl<S: Station> Side<'_, S> {
         if self.polls.is_multiple_of(POLLS) {
             self.tick();
         }
+        match self.station.traffic().glance(self.now) {
+            Glance::Nothing => None,
+            Glance::Message(peer, message) => (peer == self.peer).then_some(message),
+            Glance::Other => self.poll_other(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn poll_other(&mut self) -> Option<Message> {
         match self.station.traffic().poll(self.now)? {
             (peer, Event::Message(message)) if peer == self.peer => Some(message),
             _ => None,
         }
     }
 
+    #[inline]
     fn number(&mut self) -> u64 {
         let body = self.station.traffic().body();
-        u64::from_le_bytes(body.first_chunk().copied().unwrap_or_default())
+        body.first_chunk().map_or(0, |body| u64::from_le_bytes(*body))
     }
 
     /// Polls for a message of that kind until it comes.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is measured is the links, not calls of them")]
     fn spin_for(&mut self, kind: Kind) -> Result<u64, String> {
         let patience = self.now + PATIENCE;
         loop {
-            match self.poll() {
-                Some(message) if message.kind == kind => return Ok(self.number()),
-                Some(message) => return Err(unexpected(message)),
-                None if self.now > patience => return Err(silent()),
-                None => {}
+            self.polls = self.polls.wrapping_add(1);
+            if self.polls.is_multiple_of(POLLS) && self.tick() > patience {
+                return Err(silent());
+            }
+            match self.station.traffic().glance(self.now) {
+                Glance::Nothing => {}
+                Glance::Message(peer, message) if peer == self.peer && message.kind == kind => {
+                    return Ok(self.number());
+                }
+                Glance::Message(_, message) => return Err(unexpected(message)),
+                Glance::Other => {
+                    if let Some(message) = self.poll_other() {
+                        return if message.kind == kind {
+                            Ok(self.number())
+                        } else {
+                            Err(unexpected(message))
+                        };
+                    }
+                }
             }
         }
     }
@@ -133,6 +163,8 @@ impl<S: Station> Side<'_, S> {
         }
     }
 
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is measured is the links, not calls of them")]
     fn send(&mut self, kind: Kind, contents: &[u8]) -> Result<(), String> {
         let message = Outgoing { class: Class::Normal, kind, contents, page: None };
         let sent = self.station.traffic().send(self.now, self.peer, message);
@@ -140,8 +172,11 @@ impl<S: Station> Side<'_, S> {
         sent.map(|_| ()).map_err(|error| error.to_string())
     }
 
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is measured is the links, not calls of them")]
     fn send_number(&mut self, kind: Kind, number: u64) -> Result<(), String> {
-        self.send(kind, &number.to_le_bytes())
+        // Aligned, as a body should be.
+        self.send(kind, bytemuck::bytes_of(&number.to_le()))
     }
 
     fn doorbells(&mut self) -> u64 {
@@ -168,6 +203,7 @@ pub fn near<S: Station>(station: &mut S, request: &BenchRequest) -> Result<Bench
     for (number, phase) in (1..).zip(Phase::ALL) {
         let memory = bare_memory(&mut side)?;
         memory.store_release(WORD[0], 0);
+        floor::clear_lines(&memory, 0);
         side.station.set_poll_for(poll_for(phase, request));
         side.send_number(START, number)?;
         if side.sleep_for(READY)? != number {
@@ -178,6 +214,12 @@ pub fn near<S: Station>(station: &mut S, request: &BenchRequest) -> Result<Bench
                 outcome.bare_polled = batches(&mut side, request, |side, round| {
                     memory.store_release(WORD[0], round);
                     spin_on(side, &memory, WORD[1], round)
+                })?;
+            }
+            Phase::LinePolled => {
+                outcome.line_polled = batches(&mut side, request, |side, round| {
+                    floor::send_line(&memory, 0, round);
+                    same(line_from(side, &memory, 1, round)?, round)
                 })?;
             }
             Phase::BareDoorbell => {
@@ -200,10 +242,9 @@ pub fn near<S: Station>(station: &mut S, request: &BenchRequest) -> Result<Bench
                 })?;
             }
             Phase::Messages => outcome.messages = stream(&mut side, request.messages, None)?,
+            Phase::BarePages => outcome.bare_pages = copy_in(&mut side, &memory, request.pages)?,
             Phase::Pages => {
-                let mut page = Box::new([0; PAGE_WORDS]);
-                page.iter_mut().zip(1..).for_each(|(word, number)| *word = number);
-                outcome.pages = stream(&mut side, request.pages, Some(&page))?;
+                outcome.pages = stream(&mut side, request.pages, Some(&numbered_page()))?;
             }
         }
     }
@@ -223,6 +264,7 @@ pub fn far<S: Station>(station: &mut S, request: &BenchRequest) -> Result<(), St
         }
         let memory = bare_memory(&mut side)?;
         memory.store_release(WORD[1], 0);
+        floor::clear_lines(&memory, 1);
         side.station.set_poll_for(poll_for(phase, request));
         side.send_number(READY, number)?;
         let polled = u64::from(request.batches) * u64::from(request.batch);
@@ -230,6 +272,11 @@ pub fn far<S: Station>(station: &mut S, request: &BenchRequest) -> Result<(), St
             Phase::BarePolled => (1..=polled).try_for_each(|round| {
                 spin_on(&mut side, &memory, WORD[0], round)?;
                 memory.store_release(WORD[1], round);
+                Ok::<_, String>(())
+            })?,
+            Phase::LinePolled => (1..=polled).try_for_each(|round| {
+                let number = line_from(&mut side, &memory, 0, round)?;
+                floor::send_line(&memory, 1, number);
                 Ok::<_, String>(())
             })?,
             Phase::BareDoorbell => (1..=u64::from(request.doorbells)).try_for_each(|round| {
@@ -247,6 +294,7 @@ pub fn far<S: Station>(station: &mut S, request: &BenchRequest) -> Result<(), St
                 side.send_number(PING, number)
             })?,
             Phase::Messages => drain(&mut side, request.messages)?,
+            Phase::BarePages => copy_out(&mut side, &memory, request.pages)?,
             Phase::Pages => drain(&mut side, request.pages)?,
         }
     }
@@ -262,7 +310,8 @@ fn poll_for(phase: Phase, request: &BenchRequest) -> Nanos {
 }
 
 fn bare_memory<S: Station>(side: &mut Side<'_, S>) -> Result<S::Memory, String> {
-    side.station.memory(side.peer).ok_or_else(|| "there is no memory to spare".into())
+    let memory = side.station.memory(side.peer).filter(|memory| memory.words() >= floor::WORDS);
+    memory.ok_or_else(|| "there is too little memory to spare".into())
 }
 
 fn same(found: u64, expected: u64) -> Result<(), String> {
@@ -311,10 +360,86 @@ fn spin_on<S: Station>(
     word: usize,
     value: u64,
 ) -> Result<(), String> {
+    spin(side, || (memory.load_acquire(word) == value).then_some(()))
+}
+
+/// Spins for the line of that round from side `from`.
+#[inline]
+fn line_from<S: Station>(
+    side: &mut Side<'_, S>,
+    memory: &S::Memory,
+    from: usize,
+    round: u64,
+) -> Result<u64, String> {
+    let line = spin(side, || floor::receive_line(memory, from, round))?;
+    line.map_err(|()| "a line is not the one that is due".into())
+}
+
+/// Copies pages into the memory as fast as they are taken out.
+fn copy_in<S: Station>(
+    side: &mut Side<'_, S>,
+    memory: &S::Memory,
+    count: u64,
+) -> Result<Rate, String> {
+    let page = numbered_page();
+    let (started, mut taken) = (side.tick(), 0);
+    for number in 0..count {
+        if !floor::has_place(number, taken) {
+            taken = spin(side, || {
+                let taken = memory.load_acquire(WORD[1]);
+                floor::has_place(number, taken).then_some(taken)
+            })?;
+        }
+        memory.copy_in(floor::page_word(number), &page[..]);
+        memory.store_release(WORD[0], number + 1);
+    }
+    spin_on(side, memory, WORD[1], count)?;
+    let ns = side.tick().since(started).0;
+    Ok(Rate { count, bytes: count * 8 * PAGE_WORDS as u64, ns, ..Rate::default() })
+}
+
+/// Copies the pages out of the memory.
+fn copy_out<S: Station>(
+    side: &mut Side<'_, S>,
+    memory: &S::Memory,
+    count: u64,
+) -> Result<(), String> {
+    let mut page = Box::new([0; PAGE_WORDS]);
+    for number in 0..count {
+        spin(side, || (memory.load_acquire(WORD[0]) > number).then_some(()))?;
+        memory.copy_out(floor::page_word(number), &mut page[..]);
+        if !is_numbered(&page) {
+            return Err("a page was copied wrong".into());
+        }
+        memory.store_release(WORD[1], number + 1);
+    }
+    Ok(())
+}
+
+fn numbered_page() -> Box<[u64; PAGE_WORDS]> {
+    let mut page = Box::new([0; PAGE_WORDS]);
+    page.iter_mut().zip(1..).for_each(|(word, number)| *word = number);
+    page
+}
+
+/// Looks at both ends of such a page.
+fn is_numbered(page: &[u64; PAGE_WORDS]) -> bool {
+    page.first() == Some(&1) && page.last() == Some(&(PAGE_WORDS as u64))
+}
+
+/// Looks for something until it is there.
+#[inline]
+fn spin<S: Station, T>(
+    side: &mut Side<'_, S>,
+    mut look: impl FnMut() -> Option<T>,
+) -> Result<T, String> {
     const LOOK: u32 = 1 << 22;
     let (mut spins, mut since) = (0_u32, None);
     // No hint that this is a spin loop: emulators take it for an invitation to do something else.
-    while memory.load_acquire(word) != value {
+    loop {
+        if let Some(found) = look() {
+            return Ok(found);
+        }
         spins = spins.wrapping_add(1);
         if spins.is_multiple_of(LOOK) {
             let now = side.station.now();
@@ -323,7 +448,6 @@ fn spin_on<S: Station>(
             }
         }
     }
-    Ok(())
 }
 
 fn sleep_on<S: Station>(
@@ -423,8 +547,7 @@ fn drain<S: Station>(side: &mut Side<'_, S>, count: u64) -> Result<(), String> {
             same(side.number(), number)?;
             if message.has_page {
                 let copied = side.station.traffic().copy_page(side.now, &mut page);
-                if !copied || page.first() != Some(&1) || page.last() != Some(&(PAGE_WORDS as u64))
-                {
+                if !copied || !is_numbered(&page) {
                     return Err("a page has come damaged".into());
                 }
             }

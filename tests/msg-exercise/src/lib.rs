@@ -14,6 +14,7 @@ extern crate alloc;
 pub mod bench;
 pub mod content;
 mod exchange;
+mod floor;
 #[cfg(feature = "kernel")]
 pub mod kernel;
 mod outcome;

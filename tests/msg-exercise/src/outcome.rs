@@ -1,5 +1,6 @@
 //! Requests and answers, as postcard carries them.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -68,7 +69,7 @@ pub enum Outcome {
     /// Of the exchange with each peer.
     Exchange(Vec<PairOutcome>),
     /// The figures.
-    Bench(BenchOutcome),
+    Bench(Box<BenchOutcome>),
     /// The exercise could not be done.
     Failed(String),
 }
@@ -134,6 +135,9 @@ pub enum Fault {
 pub struct BenchOutcome {
     /// Round trips over two words that both sides spin on.
     pub bare_polled: Spread,
+    /// Round trips over lines of their own with a header that is checked, both sides polling: the
+    /// least that a link could cost.
+    pub line_polled: Spread,
     /// Round trips over two words, each side asleep until its doorbell rings.
     pub bare_doorbell: Spread,
     /// Round trips of 8 bytes through the link, both sides polling.
@@ -144,6 +148,8 @@ pub struct BenchOutcome {
     pub messages: Rate,
     /// Pages, one way.
     pub pages: Rate,
+    /// Pages, one way, that are only copied to and from the memory.
+    pub bare_pages: Rate,
 }
 
 /// A distribution of times, in picoseconds.

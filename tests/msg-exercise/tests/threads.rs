@@ -98,13 +98,18 @@ fn figures_come_of_every_phase() {
         assert_eq!(answers.join().unwrap(), Ok(()));
         outcome.unwrap()
     });
-    for spread in
-        [outcome.bare_polled, outcome.bare_doorbell, outcome.link_polled, outcome.link_doorbell]
-    {
+    for spread in [
+        outcome.bare_polled,
+        outcome.line_polled,
+        outcome.bare_doorbell,
+        outcome.link_polled,
+        outcome.link_doorbell,
+    ] {
         assert!(spread.min_ps > 0 && spread.min_ps <= spread.median_ps, "{outcome:?}");
         assert!(spread.median_ps <= spread.p99_ps, "{outcome:?}");
     }
     assert_eq!((outcome.messages.count, outcome.messages.bytes), (20_000, 20_000 * 64));
     assert_eq!((outcome.pages.count, outcome.pages.bytes), (2_000, 2_000 * 4096));
-    assert!(outcome.messages.ns > 0 && outcome.pages.ns > 0);
+    assert_eq!((outcome.bare_pages.count, outcome.bare_pages.bytes), (2_000, 2_000 * 4096));
+    assert!(outcome.messages.ns > 0 && outcome.pages.ns > 0 && outcome.bare_pages.ns > 0);
 }

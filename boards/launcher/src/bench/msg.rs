@@ -95,7 +95,7 @@ pub(super) fn once(
     });
     let outcome = live.dismiss()?;
     match found {
-        Some(Ok(Outcome::Bench(figures))) => Ok(figures),
+        Some(Ok(Outcome::Bench(figures))) => Ok(*figures),
         Some(Ok(Outcome::Failed(why))) => bail!("{why}\n{}", outcome.consoles.concat()),
         Some(other) => bail!("unexpected outcome {other:?}"),
         None if came => bail!("a machine has ended\n{}", outcome.consoles.concat()),
@@ -133,6 +133,7 @@ fn rows(topology: &Topology, outcomes: &[BenchOutcome]) -> Option<Vec<Row>> {
         times("round trip, polled: two bare words", &|o| o.bare_polled)?,
         times("round trip, polled: link", &|o| o.link_polled)?,
         row("round trip, polled: link / bare", "×", &|o| ratio(o.link_polled, o.bare_polled))?,
+        times("round trip, polled: lines with a header", &|o| o.line_polled)?,
         times("round trip, doorbell: two bare words", &|o| o.bare_doorbell)?,
         times("round trip, doorbell: link", &|o| o.link_doorbell)?,
         row("round trip, doorbell: link / bare", "×", &|o| {
@@ -140,6 +141,7 @@ fn rows(topology: &Topology, outcomes: &[BenchOutcome]) -> Option<Vec<Row>> {
         })?,
         row("64-byte messages, one way", "M/s", &|o| per(o.messages.count, o.messages.ns) * 1e3)?,
         row("4 KiB pages, one way", "GB/s", &|o| per(o.pages.bytes, o.pages.ns))?,
+        row("4 KiB pages, one way: copies", "GB/s", &|o| per(o.bare_pages.bytes, o.bare_pages.ns))?,
         row("doorbells per message, saturated", "doorbells", &|o| doorbells(o.messages))?,
         row("doorbells per page, saturated", "doorbells", &|o| doorbells(o.pages))?,
     ])
@@ -163,11 +165,13 @@ mod tests {
             |count, bytes| Rate { count, bytes, ns: 1_000_000, doorbells: 5, doorbells_back: 5 };
         let outcome = BenchOutcome {
             bare_polled: spread(250_000),
+            line_polled: spread(300_000),
             bare_doorbell: spread(40_000_000),
             link_polled: spread(500_000),
             link_doorbell: spread(50_000_000),
             messages: rate(4_000, 256_000),
             pages: rate(500, 2_048_000),
+            bare_pages: rate(500, 3_072_000),
         };
         let rows = rows(&TOPOLOGIES[0].parse().unwrap(), &[outcome, outcome]).unwrap();
         let median = |name: &str| rows.iter().find(|row| row.name == name).unwrap().median;
@@ -177,6 +181,8 @@ mod tests {
         close("round trip, doorbell: link", 50.0);
         close("64-byte messages, one way", 4.0);
         close("4 KiB pages, one way", 2.048);
+        close("round trip, polled: lines with a header", 0.3);
+        close("4 KiB pages, one way: copies", 3.072);
         close("doorbells per message, saturated", 0.0025);
         let link = rows.iter().find(|row| row.name == "round trip, polled: link").unwrap();
         assert!((link.more["p99 of a run"] - 1.5).abs() < 1e-9);

@@ -178,7 +178,12 @@ pub const GROUPS: &[Group] = &[
             Step::Tests(Selection {
                 package: "tests/runs",
                 target: "fabrics",
-                arguments: &["--ignored", "--test-threads=1"],
+                arguments: &["--ignored", "--test-threads=1", "--skip", "at_length"],
+            }),
+            Step::Long(Selection {
+                package: "tests/runs",
+                target: "fabrics",
+                arguments: &["--ignored", "--test-threads=1", "at_length"],
             }),
             Step::Long(Selection {
                 package: "tests/programs-runner",

@@ -25,8 +25,16 @@ fn pairs_of_machines_boot() {
 
 #[test]
 #[ignore = "boots machines"]
-fn a_pair_in_one_machine_boots() {
-    boots("x86_64*2");
+fn pairs_in_one_machine_boot() {
+    for topology in ["x86_64*2", "aarch64*2"] {
+        boots(topology);
+    }
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn two_machines_of_two_instances_boot() {
+    boots("x86_64*2+aarch64*2");
 }
 
 #[test]
