@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use maize_abi::migration::{BUILD_ID_NOTE, PROGRAM_DATA, REQUEST_PAGE, RESUME_NOTE};
 use maize_abi::{Isa, Sysno};
 
 use crate::regs::Reg;
@@ -81,6 +82,8 @@ pub struct Script {
     jumps: Vec<(usize, Place)>,
     /// Instructions whose immediate is a system call's number.
     calls: Vec<(usize, Sysno)>,
+    /// Where threads go on that come from another instruction set, if the script is for several.
+    resume: Option<Place>,
 }
 
 /// Where a script's code is mapped.
@@ -88,6 +91,9 @@ pub const CODE: u64 = 0x40_0000;
 
 /// Where a script's data is mapped: writable, zero beyond what the script put there.
 pub const DATA: u64 = 0x80_0000;
+
+/// The same for a script for several instruction sets.
+const SHARED_DATA: u64 = PROGRAM_DATA + 0x1_0000;
 
 /// Bytes of zeros behind the data.
 const ZEROS: u64 = 1 << 20;
@@ -99,6 +105,24 @@ impl Script {
         Script::default()
     }
 
+    /// An empty script for several instruction sets: its files are a pair.
+    ///
+    /// It sees to it itself that threads leave at their migration points; those that come go on at the
+    /// place given here, with nothing but their thread pointer.
+    #[must_use]
+    pub fn for_several() -> (Script, Place) {
+        let mut script = Script::new();
+        let resume = script.place();
+        script.resume = Some(resume);
+        (script, resume)
+    }
+
+    /// Where its data is mapped.
+    #[must_use]
+    pub fn data_start(&self) -> u64 {
+        if self.resume.is_some() { SHARED_DATA } else { DATA }
+    }
+
     fn push(&mut self, op: Op, d: Reg, a: Reg, b: Reg, imm: u64) -> &mut Script {
         self.code.push(Instruction { op, d, a, b, imm });
         self
@@ -107,7 +131,7 @@ impl Script {
     /// Puts bytes into the data and returns their address, aligned to 16.
     pub fn data(&mut self, bytes: &[u8]) -> u64 {
         self.data.resize(self.data.len().next_multiple_of(16), 0);
-        let at = DATA + self.data.len() as u64;
+        let at = self.data_start() + self.data.len() as u64;
         self.data.extend_from_slice(bytes);
         at
     }
@@ -350,16 +374,39 @@ impl Script {
             code[*at].imm = number.unwrap_or_default();
         }
         let code: Vec<u8> = code.into_iter().flat_map(Instruction::encode).collect();
-        elf::<I>(&code, &self.data)
+        let resume = self.resume.and_then(|place| self.places.get(&place));
+        let resume = resume.map(|at| CODE + INSTRUCTION_LEN * *at as u64);
+        elf::<I>(&code, &self.data, self.data_start(), resume)
     }
 }
 
-/// An ELF file with a text and a data segment.
-fn elf<I: Isa>(code: &[u8], data: &[u8]) -> Vec<u8> {
+/// The notes of a script for several instruction sets: all files of a run are of one link.
+fn notes(resume: u64) -> Vec<u8> {
+    let mut notes = Vec::new();
+    let resume = resume.to_le_bytes();
+    for ((owner, kind), desc) in [(BUILD_ID_NOTE, &[7; 16][..]), (RESUME_NOTE, &resume)] {
+        for word in [owner.len() as u32, desc.len() as u32, kind] {
+            notes.extend_from_slice(&word.to_le_bytes());
+        }
+        for part in [owner, desc] {
+            notes.extend_from_slice(part);
+            notes.resize(notes.len().next_multiple_of(4), 0);
+        }
+    }
+    notes
+}
+
+/// An ELF file with a text and a data segment, and with what a file for several instruction sets has.
+fn elf<I: Isa>(code: &[u8], data: &[u8], data_va: u64, resume: Option<u64>) -> Vec<u8> {
     const PAGE: usize = 4096;
+    const NOTES_AT: usize = 1024;
+    const PT_LOAD: u32 = 1;
+    const PT_NOTE: u32 = 4;
     let code_at = PAGE;
     let data_at = (code_at + code.len()).next_multiple_of(PAGE);
     let mut file = vec![0; data_at + data.len()];
+    let notes = resume.map(notes).unwrap_or_default();
+    file[NOTES_AT..NOTES_AT + notes.len()].copy_from_slice(&notes);
     let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, b"\x7fELF\x02\x01\x01");
     put(16, &2_u16.to_le_bytes());
@@ -367,16 +414,22 @@ fn elf<I: Isa>(code: &[u8], data: &[u8]) -> Vec<u8> {
     put(20, &1_u32.to_le_bytes());
     put(24, &CODE.to_le_bytes());
     put(32, &64_u64.to_le_bytes());
-    for (at, half) in [(52, 64_u16), (54, 56), (56, 2)] {
+    let mut segments =
+        vec![(PT_LOAD, 5_u32, code_at as u64, CODE, code.len() as u64, code.len() as u64)];
+    if resume.is_some() {
+        segments.push((PT_LOAD, 6, 0, REQUEST_PAGE, 0, PAGE as u64));
+    }
+    let data_len = data.len() as u64;
+    segments.push((PT_LOAD, 6, data_at as u64, data_va, data_len, data_len + ZEROS));
+    if resume.is_some() {
+        segments.push((PT_NOTE, 4, NOTES_AT as u64, 0, notes.len() as u64, notes.len() as u64));
+    }
+    for (at, half) in [(52, 64_u16), (54, 56), (56, segments.len() as u16)] {
         put(at, &half.to_le_bytes());
     }
-    let segments = [
-        (5_u32, code_at as u64, CODE, code.len() as u64, code.len() as u64),
-        (6, data_at as u64, DATA, data.len() as u64, data.len() as u64 + ZEROS),
-    ];
-    for (i, (flags, offset, va, file_len, len)) in segments.into_iter().enumerate() {
+    for (i, (kind, flags, offset, va, file_len, len)) in segments.into_iter().enumerate() {
         let at = 64 + 56 * i;
-        put(at, &1_u32.to_le_bytes());
+        put(at, &kind.to_le_bytes());
         put(at + 4, &flags.to_le_bytes());
         for (n, word) in [offset, va, va, file_len, len, PAGE as u64].into_iter().enumerate() {
             put(at + 8 + 8 * n, &word.to_le_bytes());

@@ -1,10 +1,12 @@
 //! Many kernels on emulated machines with a simulated network between them, in virtual time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use maize_abi::Isa;
+use maize_abi::isa::aarch64::Aarch64;
+use maize_abi::isa::x86_64::X86_64;
+use maize_abi::{Isa, IsaKind};
 use maize_arch_host::{EmulatedMemory, HostArch, Script, ScriptRegs, ScriptedHost, Wires};
-use maize_core::{FabricSettings, Kernel, LinkTransport, Step};
+use maize_core::{FabricSettings, Kernel, LinkTransport, ProgramSpec, SpawnError, Step};
 use maize_hal::{Frame, FrameRange, Interrupts, Nanos};
 use maize_launcher::cpio;
 use maize_launcher::tree::Tree;
@@ -72,13 +74,70 @@ impl<I: Isa> Machines<I> {
     }
 }
 
-/// One instance.
-pub struct Node<I: Isa>
+/// A kernel on an emulated machine, whatever that is.
+pub trait Instance {
+    /// See [`Kernel::step`].
+    fn step(&mut self) -> Step;
+
+    /// See [`Kernel::wait_for_interrupt`].
+    fn wait_for_interrupt(&mut self);
+
+    /// See [`Kernel::peers`].
+    fn peers(&self) -> Vec<u16>;
+
+    /// See [`Kernel::spawn`].
+    ///
+    /// # Errors
+    /// As that.
+    fn spawn(&mut self, program: ProgramSpec) -> Result<(), SpawnError>;
+
+    /// See [`Kernel::counters`].
+    fn counters(&self) -> Vec<(String, u64)>;
+
+    /// Frames that user code has used since this was asked.
+    fn take_used(&self) -> HashSet<Frame>;
+
+    /// See [`Kernel::is_free`].
+    fn is_free(&self, frame: Frame) -> bool;
+}
+
+impl<I: Isa> Instance for Kernel<HostArch<I>>
 where
     I::Regs: ScriptRegs,
 {
+    fn step(&mut self) -> Step {
+        Kernel::step(self)
+    }
+
+    fn wait_for_interrupt(&mut self) {
+        Kernel::wait_for_interrupt(self);
+    }
+
+    fn peers(&self) -> Vec<u16> {
+        Kernel::peers(self)
+    }
+
+    fn spawn(&mut self, program: ProgramSpec) -> Result<(), SpawnError> {
+        Kernel::spawn(self, program)
+    }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        Kernel::counters(self)
+    }
+
+    fn take_used(&self) -> HashSet<Frame> {
+        self.with_arch(|arch| arch.memory().take_used())
+    }
+
+    fn is_free(&self, frame: Frame) -> bool {
+        Kernel::is_free(self, frame)
+    }
+}
+
+/// One instance.
+pub struct Node<K: ?Sized> {
     /// The kernel.
-    pub kernel: Kernel<HostArch<I>>,
+    pub kernel: Box<K>,
     /// The host's end of its streams.
     pub host: ScriptedHost,
     /// The machine's clock and interrupts.
@@ -91,16 +150,121 @@ where
     status: Option<u32>,
 }
 
+/// A fabric of kernels of one instruction set.
+pub type Fabric<I> = FabricOf<Kernel<HostArch<I>>>;
+
+/// A fabric of kernels of both instruction sets.
+pub type Mixed = FabricOf<dyn Instance>;
+
 /// A fabric.
-pub struct Fabric<I: Isa>
-where
-    I::Regs: ScriptRegs,
-{
+pub struct FabricOf<K: Instance + ?Sized> {
     /// The instances; the program is started on the first.
-    pub nodes: Vec<Node<I>>,
+    pub nodes: Vec<Node<K>>,
     machines: Vec<u16>,
     network: Network,
     rng: fastrand::Rng,
+}
+
+/// What all instances of a fabric are made with.
+struct Plan<'a> {
+    instances: u16,
+    image: Vec<u8>,
+    network: Network,
+    settings: &'a FabricSettings,
+    net: NetConfig,
+    links: FabricConfig,
+}
+
+impl<'a> Plan<'a> {
+    fn new(
+        instances: u16,
+        root: &Tree,
+        settings: &'a FabricSettings,
+        net: NetConfig,
+        links: FabricConfig,
+    ) -> Plan<'a> {
+        let mut archive = cpio::Writer::new();
+        assert!(archive.tree(root).is_ok(), "the root is too large");
+        let network = Network::new(net, usize::from(instances));
+        Plan { instances, image: archive.finish(), network, settings, net, links }
+    }
+
+    fn seed(&self, number: u16) -> u64 {
+        self.net.seed ^ u64::from(number) << 32
+    }
+
+    /// An instance with its own frames, and those of others in its machine.
+    fn node<I: Isa>(
+        &self,
+        number: u16,
+        arch: HostArch<I>,
+        frames: FrameRange,
+        borrowed: Vec<FrameRange>,
+    ) -> Node<Kernel<HostArch<I>>>
+    where
+        I::Regs: ScriptRegs,
+    {
+        let me = InstanceId(number);
+        let wires = arch.wires();
+        let host = ScriptedHost::default();
+        let config = config(u32::from(number), u32::from(self.instances));
+        let (host_end, image) = (Box::new(host.clone()), Box::new(self.image.clone()));
+        let mut kernel = match Kernel::new(arch, host_end, &[frames], &[], image, config) {
+            Ok(kernel) => Box::new(kernel),
+            Err(error) => unreachable!("{error}"),
+        };
+        let fabric = self.network.start(me, Epoch::FIRST, self.links);
+        let transport = LinkTransport::new(fabric, self.network.doorbell(me));
+        kernel.join(transport.boxed(), FabricSettings { borrowed, ..self.settings.clone() });
+        Node { kernel, host, wires, asleep: None, on: true, status: None }
+    }
+
+    /// An instance alone in its machine.
+    fn alone<I: Isa>(&self, number: u16) -> Node<dyn Instance>
+    where
+        I::Regs: ScriptRegs,
+    {
+        let frames = FrameRange { start: Frame(16), end: Frame(16 + FRAMES) };
+        let arch = HostArch::<I>::new(frames, self.seed(number));
+        let Node { kernel, host, wires, .. } = self.node(number, arch, frames, Vec::new());
+        Node { kernel, host, wires, asleep: None, on: true, status: None }
+    }
+
+    /// The fabric, its program about to run.
+    fn start<K: Instance + ?Sized>(self, nodes: Vec<Node<K>>) -> FabricOf<K> {
+        let machines = self.settings.machines.clone();
+        let rng = fastrand::Rng::with_seed(self.net.seed);
+        let mut fabric = FabricOf { nodes, machines, network: self.network, rng };
+        fabric.meet();
+        let spawned = fabric.nodes[0].kernel.spawn(program());
+        fabric.nodes[0].asleep = None;
+        assert!(spawned.is_ok(), "{spawned:?}");
+        fabric
+    }
+}
+
+impl Mixed {
+    /// Instances of these instruction sets, each in a machine of its own; the first is about to run
+    /// `/program` of `root`.
+    ///
+    /// # Panics
+    /// If a kernel refuses the root or the program: the test is wrong.
+    #[must_use]
+    pub fn of(
+        isas: &[IsaKind],
+        root: &Tree,
+        settings: &FabricSettings,
+        net: NetConfig,
+        links: FabricConfig,
+    ) -> Mixed {
+        let plan = Plan::new(isas.len() as u16, root, settings, net, links);
+        let nodes = isas.iter().zip(0..).map(|(isa, number)| match isa {
+            IsaKind::X86_64 => plan.alone::<X86_64>(number),
+            IsaKind::Aarch64 => plan.alone::<Aarch64>(number),
+        });
+        let nodes = nodes.collect();
+        plan.start(nodes)
+    }
 }
 
 impl<I: Isa> Fabric<I>
@@ -131,39 +295,19 @@ where
         net: NetConfig,
         links: FabricConfig,
     ) -> Fabric<I> {
-        let mut archive = cpio::Writer::new();
-        assert!(archive.tree(root).is_ok(), "the root is too large");
-        let image = archive.finish();
-        let network = Network::new(net, usize::from(instances));
+        let plan = Plan::new(instances, root, settings, net, links);
         let mut machines = Machines::<I>::new(instances, &settings.machines);
         let nodes = (0..instances).map(|number| {
-            let me = InstanceId(number);
             let (memory, frames, borrowed) = machines.core(number);
-            let arch = HostArch::<I>::of_core(memory, net.seed ^ u64::from(number) << 32);
-            let wires = arch.wires();
-            let host = ScriptedHost::default();
-            let config = config(u32::from(number), u32::from(instances));
-            let (host_end, image) = (Box::new(host.clone()), Box::new(image.clone()));
-            let mut kernel = match Kernel::new(arch, host_end, &[frames], &[], image, config) {
-                Ok(kernel) => kernel,
-                Err(error) => unreachable!("{error}"),
-            };
-            let fabric = network.start(me, Epoch::FIRST, links);
-            let transport = LinkTransport::new(fabric, network.doorbell(me));
-            kernel.join(transport.boxed(), FabricSettings { borrowed, ..settings.clone() });
-            Node { kernel, host, wires, asleep: None, on: true, status: None }
+            let arch = HostArch::<I>::of_core(memory, plan.seed(number));
+            plan.node(number, arch, frames, borrowed)
         });
         let nodes = nodes.collect();
-        let machines = settings.machines.clone();
-        let rng = fastrand::Rng::with_seed(net.seed);
-        let mut fabric = Fabric { nodes, machines, network, rng };
-        fabric.meet();
-        let spawned = fabric.nodes[0].kernel.spawn(program());
-        fabric.nodes[0].asleep = None;
-        assert!(spawned.is_ok(), "{spawned:?}");
-        fabric
+        plan.start(nodes)
     }
+}
 
+impl<K: Instance + ?Sized> FabricOf<K> {
     /// Runs until all instances know each other.
     fn meet(&mut self) {
         let others = self.nodes.len() - 1;
@@ -221,7 +365,7 @@ where
     /// No frame that user code has used in the last step is free, whoever of the machine owns it.
     fn check_frames(&self, number: usize) {
         let Some(machine) = self.machines.get(number) else { return };
-        let used = self.nodes[number].kernel.with_arch(|arch| arch.memory().take_used());
+        let used = self.nodes[number].kernel.take_used();
         let own = &self.nodes[number];
         for (other, node) in self.nodes.iter().enumerate() {
             if self.machines.get(other) == Some(machine) && node.on && own.on {
@@ -257,7 +401,7 @@ where
     }
 
     fn progress(&self) -> u64 {
-        self.nodes.iter().map(|node| node.kernel.counter("traps")).sum()
+        self.counter("traps")
     }
 
     fn outcome(&self) -> Outcome {
@@ -290,7 +434,8 @@ where
     /// One counter, added up over all instances.
     #[must_use]
     pub fn counter(&self, name: &str) -> u64 {
-        self.nodes.iter().map(|node| node.kernel.counter(name)).sum()
+        let counters = self.nodes.iter().flat_map(|node| node.kernel.counters());
+        counters.filter(|(known, _)| known == name).map(|(_, count)| count).sum()
     }
 }
 

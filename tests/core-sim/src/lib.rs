@@ -5,7 +5,9 @@ pub mod compiled;
 pub mod fabric;
 pub mod scripts;
 
-use maize_abi::Isa;
+use maize_abi::isa::aarch64::Aarch64;
+use maize_abi::isa::x86_64::X86_64;
+use maize_abi::{Isa, IsaKind};
 use maize_arch_host::{HostArch, Script, ScriptRegs, ScriptedHost, Wires};
 use maize_core::{Config, Kernel, ProgramSpec, Step};
 use maize_hal::{Frame, FrameRange, KernelHeap, Nanos};
@@ -77,6 +79,19 @@ pub fn root_with<I: Isa>(script: &Script) -> Tree {
     tree.directory("dev", 0o755);
     tree.directory("proc", 0o555);
     tree.file("program", 0o755, script.to_elf::<I>());
+    tree
+}
+
+/// A root with one script for both instruction sets, `/program` being the file for `home`.
+#[must_use]
+pub fn root_with_pair(script: &Script, home: IsaKind) -> Tree {
+    let mut tree = Tree::new();
+    tree.directory("tmp", 0o1777);
+    tree.directory("dev", 0o755);
+    tree.directory("proc", 0o555);
+    tree.file("program.x86_64", 0o755, script.to_elf::<X86_64>());
+    tree.file("program.aarch64", 0o755, script.to_elf::<Aarch64>());
+    tree.symlink("program", &format!("program.{}", home.name()));
     tree
 }
 

@@ -1,6 +1,7 @@
 //! Pieces of scripts that tests of several kernels share.
 
 use maize_abi::Sysno;
+use maize_abi::migration::{LEAVE, REQUEST_PAGE, REQUESTED};
 use maize_arch_host::{DATA, Place, Reg, Script};
 
 /// `clone` flags of a thread without its own thread pointer.
@@ -60,6 +61,43 @@ pub fn wait_until(s: &mut Script, address: u64, value: u64) {
 pub fn bump(s: &mut Script, address: u64) {
     s.imm(Reg::S(5), address).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
     s.syscall_with(Sysno::Futex, &[address, FUTEX_WAKE | FUTEX_PRIVATE, 1000, 0, 0, 0]);
+}
+
+/// Bytes of a thread's block, to which its thread pointer points: what it saves when it leaves.
+pub const BLOCK: usize = 64;
+
+/// A migration point of a script for several instruction sets: leaves if the kernel asks. Uses `S(4)`,
+/// `S(5)`; keeps the others and the stack pointer.
+pub fn migration_point(s: &mut Script) {
+    let (stays, goes_on) = (s.place(), s.place());
+    s.imm(Reg::S(5), REQUEST_PAGE).load32(Reg::S(5), Reg::S(5), REQUESTED as i64);
+    s.imm(Reg::S(4), 0).if_equal(Reg::S(5), Reg::S(4), stays);
+    s.get_tls(Reg::S(5)).address(Reg::S(4), goes_on).store64(Reg::S(5), 0, Reg::S(4));
+    for n in 0..4 {
+        s.store64(Reg::S(5), 8 + 8 * i64::from(n), Reg::S(n));
+    }
+    s.store64(Reg::S(5), 40, Reg::Sp);
+    s.mov(Reg::A(0), Reg::S(5)).imm(Reg::A(1), 0x1f80).imm(Reg::Nr, LEAVE).raw_syscall();
+    s.here(goes_on);
+    s.get_tls(Reg::S(5)).load64(Reg::Sp, Reg::S(5), 40);
+    s.here(stays);
+}
+
+/// Where threads go on that come from another instruction set.
+pub fn arrivals(s: &mut Script, resume: Place) {
+    s.here(resume);
+    s.get_tls(Reg::S(5)).load64(Reg::Sp, Reg::S(5), 40);
+    for n in 0..4 {
+        s.load64(Reg::S(n), Reg::S(5), 8 + 8 * i64::from(n));
+    }
+    s.load64(Reg::S(4), Reg::S(5), 0).call_reg(Reg::S(4));
+}
+
+/// Goes to a core of another instruction set.
+pub fn cross(s: &mut Script, core: u32) {
+    go(s, core);
+    migration_point(s);
+    expect_core(s, core, 92);
 }
 
 /// Ends the calling thread.
