@@ -61,6 +61,8 @@ pub(crate) struct FabricStats {
     /// Messages about pages of an earlier life, and of objects that had ended.
     pub(crate) stale_pages: u64,
     pub(crate) late_pages: u64,
+    /// Requests for pages that no area shows.
+    pub(crate) unseen_pages: u64,
     /// Links closed because of what came over them.
     pub(crate) malformed: u64,
 }
@@ -106,6 +108,7 @@ impl FabricStats {
             ("called_home", self.called_home),
             ("stale_pages", self.stale_pages),
             ("late_pages", self.late_pages),
+            ("unseen_pages", self.unseen_pages),
             ("malformed", self.malformed),
         ];
         for (name, count) in others.into_iter().filter(|(_, count)| *count > 0) {

@@ -99,6 +99,32 @@ impl Memory {
         self.objects.get(object).is_some_and(|o| matches!(o.role, Role::Private(_)))
     }
 
+    /// Another instance is told of an object: [`Memory::take_ended`] names it when it has ended.
+    pub fn tell_of(&mut self, object: ObjectId) {
+        self.objects.tell(object);
+    }
+
+    /// Nobody wants to know of the object's end any more.
+    pub fn stop_telling(&mut self, object: ObjectId) {
+        self.objects.stop_telling(object);
+    }
+
+    /// Objects that others were told of, and that have ended since the last call.
+    pub fn take_ended(&mut self) -> Vec<ObjectId> {
+        self.objects.take_ended()
+    }
+
+    /// Whether somebody may ask for a page of an object whose home is here: a page of the file, or one
+    /// that an area shows.
+    #[must_use]
+    pub fn may_be_asked_for(&self, object: ObjectId, index: u64) -> bool {
+        self.objects.get(object).is_some_and(|known| match known.role {
+            Role::File { .. } => index < known.page_count(),
+            Role::Private(_) => known.mapped_at(index).next().is_some(),
+            Role::Frozen => false,
+        })
+    }
+
     /// Whether another instance has the page, and this one has not.
     #[must_use]
     pub fn is_elsewhere(&self, object: ObjectId, index: u64) -> bool {

@@ -151,6 +151,43 @@ proptest! {
     }
 }
 
+/// A request of the page protocol for a page of an object of the kernel's own, or of the peer's.
+fn request(home: u64, serial: u64, index: u64) -> Vec<u8> {
+    let varint = |mut value: u64| {
+        let mut bytes = Vec::new();
+        while value >= 128 {
+            bytes.push(value as u8 | 128);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    };
+    // Segment 0, generation 0; the message is the directory's GetM, and lends no frame.
+    let name = [varint(home << 54 | serial), varint(0), varint(index)].concat();
+    let message = vec![0, 0, 1, 0, 0];
+    [name, varint(message.len() as u64), message, varint(0)].concat()
+}
+
+#[test]
+fn pages_that_nobody_sees_use_no_memory() {
+    let mut s = Script::new();
+    let spin = s.mark();
+    s.spin(10).jump(spin);
+    let mut duel = Duel::new(&s);
+    duel.run(200);
+    let free = |duel: &Duel| (16..16 + 2048).filter(|n| duel.kernel.is_free(Frame(*n))).count();
+    let before = free(&duel);
+    for n in 0..1_000 {
+        let (home, serial) = (n % 2, 1 + n / 2 % 40);
+        assert!(duel.say(Kind(17), &request(home, serial, 0x4000_0000 + n), false));
+        duel.run(2);
+    }
+    duel.run(200);
+    assert_eq!(duel.kernel.peers(), [1], "each request is one that the peer may send");
+    assert!(duel.kernel.counter("fabric.unseen_pages") > 10);
+    assert!(before.abs_diff(free(&duel)) < 8, "{before} frames were free, now {}", free(&duel));
+}
+
 #[test]
 fn a_peer_that_breaks_the_rules_is_closed() {
     for (kind, body, page) in

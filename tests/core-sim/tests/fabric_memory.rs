@@ -218,6 +218,30 @@ where
 
 on_both!(rights_are_taken_away_before_the_call_returns, takes_rights_away);
 
+fn ends_objects<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let mut s = Script::new();
+    for round in 0..3 {
+        map(&mut s, HERE, 0x4000, SHARED);
+        expect(&mut s, HERE, 0, 1);
+        go(&mut s, 1);
+        store(&mut s, HERE, 5 + round);
+        go(&mut s, 0);
+        expect(&mut s, HERE, 5 + round, 2);
+        s.syscall_with(Sysno::Munmap, &[HERE, 0x4000]).expect(Reg::Ret, 0, 3);
+    }
+    s.print("ended\n").exit(0);
+    for settings in policies() {
+        let (outcome, fabric) = run::<I>(2, &s, &settings, 1);
+        assert_eq!((outcome.stdout.as_str(), outcome.status), ("ended\n", 0), "{settings:?}");
+        assert_eq!(fabric.counter("fabric.received.Gone"), 3, "{settings:?}");
+    }
+}
+
+on_both!(members_hear_of_the_end_of_shared_memory, ends_objects);
+
 fn moves_mapping<I: Isa>()
 where
     I::Regs: ScriptRegs,

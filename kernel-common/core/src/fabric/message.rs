@@ -49,7 +49,7 @@ impl Hello {
 }
 
 /// Version of these messages: instances of different versions do not work together.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 
 /// A page as it is named between instances: object, life, index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -147,8 +147,15 @@ pub(crate) struct Leave {
     pub(crate) objects: Vec<ObjectName>,
 }
 
-/// The most objects that one [`Leave`] names.
+/// The most objects that one [`Leave`] or [`Gone`] names.
 pub(crate) const LEAVING: usize = 1000;
+
+/// Objects have ended before the spaces that mapped them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gone {
+    /// At most [`LEAVING`].
+    pub(crate) objects: Vec<ObjectName>,
+}
 
 /// The program that the fabric was started for has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,6 +252,7 @@ registry! {
     Leave = 26, Normal, 16_384;
     Ended = 27, Normal, 8;
     Load = 28, Normal, 8;
+    Gone = 29, Normal, 16_384;
 }
 
 /// The first kind that is the core's: those below are the platform's, which shares the links.
@@ -273,7 +281,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_a_message_or_refused(kind in 14_u16..30, body: Vec<u8>) {
+        fn any_bytes_are_a_message_or_refused(kind in 14_u16..32, body: Vec<u8>) {
             if let Ok(message) = Message::decode(Kind(kind), &body) {
                 assert!(message.encode().is_some());
             }

@@ -23,6 +23,7 @@ impl<A: Arch> State<A> {
         if interrupts.contains(Interrupts::DOORBELL) {
             transport.heard_doorbell(now);
         }
+        self.announce_ended_objects();
         for _ in 0..MESSAGES_A_TURN {
             let now = self.now();
             let Some(transport) = self.fabric.transport.as_mut() else { return };
@@ -201,6 +202,7 @@ impl<A: Arch> State<A> {
                 }
             }
             Message::Leave(leave) => self.leave_space(from, leave),
+            Message::Gone(gone) => self.forget_objects(from, gone),
             Message::Ended(ended) => self.fabric_ended(ended.status),
             Message::Load(load) => self.on_load(from, load),
         }

@@ -63,6 +63,9 @@ impl<A: Arch> State<A> {
         let access = Access::from_bits_truncate(ask.access);
         let area = self.memory.area_for(space, ask.address, access).map_err(|_| NoArea::Fault)?;
         let pages = self.pages_of(&area)?;
+        if let Pages::Object { .. } = pages {
+            self.memory.tell_of(area.object);
+        }
         if let Pages::Object { private: true, .. } = pages
             && let Some(group) = self.groups.led.get_mut(&space)
         {

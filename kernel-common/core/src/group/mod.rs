@@ -61,6 +61,13 @@ pub(crate) struct Group {
     private: BTreeSet<ObjectId>,
 }
 
+impl Group {
+    /// An object has ended.
+    fn forget(&mut self, object: ObjectId) {
+        self.private.remove(&object);
+    }
+}
+
 /// All that is shared with other instances.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {

@@ -8,8 +8,8 @@ use maize_hal::Arch;
 use maize_mm::{ObjectId, OutOfMemory, PageStore, SpaceId};
 use maize_wire::InstanceId;
 
-use super::SpaceKey;
-use crate::fabric::message::{AskArea, Leave, Message, NoArea};
+use super::{ObjectName, SpaceKey};
+use crate::fabric::message::{AskArea, Gone, LEAVING, Leave, Message, NoArea};
 use crate::handle::Handle;
 use crate::state::State;
 use crate::thread::Current;
@@ -59,6 +59,31 @@ impl<A: Arch> State<A> {
         self.drop_replica(leave.space);
         let own = leave.objects.into_iter().filter(|object| object.home() == from);
         self.drop_objects(own.map(ObjectId::from));
+    }
+
+    /// Objects have ended, their home says, although spaces that mapped them have not.
+    pub(crate) fn forget_objects(&mut self, from: InstanceId, gone: Gone) {
+        for object in gone.objects.into_iter().filter(|object| object.home() == from) {
+            // Who waits for a page of it looks the address up again.
+            self.end_pages(object.into());
+            self.drop_objects([object.into()]);
+        }
+    }
+
+    /// Tells the others which objects of this instance have ended that they may know.
+    pub(crate) fn announce_ended_objects(&mut self) {
+        let ended = self.memory.take_ended();
+        for part in ended.chunks(LEAVING) {
+            let objects: Vec<ObjectName> = part.iter().copied().map(ObjectName::from).collect();
+            let peers: Vec<InstanceId> = self.fabric.usable_peers().collect();
+            for peer in peers {
+                self.post(peer, Gone { objects: objects.clone() }.into(), None);
+            }
+        }
+        for object in ended {
+            self.detach_object(object);
+            self.groups.led.values_mut().for_each(|group| group.forget(object));
+        }
     }
 
     /// The space of a replica has ended at its home, or the home has.

@@ -53,6 +53,8 @@ impl<A: Arch> State<A> {
             self.post(member, Leave { space: key, objects: rest.to_vec() }.into(), None);
         }
         for object in private {
+            // The members have just been told.
+            self.memory.stop_telling(object);
             self.detach_object(object);
         }
     }

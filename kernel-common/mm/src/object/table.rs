@@ -1,6 +1,6 @@
 //! The objects that an instance knows.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -18,6 +18,9 @@ pub(crate) struct Objects {
     serial: u64,
     all: BTreeMap<ObjectId, Object>,
     pub(super) work: VecDeque<Work>,
+    /// Objects that other instances know, and those of them that have ended.
+    told: BTreeSet<ObjectId>,
+    ended: Vec<ObjectId>,
 }
 
 /// What a page is, seen through an object and its parents.
@@ -38,7 +41,14 @@ pub(crate) enum Found {
 impl Objects {
     /// No objects; those created here are named after instance `home`.
     pub(crate) fn new(home: u16) -> Objects {
-        Objects { home, serial: 0, all: BTreeMap::new(), work: VecDeque::new() }
+        Objects {
+            home,
+            serial: 0,
+            all: BTreeMap::new(),
+            work: VecDeque::new(),
+            told: BTreeSet::new(),
+            ended: Vec::new(),
+        }
     }
 
     pub(super) fn add(&mut self, object: Object) -> ObjectId {
@@ -119,6 +129,23 @@ impl Objects {
         self.settle(id);
     }
 
+    /// Other instances are told of an object, and want to know of its end.
+    pub(crate) fn tell(&mut self, id: ObjectId) {
+        if self.all.contains_key(&id) {
+            self.told.insert(id);
+        }
+    }
+
+    /// Nobody wants to know of an object's end any more.
+    pub(crate) fn stop_telling(&mut self, id: ObjectId) {
+        self.told.remove(&id);
+    }
+
+    /// Objects that have ended and that others know.
+    pub(crate) fn take_ended(&mut self) -> Vec<ObjectId> {
+        core::mem::take(&mut self.ended)
+    }
+
     /// Adds a reference.
     pub(crate) fn retain(&mut self, id: ObjectId) -> bool {
         self.get_mut(id).map(|object| object.references += 1).is_some()
@@ -146,6 +173,9 @@ impl Objects {
                 return;
             }
             let Some(object) = self.take(id) else { return };
+            if self.told.remove(&id) {
+                self.ended.push(id);
+            }
             if !object.pages.is_empty() {
                 self.work.push_back(Work::Free(object.pages));
             }

@@ -152,13 +152,17 @@ impl Pages {
     /// Forgets an object that has ended.
     pub(crate) fn detach(&mut self, object: ObjectId) {
         for segment in segments(object) {
-            if self.attached.remove(&segment)
-                && let Some(machine) = self.machines.get_mut(&object.home)
-            {
-                machine.detach(segment);
-            }
+            self.detach_segment(object.home, segment);
         }
         self.generations.remove(&object);
+    }
+
+    fn detach_segment(&mut self, home: u16, segment: Segment) {
+        if self.attached.remove(&segment)
+            && let Some(machine) = self.machines.get_mut(&home)
+        {
+            machine.detach(segment);
+        }
     }
 
     /// Lets requests for pages of an object wait.
@@ -228,11 +232,21 @@ impl<A: Arch> State<A> {
             return Ok(());
         }
         let pages = &mut self.fabric.pages;
-        if pages.machine(object.home).is_none() {
+        let Some(machine) = pages.machine(object.home) else {
             // Its home is gone, and nothing of it was ever here.
             self.stats.fabric.late_pages += 1;
             return Ok(());
+        };
+        if known
+            && object.home == self.fabric.me.0
+            && machine.is_request(&message.message)
+            && !self.memory.may_be_asked_for(object, index)
+        {
+            // A page that nobody sees: it would only use memory up.
+            self.stats.fabric.unseen_pages += 1;
+            return Ok(());
         }
+        let pages = &mut self.fabric.pages;
         let key = pages.key(object, index).ok_or(Broken)?;
         if pages.paused.contains_key(&object) && self.may_wait(object, index, &message.message) {
             let pages = &mut self.fabric.pages;
@@ -254,7 +268,11 @@ impl<A: Arch> State<A> {
             if known {
                 self.adopt_for(key, &message.message);
             }
-        } else if !known && pages.is_lead(object) && Machine::is_query(&message.message) {
+        } else if !known
+            && pages.domains.is_sibling(from)
+            && pages.is_lead(object)
+            && Machine::is_query(&message.message)
+        {
             // A sibling's thread runs where the page shows, and this instance has its frame.
             let _ = self.memory.create_replica(object, UNBOUNDED);
         }
@@ -268,7 +286,12 @@ impl<A: Arch> State<A> {
         let from = NodeId(from.0);
         let event =
             Happened::Message { from, page: named, bytes: &message.message, frames: &frames };
-        self.tell(object.home, event, content.as_deref())
+        let told = self.tell(object.home, event, content.as_deref());
+        if !self.memory.has_object(object) {
+            // What was to be answered is answered; nobody here has a use for what is left.
+            self.fabric.pages.detach_segment(object.home, named.object);
+        }
+        told
     }
 
     /// Whether a message asks for a page that this instance can go without hearing of. Where requests
@@ -387,6 +410,17 @@ impl<A: Arch> State<A> {
         let home = object.home;
         for (object, first, count) in Pages::parts(object, range) {
             let _ = self.tell(home, Happened::Discard { object, generation, first, count }, None);
+        }
+    }
+
+    /// At a member: an object has ended.
+    pub(crate) fn end_pages(&mut self, object: ObjectId) {
+        for segment in segments(object) {
+            if self.fabric.pages.attached.contains(&segment) {
+                let (first, count, generation) = (0, u32::MAX, u32::MAX);
+                let discard = Happened::Discard { object: segment, generation, first, count };
+                let _ = self.tell(object.home, discard, None);
+            }
         }
     }
 
