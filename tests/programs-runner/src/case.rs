@@ -41,6 +41,11 @@ pub enum Case {
         /// The file's name without `.sh`.
         name: String,
     },
+    /// `tests/programs/foreign/NAME.sh`, run by Debian's busybox, with programs that nobody here wrote.
+    Foreign {
+        /// The file's name without `.sh`.
+        name: String,
+    },
 }
 
 impl fmt::Display for Case {
@@ -48,6 +53,7 @@ impl fmt::Display for Case {
         match self {
             Self::Program { libc, name } => write!(f, "{}-{name}", libc.name()),
             Self::Script { name } => write!(f, "sh-{name}"),
+            Self::Foreign { name } => write!(f, "foreign-{name}"),
         }
     }
 }
@@ -65,7 +71,7 @@ impl Case {
     pub const fn seconds(&self) -> u32 {
         match self {
             Self::Program { .. } => SECONDS,
-            Self::Script { .. } => SCRIPT_SECONDS,
+            Self::Script { .. } | Self::Foreign { .. } => SCRIPT_SECONDS,
         }
     }
 }
@@ -96,6 +102,8 @@ pub trait Layout {
     fn program(&self, libc: Libc, name: &str) -> String;
     /// The command that runs a script.
     fn script(&self, name: &str) -> Vec<String>;
+    /// The command that runs a script with foreign programs.
+    fn foreign(&self, name: &str) -> Vec<String>;
 }
 
 /// The driver's manifest: a line `NAME SECONDS PROGRAM [ARGUMENT]...` for each case.
@@ -106,6 +114,7 @@ pub fn manifest(cases: &[Case], layout: &impl Layout) -> String {
         let command = match case {
             Case::Program { libc, name } => vec![layout.program(*libc, name)],
             Case::Script { name } => layout.script(name),
+            Case::Foreign { name } => layout.foreign(name),
         };
         text += &format!("{case} {} {}\n", case.seconds(), command.join(" "));
     }
@@ -124,6 +133,9 @@ mod tests {
         }
         fn script(&self, name: &str) -> Vec<String> {
             vec!["/sh".to_owned(), format!("/p/{name}.sh")]
+        }
+        fn foreign(&self, name: &str) -> Vec<String> {
+            vec!["/sh".to_owned(), format!("/f/{name}.sh")]
         }
     }
 

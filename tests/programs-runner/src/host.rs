@@ -10,6 +10,7 @@ use maize_launcher::workspace::Workspace;
 
 use crate::build::{BuildError, Programs, build, sources};
 use crate::case::{Case, Layout, Libc, manifest};
+use crate::foreign::{self, ForeignError};
 use crate::transcript::{Ending, Outcome, Transcript};
 
 /// Why nothing could be run on the host.
@@ -21,6 +22,9 @@ pub enum HostError {
     /// The shell.
     #[error(transparent)]
     Busybox(#[from] RootError),
+    /// A foreign program.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
     /// A file or the driver.
     #[error("{0}: {1}")]
     File(PathBuf, std::io::Error),
@@ -40,6 +44,8 @@ struct HostLayout {
     busybox: PathBuf,
     /// Links to busybox, so that no other tool of the host is taken.
     tools: PathBuf,
+    /// The folder of foreign programs.
+    foreign: PathBuf,
 }
 
 impl Layout for HostLayout {
@@ -52,6 +58,12 @@ impl Layout for HostLayout {
         [&self.busybox, Path::new("sh"), &script, &self.tools]
             .map(|path: &Path| path.display().to_string())
             .to_vec()
+    }
+
+    fn foreign(&self, name: &str) -> Vec<String> {
+        let mut command = self.script(&format!("foreign/{name}"));
+        command.push(self.foreign.display().to_string());
+        command
     }
 }
 
@@ -71,12 +83,23 @@ pub fn run(cases: &[Case], workspace: &Workspace) -> Result<BTreeMap<String, Out
     let tools = folder.path().join("tools");
     std::fs::create_dir(&tools).map_err(failed(&tools))?;
     let busybox = busybox_path(Isa::X86_64, workspace);
-    if cases.iter().any(|case| matches!(case, Case::Script { .. })) {
+    for case in cases {
+        if let Case::Foreign { name } = case {
+            foreign::fetch(name, workspace)?;
+        }
+    }
+    if cases.iter().any(|case| matches!(case, Case::Script { .. } | Case::Foreign { .. })) {
         fetch_busybox(Isa::X86_64, workspace)?;
         let installed = Command::new(&busybox).arg("--install").arg("-s").arg(&tools).output();
         installed.map_err(failed(&busybox))?;
     }
-    let layout = HostLayout { programs, sources: sources(workspace), busybox, tools };
+    let layout = HostLayout {
+        programs,
+        sources: sources(workspace),
+        busybox,
+        tools,
+        foreign: foreign::kept(workspace),
+    };
     let list = folder.path().join("manifest");
     std::fs::write(&list, manifest(cases, &layout)).map_err(failed(&list))?;
     let work = folder.path().join("run");

@@ -9,6 +9,7 @@
 pub mod build;
 pub mod case;
 pub mod compare;
+pub mod foreign;
 pub mod host;
 pub mod machine;
 pub mod transcript;

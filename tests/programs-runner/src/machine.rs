@@ -1,7 +1,7 @@
 //! Maize in QEMU: many cases for each boot, and another boot after a case that took the machine down.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use maize_hostlink::boot::{Isa, Sharing};
@@ -12,6 +12,7 @@ use maize_launcher::workspace::Workspace;
 
 use crate::build::{BuildError, Programs, build, sources};
 use crate::case::{Case, Layout, Libc, manifest};
+use crate::foreign::{self, ForeignError};
 use crate::host::mark;
 use crate::transcript::{Ending, Outcome, Transcript};
 
@@ -39,6 +40,9 @@ pub enum MachineError {
     /// The programs.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// A foreign program.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
     /// The machine.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -59,6 +63,12 @@ impl Layout for GuestLayout {
 
     fn script(&self, name: &str) -> Vec<String> {
         ["/bin/busybox", "sh", &format!("{FOLDER}/{name}.sh"), "/bin"].map(str::to_owned).to_vec()
+    }
+
+    fn foreign(&self, name: &str) -> Vec<String> {
+        let mut command = self.script(&format!("foreign/{name}"));
+        command.push(format!("{FOLDER}/foreign"));
+        command
     }
 }
 
@@ -128,14 +138,23 @@ fn boot(
     let mut files = vec![guest(list, format!("{FOLDER}/manifest"))];
     files.push(guest(programs.driver(), format!("{FOLDER}/driver")));
     for case in cases {
-        files.push(match case {
+        let file = match case {
             Case::Program { libc, name } => {
                 guest(programs.folder(*libc).join(name), GuestLayout.program(*libc, name))
             }
             Case::Script { name } => {
                 guest(sources(workspace).join(format!("{name}.sh")), format!("{FOLDER}/{name}.sh"))
             }
-        });
+            Case::Foreign { name } => {
+                for program in foreign::fetch(name, workspace)? {
+                    let at = format!("{FOLDER}/foreign/{}", file_name(&program));
+                    files.push(guest(program, at));
+                }
+                let script = foreign::folder(workspace).join(format!("{name}.sh"));
+                guest(script, format!("{FOLDER}/foreign/{name}.sh"))
+            }
+        };
+        files.push(file);
     }
     let mut config =
         config.arguments([format!("{FOLDER}/manifest"), mark.clone(), WORK.to_owned()]);
@@ -143,6 +162,10 @@ fn boot(
     config.memory = MEMORY.parse().unwrap_or(config.memory);
     let outcome = maize_launcher::run::run(config, workspace)?;
     Ok((Transcript::parse(&outcome.stdout, &mark), how_it_ended(&outcome)))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn how_it_ended(outcome: &RunOutcome) -> String {

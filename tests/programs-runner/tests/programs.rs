@@ -16,7 +16,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use maize_hostlink::boot::{Coherence, Isa, Placement, Sharing};
 use maize_launcher::topology::Topology;
 use maize_launcher::workspace::Workspace;
-use maize_programs_runner::{Case, Libc, Outcome, build, case, compare, host, machine};
+use maize_programs_runner::{Case, Libc, Outcome, build, case, compare, foreign, host, machine};
 
 type Outcomes = Result<BTreeMap<String, Outcome>, String>;
 
@@ -74,7 +74,7 @@ impl Maize {
         let topology: Topology = self.topology.parse().map_err(|error| format!("{error}"))?;
         let placement = if self.migrate_every == 0 { Placement::Local } else { Placement::Spread };
         let (coherence, migrate_every) = (self.coherence, self.migrate_every);
-        let sharing = Sharing { placement, coherence, migrate_every };
+        let sharing = Sharing { placement, coherence, migrate_every, ..Sharing::default() };
         machine::run_on(cases, self.isa, &topology, &sharing, workspace)
             .map_err(|error| error.to_string())
     }
@@ -123,6 +123,14 @@ impl Systems {
     }
 }
 
+/// Whether a case is a test of a system. Foreign programs are x86_64's, and run on fabrics only.
+fn runs_on(case: &Case, system: &str) -> bool {
+    let fabric = MAIZE
+        .iter()
+        .any(|maize| maize.name == system && maize.isa == Isa::X86_64 && maize.migrate_every != 0);
+    fabric || !matches!(case, Case::Foreign { .. })
+}
+
 /// Whether the command line selects a test, by libtest's rules.
 fn selected(arguments: &Arguments, name: &str) -> bool {
     let matches =
@@ -133,7 +141,9 @@ fn selected(arguments: &Arguments, name: &str) -> bool {
 fn main() {
     let arguments = Arguments::from_args();
     let prepared = Workspace::find().map_err(|error| error.to_string()).and_then(|workspace| {
-        let cases = case::all(&build::sources(&workspace)).map_err(|error| error.to_string())?;
+        let mut cases =
+            case::all(&build::sources(&workspace)).map_err(|error| error.to_string())?;
+        cases.extend(foreign::all(&workspace).map_err(|error| error.to_string())?);
         Ok((workspace, cases))
     });
     let (workspace, cases) = match prepared {
@@ -150,6 +160,7 @@ fn main() {
     for &system in &names {
         let chosen: Vec<Case> = cases
             .iter()
+            .filter(|case| runs_on(case, system))
             .filter(|case| selected(&arguments, &format!("{system}/{case}")))
             .cloned()
             .collect();
@@ -172,7 +183,7 @@ fn main() {
     let systems = Arc::new(systems);
     let mut trials = Vec::new();
     for &system in &names {
-        for case in &cases {
+        for case in cases.iter().filter(|case| runs_on(case, system)) {
             let (systems, case) = (Arc::clone(&systems), case.clone());
             let name = format!("{system}/{case}");
             trials.push(

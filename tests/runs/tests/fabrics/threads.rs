@@ -7,14 +7,17 @@ use maize_programs_runner::{Case, Libc, compare, host, machine};
 
 /// Runs programs of `tests/programs`, with both C libraries.
 fn as_on_linux(names: &[&str], topology: &str, placement: Placement) {
+    let case = |name: &&str| Libc::ALL.map(|libc| Case::Program { libc, name: (*name).to_owned() });
+    let cases: Vec<Case> = names.iter().flat_map(case).collect();
+    compare_cases(&cases, topology, Sharing { placement, ..Sharing::default() });
+}
+
+fn compare_cases(cases: &[Case], topology: &str, sharing: Sharing) {
     let workspace = Workspace::find().unwrap();
     let topology: Topology = topology.parse().unwrap();
     let isa = topology.machines()[0].isa;
-    let sharing = Sharing { placement, ..Sharing::default() };
-    let case = |name: &&str| Libc::ALL.map(|libc| Case::Program { libc, name: (*name).to_owned() });
-    let cases: Vec<Case> = names.iter().flat_map(case).collect();
-    let linux = host::run(&cases, &workspace).unwrap();
-    let maize = machine::run_on(&cases, isa, &topology, &sharing, &workspace).unwrap();
+    let linux = host::run(cases, &workspace).unwrap();
+    let maize = machine::run_on(cases, isa, &topology, &sharing, &workspace).unwrap();
     for case in cases.iter().map(Case::to_string) {
         assert_eq!(compare::failure(&linux[&case]), None, "{case}");
         if let Some(text) = compare::difference(&linux[&case], &maize[&case]) {
@@ -54,4 +57,12 @@ fn new_threads_spread_over_machines() {
 #[ignore = "boots machines"]
 fn new_threads_spread_over_a_machine() {
     as_on_linux(&["threads_mutex"], "x86_64*2", Placement::Spread);
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn foreign_programs_do_what_they_do_on_linux() {
+    let foreign = |name: &str| Case::Foreign { name: name.to_owned() };
+    let sharing = Sharing { placement: Placement::Spread, migrate_every: 7, ..Sharing::default() };
+    compare_cases(&["bash", "lua", "xz", "zsh"].map(foreign), "x86_64*2", sharing);
 }
