@@ -139,18 +139,23 @@ fn settings(sharing: Sharing) -> FabricSettings {
         boot::Coherence::Directory => Coherence::Directory,
         boot::Coherence::Voting => Coherence::Voting,
     };
-    let placement = match sharing.placement {
-        boot::Placement::Local => Placement::Local,
-        boot::Placement::Spread => Placement::Spread,
-        boot::Placement::List(cpus) => Placement::List(cpus.into_iter().map(u32::from).collect()),
-    };
     FabricSettings {
         coherence,
-        placement,
+        placement: placement(sharing.placement),
+        homes: placement(sharing.homes),
+        move_processes_every: sharing.move_processes_every,
         migrate_every: sharing.migrate_every,
         prefetch: sharing.prefetch,
         balance_every: if sharing.balance { BALANCE_EVERY } else { Nanos(0) },
         ..FabricSettings::default()
+    }
+}
+
+fn placement(placement: boot::Placement) -> Placement {
+    match placement {
+        boot::Placement::Local => Placement::Local,
+        boot::Placement::Spread => Placement::Spread,
+        boot::Placement::List(cpus) => Placement::List(cpus.into_iter().map(u32::from).collect()),
     }
 }
 

@@ -171,6 +171,12 @@ impl Errno {
         (self.0 as u64).wrapping_neg()
     }
 
+    /// The error of a number, such as [`Errno::number`] gives.
+    #[must_use]
+    pub const fn from_number(number: u16) -> Errno {
+        Errno(number)
+    }
+
     /// The number, above zero.
     #[must_use]
     pub const fn number(self) -> u16 {

@@ -16,6 +16,7 @@ use crate::files::{Files, RootError};
 use crate::futex::Futexes;
 use crate::group::Groups;
 use crate::handle::Handle;
+use crate::homes::Homes;
 use crate::ids::IdSequence;
 use crate::kernel::{Config, Kernel};
 use crate::sched::RunQueue;
@@ -62,6 +63,7 @@ impl<A: Arch> Kernel<A> {
             futexes: Futexes::default(),
             fabric: Fabric::alone(InstanceId(home)),
             groups: Groups::default(),
+            homes: Homes::default(),
             ids: IdSequence::of_instance(config.cpu, config.cpus),
             threads: BTreeMap::new(),
             processes: BTreeMap::new(),

@@ -52,6 +52,21 @@ pub struct Kernel<A: Arch> {
     executor: Executor,
 }
 
+/// How much of everything an instance has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Processes whose record or body is here.
+    pub processes: usize,
+    /// Threads, those of other instances' processes among them.
+    pub threads: usize,
+    /// Replicas of other instances' spaces.
+    pub replicas: usize,
+    /// Processes on their way here.
+    pub arriving: usize,
+    /// Pages of memory that are free or could be at once.
+    pub free_pages: u64,
+}
+
 /// How long tasks go on in one step before the clock, the host and user code get their turn.
 const TASK_TIME: Nanos = Nanos::MILLI;
 
@@ -175,6 +190,21 @@ impl<A: Arch> Kernel<A> {
     /// Looks at the machine: for simulators, which move its clock and see what it did.
     pub fn with_arch<R>(&self, f: impl FnOnce(&mut A) -> R) -> R {
         self.handle.with(|s| f(&mut s.arch))
+    }
+
+    /// What there is, for tests that nothing is left.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        self.handle.with(|s| {
+            let usage = s.memory.usage();
+            Census {
+                processes: s.processes.len(),
+                threads: s.threads.len(),
+                replicas: s.replicas(),
+                arriving: s.arriving(),
+                free_pages: usage.free + usage.reclaimable,
+            }
+        })
     }
 
     /// Tasks that have not ended.

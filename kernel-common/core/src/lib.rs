@@ -16,6 +16,7 @@ mod files;
 mod futex;
 mod group;
 mod handle;
+mod homes;
 mod ids;
 mod kernel;
 mod lifecycle;
@@ -41,7 +42,7 @@ pub use fabric::{
 };
 pub use files::RootError;
 pub use ids::{Pid, Tid};
-pub use kernel::{Config, Kernel, Step};
+pub use kernel::{Census, Config, Kernel, Step};
 pub use lifecycle::{ProgramSpec, SpawnError};
 pub use migrate::Placement;
 pub use sched::TIME_SLICE;

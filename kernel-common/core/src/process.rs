@@ -8,6 +8,7 @@ use maize_abi::signal::SigAction;
 use maize_hal::Nanos;
 use maize_mm::SpaceId;
 
+use crate::homes::Seat;
 use crate::ids::{Pid, Tid};
 use crate::lifecycle::Pair;
 use crate::signal::PendingSignals;
@@ -137,4 +138,13 @@ pub(crate) struct Process {
     pub(crate) system_time: Nanos,
     /// Of children that were waited for.
     pub(crate) children_time: (Nanos, Nanos),
+    /// Where its parts are.
+    pub(crate) seat: Seat,
+}
+
+impl Process {
+    /// The process's own monotonic clock when this instance's shows `now`.
+    pub(crate) fn clock(&self, now: Nanos) -> Nanos {
+        Nanos(now.0.saturating_add_signed(self.seat.clock_ahead))
+    }
 }

@@ -67,6 +67,7 @@ impl<A: Arch> State<A> {
         if self.must_exit(tid)
             || self.has_signal(tid)
             || self.is_stopped(tid)
+            || self.is_leaving(tid)
             || self.fabric.is_joined() && self.is_misplaced(tid)
         {
             // Something came while the thread was waiting for its turn.

@@ -14,6 +14,7 @@ use crate::fabric::Fabric;
 use crate::files::Files;
 use crate::futex::Futexes;
 use crate::group::Groups;
+use crate::homes::Homes;
 use crate::ids::{IdSequence, Pid, Tid};
 use crate::migrate::MovePage;
 use crate::process::Process;
@@ -38,6 +39,7 @@ pub(crate) struct State<A: Arch> {
     pub(crate) futexes: Futexes,
     pub(crate) fabric: Fabric,
     pub(crate) groups: Groups,
+    pub(crate) homes: Homes,
 
     pub(crate) ids: IdSequence,
     pub(crate) threads: BTreeMap<Tid, Thread>,

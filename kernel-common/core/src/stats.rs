@@ -54,6 +54,14 @@ pub(crate) struct FabricStats {
     pub(crate) stays: u64,
     /// Threads of this instance that balancing moved.
     pub(crate) balanced: u64,
+    /// Processes that left for another instance, and that came from one.
+    pub(crate) processes_sent: u64,
+    pub(crate) processes_received: u64,
+    /// Pages of memory that they took along.
+    pub(crate) pages_carried: u64,
+    /// Calls that a registry was asked to serve, and those that were served for others.
+    pub(crate) calls_asked: u64,
+    pub(crate) calls_served: u64,
     /// Areas that replicas learned of.
     pub(crate) areas_fetched: u64,
     /// Threads that had to come home because of what they touched.
@@ -103,6 +111,11 @@ impl FabricStats {
             ("moves", self.moves),
             ("crossings", self.crossings),
             ("stays", self.stays),
+            ("processes_sent", self.processes_sent),
+            ("processes_received", self.processes_received),
+            ("pages_carried", self.pages_carried),
+            ("calls_asked", self.calls_asked),
+            ("calls_served", self.calls_served),
             ("balanced", self.balanced),
             ("areas_fetched", self.areas_fetched),
             ("called_home", self.called_home),

@@ -8,6 +8,7 @@ use maize_mm::SpaceId;
 use maize_wire::InstanceId;
 
 use crate::executor::TaskId;
+use crate::group::SpaceKey;
 use crate::ids::{Pid, Tid};
 use crate::signal::PendingSignals;
 
@@ -72,6 +73,23 @@ pub(crate) struct Guest {
     pub(crate) home: InstanceId,
     /// The replica of its space.
     pub(crate) space: SpaceId,
+    /// What the home calls the space.
+    pub(crate) key: SpaceKey,
+    /// What it is here for.
+    pub(crate) errand: Errand,
+    /// Whether its process has a clock of its own, which only the home knows.
+    pub(crate) own_clock: bool,
+}
+
+/// What a thread of another instance's process is here for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// It runs user code.
+    UserMode,
+    /// A call is served for it.
+    Call,
+    /// A call is served for it, and a signal waits at home.
+    RecalledCall,
 }
 
 /// A thread.

@@ -6,8 +6,9 @@ use maize_hal::{Arch, Exception, PageFault, Trap};
 use maize_mm::FaultError;
 
 use crate::handle::Handle;
+use crate::homes::Parked;
 use crate::thread::Current;
-use crate::{lifecycle, rseq, signal, syscall};
+use crate::{homes, lifecycle, rseq, signal, syscall};
 
 /// Runs a thread until it ends.
 pub(crate) async fn thread_main<A: Arch>(k: Handle<A>, mut current: Current) {
@@ -21,8 +22,13 @@ pub(crate) async fn thread_main<A: Arch>(k: Handle<A>, mut current: Current) {
         if k.with(|s| s.must_exit(current.tid)) {
             break;
         }
+        match homes::park(&k, current).await {
+            Parked::Not => {}
+            Parked::Stayed => continue,
+            Parked::Gone => return,
+        }
         let trap = k.run_user(current).await;
-        k.with(|s| s.after_user_mode(current.tid));
+        k.with(|s| s.after_user_mode(&k, current));
         match trap {
             Trap::Syscall => syscall::handle(&k, current).await,
             Trap::PageFault(fault) => page_fault(&k, current, fault).await,

@@ -142,6 +142,23 @@ impl<A: Arch> State<A> {
         if whole { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
+    /// The first page of a range whose area is not known, or not known to allow the access.
+    fn first_unknown(&self, space: SpaceId, va: u64, len: u64, access: Access) -> Option<u64> {
+        let page = PAGE_SIZE as u64;
+        let end = va.checked_add(len)?;
+        let mut at = va;
+        while at < end {
+            let area = self.memory.area(space, at);
+            let area = area.filter(|area| area.effective().contains(access));
+            match area {
+                // No further than there are areas.
+                Some(area) => at = area.end,
+                None => return Some(at & !(page - 1)),
+            }
+        }
+        None
+    }
+
     /// The object and byte offset behind `va` if stores there are shared.
     fn shared_location(&self, space: SpaceId, va: u64) -> Option<(ObjectId, u64)> {
         let area = self.memory.area(space, va)?;
@@ -204,6 +221,31 @@ impl<A: Arch> Handle<A> {
         }
     }
 
+    /// What an access to a range has found. `None` if it is to be tried again: in a replica of a space
+    /// an area may be there that this instance has not heard of.
+    async fn known<T>(
+        &self,
+        current: Current,
+        found: Result<T, Errno>,
+        va: u64,
+        len: u64,
+        access: Access,
+    ) -> Result<Option<T>, Errno> {
+        let error = match found {
+            Ok(found) => return Ok(Some(found)),
+            Err(error) => error,
+        };
+        let unknown = self.with(|s| {
+            let guest = s.threads.get(&current.tid)?.guest?;
+            Some((guest.key, s.first_unknown(guest.space, va, len, access)?))
+        });
+        let Some((key, at)) = unknown.filter(|_| error == Errno::EFAULT) else { return Err(error) };
+        match self.fetch_area(current, key, at, access).await {
+            Ok(()) => Ok(None),
+            Err(_) => Err(error),
+        }
+    }
+
     async fn need(&self, current: Current, need: NeedPage) -> Result<(), Errno> {
         self.obtain(current, need).await.map_err(|_| Errno::EFAULT)
     }
@@ -222,7 +264,12 @@ impl<A: Arch> Handle<A> {
         let mut done = 0;
         while done < out.len() {
             let at = va.checked_add(done as u64).ok_or(Errno::EFAULT)?;
-            let (n, missing) = self.with(|s| s.copy_in(space, at, &mut out[done..]))?;
+            let copied = self.with(|s| s.copy_in(space, at, &mut out[done..]));
+            let rest = (out.len() - done) as u64;
+            let Some((n, missing)) = self.known(current, copied, at, rest, Access::READ).await?
+            else {
+                continue;
+            };
             done += n;
             match missing {
                 Some(need) => self.need(current, need).await?,
@@ -258,7 +305,12 @@ impl<A: Arch> Handle<A> {
         let mut done = 0;
         while done < bytes.len() {
             let at = va.checked_add(done as u64).ok_or(Errno::EFAULT)?;
-            let (n, missing) = self.with(|s| s.copy_out(space, at, &bytes[done..]))?;
+            let copied = self.with(|s| s.copy_out(space, at, &bytes[done..]));
+            let rest = (bytes.len() - done) as u64;
+            let Some((n, missing)) = self.known(current, copied, at, rest, Access::WRITE).await?
+            else {
+                continue;
+            };
             done += n;
             match missing {
                 Some(need) => self.need(current, need).await?,
@@ -281,10 +333,14 @@ impl<A: Arch> Handle<A> {
         len: u64,
     ) -> Result<(), Errno> {
         let space = self.space_of(current)?;
-        while let Some(need) = self.with(|s| s.first_missing(space, va, len, Access::WRITE))? {
-            self.need(current, need).await?;
+        loop {
+            let missing = self.with(|s| s.first_missing(space, va, len, Access::WRITE));
+            match self.known(current, missing, va, len, Access::WRITE).await? {
+                Some(Some(need)) => self.need(current, need).await?,
+                Some(None) => return Ok(()),
+                None => {}
+            }
         }
-        Ok(())
     }
 
     /// Reads `N` 8-byte words.

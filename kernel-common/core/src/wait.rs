@@ -46,6 +46,10 @@ pub(crate) enum WaitKey {
     Page(ObjectId, u64),
     /// A change of this shared space has ended.
     Turn(SpaceId),
+    /// A thread of this process has stopped because the process leaves, or need not.
+    Parked(Pid),
+    /// This process has left, or stays.
+    Unparked(Pid),
     /// A peer has come.
     Peers,
 }

@@ -107,6 +107,11 @@ pub struct Sharing {
     /// If not 0: a thread is moved to a random other CPU of its mask at every n-th trap that reaches
     /// its home. It is for tests.
     pub migrate_every: u32,
+    /// Where processes go when they load a program.
+    pub homes: Placement,
+    /// If not 0: at every n-th trap that reaches its home, a process is moved to a random other one.
+    /// It is for tests.
+    pub move_processes_every: u32,
     /// Whether threads are moved from crowded CPUs to idle ones.
     pub balance: bool,
     /// Pages that are fetched ahead at the most: 0 to 8.

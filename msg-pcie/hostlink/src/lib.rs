@@ -38,4 +38,4 @@ pub use frame::{Channel, Decoder, Frame, FrameError};
 
 /// The version of frames, control messages and boot record together. Kernel and launcher are built
 /// from one tree, so there is no negotiation: another version is an error.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;

@@ -34,6 +34,8 @@ fn record() -> BootRecord {
             placement: Placement::List(vec![0, 1]),
             coherence: Coherence::Voting,
             migrate_every: 7,
+            homes: Placement::Spread,
+            move_processes_every: 9,
             balance: true,
             prefetch: 4,
         },

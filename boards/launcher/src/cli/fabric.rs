@@ -54,6 +54,14 @@ struct FabricOptions {
     /// Move a thread to a random CPU at every N-th trap of the program, for tests.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     migrate_every: Option<u32>,
+    /// Where processes live that run a new program: where they are (local), on all CPUs of the
+    /// program's instruction set in turn (spread), or on those of a list in turn.
+    #[arg(long, default_value = "local", value_name = "local|spread|LIST",
+          value_parser = placement::parse)]
+    homes: Placement,
+    /// Move a process to a random other home at every N-th trap that reaches its home, for tests.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    move_processes_every: Option<u32>,
     /// Move threads from crowded CPUs to idle ones.
     #[arg(long)]
     balance: bool,
@@ -237,6 +245,9 @@ impl FabricOptions {
         if let Err(error) = placement::check(&self.place, &topology) {
             super::wrong_usage(ErrorKind::ValueValidation, &format!("--place: {error}"));
         }
+        if let Err(error) = placement::check(&self.homes, &topology) {
+            super::wrong_usage(ErrorKind::ValueValidation, &format!("--homes: {error}"));
+        }
         let mut config = RunConfig::new(topology, program)
             .arguments(arguments.iter().map(|argument| argument.as_bytes()));
         config.memory = self.memory;
@@ -247,6 +258,8 @@ impl FabricOptions {
                 Policy::Voting => Coherence::Voting,
             },
             migrate_every: self.migrate_every.unwrap_or(0),
+            homes: self.homes,
+            move_processes_every: self.move_processes_every.unwrap_or(0),
             balance: self.balance,
             prefetch: self.prefetch,
         };

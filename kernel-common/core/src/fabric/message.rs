@@ -7,6 +7,7 @@ use maize_wire::{Class, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::group::{AreaRecord, Dropped, ObjectName, SpaceKey};
+use crate::homes::{CallDone, CallRecord, News, Piece};
 use crate::migrate::{Departure, Stay};
 
 /// Names a request: who of the asking instance's threads asks, and its number among that instance's
@@ -164,6 +165,57 @@ pub(crate) struct Ended {
     pub(crate) status: u32,
 }
 
+/// Serve a system call of a thread whose home is the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Call {
+    pub(crate) id: RequestId,
+    pub(crate) call: CallRecord,
+}
+
+/// The call is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Called {
+    pub(crate) id: RequestId,
+    pub(crate) done: CallDone,
+}
+
+/// A piece of a process that goes to the receiver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Carry {
+    pub(crate) id: RequestId,
+    pub(crate) pid: u32,
+    pub(crate) piece: Piece,
+}
+
+/// The piece has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Carried {
+    pub(crate) id: RequestId,
+    pub(crate) taken: bool,
+}
+
+/// A process is about to go elsewhere: keep what happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Depart {
+    pub(crate) id: RequestId,
+    pub(crate) pid: u32,
+    pub(crate) to: u16,
+}
+
+/// What happens to the process is kept, or it may not go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Departs {
+    pub(crate) id: RequestId,
+    pub(crate) may: bool,
+}
+
+/// Something about a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tell {
+    pub(crate) pid: u32,
+    pub(crate) news: News,
+}
+
 /// How many threads want to run at the sender, on average.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Load {
@@ -253,6 +305,13 @@ registry! {
     Ended = 27, Normal, 8;
     Load = 28, Normal, 8;
     Gone = 29, Normal, 16_384;
+    Call = 30, Normal, 192;
+    Called = 31, Normal, 128;
+    Carry = 32, Normal, 65_536;
+    Carried = 33, Normal, 24;
+    Depart = 34, Normal, 32;
+    Departs = 35, Normal, 24;
+    Tell = 36, Normal, 256;
 }
 
 /// The first kind that is the core's: those below are the platform's, which shares the links.
@@ -281,7 +340,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_a_message_or_refused(kind in 14_u16..32, body: Vec<u8>) {
+        fn any_bytes_are_a_message_or_refused(kind in 14_u16..40, body: Vec<u8>) {
             if let Ok(message) = Message::decode(Kind(kind), &body) {
                 assert!(message.encode().is_some());
             }

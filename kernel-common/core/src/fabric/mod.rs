@@ -42,6 +42,10 @@ pub struct FabricSettings {
     pub coherence: Coherence,
     /// Where new threads go.
     pub placement: Placement,
+    /// Where processes go when they load a program.
+    pub homes: Placement,
+    /// If not 0: at every n-th trap that reaches its home, a process is moved to a random other one.
+    pub move_processes_every: u32,
     /// If not 0: a thread is moved to a random other core of its mask at every n-th trap that reaches its
     /// home.
     pub migrate_every: u32,

@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use maize_hal::{Arch, Interrupts, Nanos};
 use maize_wire::{InstanceId, Kind, Page as Content};
 
-use super::message::{self, Malformed, Message, RequestId};
+use super::message::{self, Departs, Malformed, Message, RequestId};
 use super::{Arrival, Peer, Start};
 use crate::handle::Handle;
+use crate::ids::Pid;
 use crate::state::State;
 use crate::wait::WaitKey;
 
@@ -106,6 +107,7 @@ impl<A: Arch> State<A> {
         self.leave_groups(peer);
         self.end_guests_of(peer);
         self.page_peer_died(peer);
+        self.homes_peer_died(peer);
     }
 
     /// The peers have given this instance up: nobody would hear what its processes do.
@@ -196,6 +198,26 @@ impl<A: Arch> State<A> {
                     self.begin_forgetting(k, from, forget);
                 }
             }
+            Message::Call(call) => {
+                if self.starts(from, call.id) {
+                    return self.begin_call(k, from, call).map_err(|_| Malformed::Body);
+                }
+            }
+            Message::Carry(carry) => {
+                if self.starts(from, carry.id) {
+                    self.begin_carry(k, from, carry);
+                }
+            }
+            Message::Depart(depart) => {
+                if self.starts(from, depart.id) {
+                    let may = self.hold_news(Pid(depart.pid), Some(from), InstanceId(depart.to));
+                    self.answer(from, depart.id, Departs { id: depart.id, may }.into());
+                }
+            }
+            Message::Tell(tell) => self.on_news(k, from, Pid(tell.pid), tell.news),
+            Message::Called(called) => self.on_answer(from, called.id, called.into()),
+            Message::Carried(carried) => self.on_answer(from, carried.id, carried.into()),
+            Message::Departs(departs) => self.on_answer(from, departs.id, departs.into()),
             Message::Cancel(cancel) => {
                 if self.fabric.serving.cancel(from, cancel.id) {
                     self.recall_guest(from, cancel.id);

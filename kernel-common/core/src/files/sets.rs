@@ -9,6 +9,11 @@ use maize_vfs::{FdTable, FileId, Surroundings, Vfs, View};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FilesId(u32);
 
+impl FilesId {
+    /// Of a process whose descriptors another instance has.
+    pub(crate) const NONE: FilesId = FilesId(0);
+}
+
 /// Something that several processes may have in common.
 #[derive(Debug)]
 pub(crate) struct Shared<T> {

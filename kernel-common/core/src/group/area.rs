@@ -4,7 +4,7 @@ use maize_abi::Isa;
 use maize_abi::migration::PRIVATE;
 use maize_abi::pte::Access;
 use maize_hal::Arch;
-use maize_mm::{Area, AreaFlags, ObjectId, PageStore, Sharing, SpaceId};
+use maize_mm::{Area, AreaFlags, ObjectId, PageStore, Sharing, SpaceId, StoreError};
 use maize_wire::InstanceId;
 use serde::{Deserialize, Serialize};
 
@@ -159,19 +159,22 @@ impl<A: Arch> State<A> {
         Ok(())
     }
 
+    /// The object for a range of the root image that areas of other instances' processes map.
+    pub(crate) fn image_object(&mut self, start: u64, len: u64) -> Result<ObjectId, StoreError> {
+        if let Some(object) = self.groups.images.get(&(start, len)) {
+            return Ok(*object);
+        }
+        let object = self.memory.store(&mut self.arch).create_from_image(start, len)?;
+        self.groups.images.insert((start, len), object);
+        Ok(object)
+    }
+
     /// The object that stands for an area's pages here.
     fn local_object(&mut self, key: SpaceKey, record: &AreaRecord) -> Result<ObjectId, NoArea> {
         match record.pages {
             Pages::Request => self.move_page().map_err(|_| NoArea::Unsupported),
             Pages::Image(start, len) => {
-                if let Some(object) = self.groups.images.get(&(start, len)) {
-                    return Ok(*object);
-                }
-                let mut store = self.memory.store(&mut self.arch);
-                let object =
-                    store.create_from_image(start, len).map_err(|_| NoArea::Unsupported)?;
-                self.groups.images.insert((start, len), object);
-                Ok(object)
+                self.image_object(start, len).map_err(|_| NoArea::Unsupported)
             }
             Pages::Object { object, len, private } => {
                 let object = ObjectId::from(object);

@@ -46,6 +46,11 @@ impl<A: Arch> State<A> {
         Ok(space)
     }
 
+    /// How many replicas there are.
+    pub(crate) fn replicas(&self) -> usize {
+        self.groups.replicas.len()
+    }
+
     /// Whether this instance has a replica of the space.
     pub(crate) fn replica_space(&self, key: SpaceKey) -> Option<SpaceId> {
         self.groups.replicas.get(&key).map(Replica::space)

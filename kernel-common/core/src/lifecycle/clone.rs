@@ -11,6 +11,7 @@ use maize_mm::SpaceId;
 
 use super::space::fork_space;
 use crate::handle::Handle;
+use crate::homes::Seat;
 use crate::ids::{IdSequence, Pid, Tid};
 use crate::process::{IntervalTimer, Life, Process, Unreported, rlimit};
 use crate::signal::PendingSignals;
@@ -109,6 +110,9 @@ pub(crate) async fn clone<A: Arch>(
     args: CloneArgs,
 ) -> Result<u64, Errno> {
     args.check()?;
+    if !args.has(flag::CLONE_THREAD) {
+        k.at_registry(current)?;
+    }
     if args.has(flag::CLONE_PARENT_SETTID) {
         // The page is obtained before there is a child, so that a bad address leaves none.
         k.hold_writable(current, args.parent_tid, 4).await?;
@@ -268,6 +272,7 @@ impl<A: Arch> State<A> {
             user_time: Nanos(0),
             system_time: Nanos(0),
             children_time: (Nanos(0), Nanos(0)),
+            seat: Seat::default(),
         };
         let files =
             self.clone_files(files, args.has(flag::CLONE_FILES), args.has(flag::CLONE_FS))?;

@@ -58,6 +58,7 @@ pub(crate) struct Loaded {
 
 pub(crate) async fn execve<A: Arch>(call: Call<'_, A>) -> Result<(), Errno> {
     let [path, argv, envp, ..] = call.args;
+    call.k.at_registry(call.current)?;
     let path = call.k.read_path(call.current, path).await?;
     let file = call.k.with(|s| s.open_program(call.current, None, &path, false))?;
     exec_from(call, path, file, argv, envp).await
@@ -70,6 +71,7 @@ pub(crate) async fn execveat<A: Arch>(call: Call<'_, A>) -> Result<(), Errno> {
     if flags as u32 & !(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0 {
         return Err(Errno::EINVAL);
     }
+    call.k.at_registry(call.current)?;
     let path = call.k.read_path(call.current, path).await?;
     if path.is_empty() && flags as u32 & AT_EMPTY_PATH == 0 {
         return Err(Errno::ENOENT);
@@ -159,7 +161,10 @@ pub(crate) async fn exec<A: Arch>(
         k.with(|s| s.discard(loaded));
         return Err(Errno::EINTR);
     }
-    k.with(|s| s.install(current, loaded));
+    k.with(|s| {
+        s.install(current, loaded);
+        s.place_program(k, current.pid);
+    });
     Ok(())
 }
 
@@ -449,7 +454,7 @@ impl<A: Arch> State<A> {
         Ok(self.memory.map(&mut self.arch, space, &request)?)
     }
 
-    fn trampoline_object(&mut self) -> Result<ObjectId, Errno> {
+    pub(crate) fn trampoline_object(&mut self) -> Result<ObjectId, Errno> {
         use maize_mm::PageStore;
         if let Some(object) = self.trampoline {
             return Ok(object);

@@ -6,6 +6,7 @@ use maize_abi::signal::{SigAction, SigInfo, Signal, sa, si_code};
 use maize_hal::{Arch, Nanos, Report};
 
 use crate::handle::Handle;
+use crate::homes::News;
 use crate::ids::{Pid, Tid};
 use crate::process::Life;
 use crate::robust;
@@ -27,12 +28,21 @@ pub(crate) async fn exit_thread<A: Arch>(k: &Handle<A>, current: Current) {
     }
     // The memory itself is freed in the background, in bounded steps.
     k.with(|s| s.release_space(current.pid));
-    k.with(|s| s.become_zombie(current.pid));
+    k.with(|s| {
+        if !s.end_at_home(current.pid) {
+            s.become_zombie(current.pid);
+        }
+        s.wake(WaitKey::ThreadExit(current.pid));
+    });
 }
 
 impl<A: Arch> State<A> {
     /// Ends all threads of a process; the first status given is the one that counts.
     pub(crate) fn begin_group_exit(&mut self, pid: Pid, status: u32) {
+        if self.processes.get(&pid).is_some_and(|p| p.seat.away.is_some()) {
+            self.pass_signal_on(pid, None, SigInfo::from_kernel(Signal::SIGKILL));
+            return;
+        }
         let Some(process) = self.processes.get_mut(&pid) else { return };
         if process.life != Life::Alive {
             return;
@@ -72,9 +82,22 @@ impl<A: Arch> State<A> {
         true
     }
 
+    /// A process of which another instance has the record has ended here. False if the record is here.
+    fn end_at_home(&mut self, pid: Pid) -> bool {
+        let Some(process) = self.processes.get(&pid) else { return true };
+        let (Some(registry), Life::Exiting(status)) = (process.seat.registry, process.life) else {
+            return false;
+        };
+        let (user, system) = (process.user_time.0, process.system_time.0);
+        let children = (process.children_time.0.0, process.children_time.1.0);
+        self.processes.remove(&pid);
+        self.tell_news(registry, pid, News::Ended { status, user, system, children });
+        true
+    }
+
     /// Makes a process whose threads have all ended into a zombie, or removes it if its parent
     /// does not want to know.
-    fn become_zombie(&mut self, pid: Pid) {
+    pub(crate) fn become_zombie(&mut self, pid: Pid) {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         let Life::Exiting(status) = process.life else { return };
         process.life = Life::Zombie(status);
@@ -112,9 +135,22 @@ impl<A: Arch> State<A> {
     /// Gives an orphan to the kernel's own process, which waits for all its children at once.
     fn adopt(&mut self, child: Pid) {
         let Some(process) = self.processes.get_mut(&child) else { return };
-        process.parent = Pid::INIT;
         process.exit_signal = Signal::SIGCHLD.number();
         let zombie = matches!(process.life, Life::Zombie(_));
+        self.become_orphan(child);
+        self.tell_home(child, News::Orphaned);
+        if let Some(init) = self.processes.get_mut(&Pid::INIT) {
+            init.children.insert(child);
+        }
+        if zombie {
+            self.reap(child);
+        }
+    }
+
+    /// A process's parent has ended: it is told so, where its threads are.
+    pub(crate) fn become_orphan(&mut self, child: Pid) {
+        let Some(process) = self.processes.get_mut(&child) else { return };
+        process.parent = Pid::INIT;
         let threads: Vec<Tid> = process.threads.iter().copied().collect();
         for tid in threads {
             let signal = self.threads.get(&tid).map_or(0, |thread| thread.parent_death_signal);
@@ -122,12 +158,6 @@ impl<A: Arch> State<A> {
                 // To the whole process, as on Linux; that it has gone already is no matter.
                 let _ = self.send_to_process(child, SigInfo::from_kernel(signal));
             }
-        }
-        if let Some(init) = self.processes.get_mut(&Pid::INIT) {
-            init.children.insert(child);
-        }
-        if zombie {
-            self.reap(child);
         }
     }
 
@@ -152,7 +182,10 @@ impl<A: Arch> State<A> {
 
     /// Whether nobody outside the group but in its session is parent of one of its members.
     pub(crate) fn is_orphaned_group(&self, pid: Pid) -> bool {
-        self.processes.get(&pid).is_none_or(|p| self.group_is_orphaned(p.group))
+        self.processes.get(&pid).is_none_or(|p| match p.seat.registry {
+            Some(_) => p.seat.orphaned,
+            None => self.group_is_orphaned(p.group),
+        })
     }
 
     fn group_is_orphaned(&self, group: Pid) -> bool {

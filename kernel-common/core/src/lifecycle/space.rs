@@ -102,7 +102,7 @@ impl<A: Arch> State<A> {
     }
 
     /// Lets go of a process's memory unless another process still runs in it.
-    pub(super) fn release_space(&mut self, pid: Pid) {
+    pub(crate) fn release_space(&mut self, pid: Pid) {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         let Some(space) = process.space.take() else { return };
         self.release_space_id(space);

@@ -14,6 +14,7 @@ use maize_hal::{Arch, Nanos};
 use super::exec::{ExecRequest, load};
 use super::exit::exited;
 use crate::handle::Handle;
+use crate::homes::Seat;
 use crate::ids::{Pid, Tid};
 use crate::kernel::Kernel;
 use crate::process::{DEFAULT_LIMITS, IntervalTimer, Life, Process, Unreported};
@@ -161,6 +162,7 @@ impl<A: Arch> State<A> {
             user_time: Nanos(0),
             system_time: Nanos(0),
             children_time: (Nanos(0), Nanos(0)),
+            seat: Seat::default(),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::handle::Handle;
 use crate::ids::{Pid, Tid};
 use crate::state::State;
 use crate::syscall;
-use crate::thread::{Current, Guest, Thread};
+use crate::thread::{Current, Errand, Guest, Thread};
 
 /// A thread's state that this instance cannot run.
 pub(crate) struct BadStay;
@@ -48,7 +48,9 @@ impl<A: Arch> State<A> {
         let mut thread = Thread::new(Pid(stay.pid), task, regs, fpu, now);
         thread.rseq = rseq_area(stay.rseq);
         thread.shown = Nanos(stay.now);
-        thread.guest = Some(Guest { home: from, space });
+        let (key, own_clock) = (stay.space, stay.own_clock);
+        let errand = Errand::UserMode;
+        thread.guest = Some(Guest { home: from, space, key, errand, own_clock });
         thread.bound = stay.bound.then_some(from);
         self.threads.insert(tid, thread);
         self.task_threads.insert(task, tid);
@@ -62,19 +64,30 @@ impl<A: Arch> State<A> {
     /// The home wants a thread back.
     pub(crate) fn recall_guest(&mut self, from: InstanceId, id: RequestId) {
         let tid = Tid(id.asker);
-        if let Some(thread) = self.threads.get_mut(&tid)
-            && thread.guest.is_some_and(|guest| guest.home == from)
-        {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let Some(guest) = thread.guest.as_mut().filter(|guest| guest.home == from) else { return };
+        match guest.errand {
             // Whatever its task waits for is bounded; the thread goes as soon as it is to run.
-            thread.exiting = Some(0);
+            Errand::UserMode => thread.exiting = Some(0),
+            Errand::Call | Errand::RecalledCall => {
+                guest.errand = Errand::RecalledCall;
+                self.interrupt(tid);
+            }
         }
     }
 
     /// Ends the guests of a dead peer, and what they have here.
     pub(crate) fn end_guests_of(&mut self, peer: InstanceId) {
-        let guests = self.threads.values_mut();
-        for thread in guests.filter(|t| t.guest.is_some_and(|guest| guest.home == peer)) {
-            thread.exiting = Some(0);
+        let guests = self.threads.iter_mut();
+        let guests = guests.filter(|(_, t)| t.guest.is_some_and(|guest| guest.home == peer));
+        let tids: alloc::vec::Vec<Tid> = guests
+            .map(|(tid, thread)| {
+                thread.exiting = Some(0);
+                *tid
+            })
+            .collect();
+        for tid in tids {
+            self.interrupt(tid);
         }
         self.drop_replicas_of(peer);
     }

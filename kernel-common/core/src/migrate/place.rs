@@ -30,7 +30,7 @@ impl<A: Arch> State<A> {
     }
 
     /// The cores of an instruction set that threads can be sent to now.
-    fn cores_of_isa(&self, isa: IsaKind) -> u64 {
+    pub(crate) fn cores_of_isa(&self, isa: IsaKind) -> u64 {
         let peers = self.fabric.usable_peers().chain([self.fabric.me]);
         let cores = peers.filter(|peer| self.isa_of(*peer) == Some(isa)).map(core_bit);
         cores.fold(0, |all, one| all | one) & self.cpu_mask()
@@ -162,7 +162,7 @@ fn core_bit(instance: InstanceId) -> u64 {
 }
 
 /// Core `n` of a mask that is not empty, counted round and round.
-fn nth_core(cores: u64, n: u32) -> InstanceId {
+pub(crate) fn nth_core(cores: u64, n: u32) -> InstanceId {
     let mut rest = cores;
     for _ in 0..n % cores.count_ones().max(1) {
         rest &= rest - 1;

@@ -92,10 +92,11 @@ impl<A: Arch> State<A> {
     }
 
     /// A thread of this instance has been in user mode.
-    pub(crate) fn after_user_mode(&mut self, tid: Tid) {
+    pub(crate) fn after_user_mode(&mut self, k: &Handle<A>, current: Current) {
         if self.fabric.is_joined() {
-            self.release_used(tid);
-            self.force_move(tid);
+            self.release_used(current.tid);
+            self.force_move(current.tid);
+            self.force_process_move(k, current.pid);
         }
     }
 
@@ -115,6 +116,8 @@ impl<A: Arch> State<A> {
         let space = self.thread_space(current.tid)?;
         let space = self.add_member(space, place);
         let now = self.now();
+        let process = self.processes.get(&current.pid);
+        let own_clock = process.is_some_and(|process| process.seat.clock_ahead != 0);
         let thread = self.threads.get_mut(&current.tid)?;
         thread.away = Some(place);
         thread.away_bound = thread.bound.is_some();
@@ -125,6 +128,7 @@ impl<A: Arch> State<A> {
             bound: thread.away_bound,
             rseq: rseq_record(thread.rseq),
             now: now.max(thread.shown).0,
+            own_clock,
         };
         Some(self.ask(place, current.tid.0, |id| Run { id, stay }.into()))
     }

@@ -22,6 +22,8 @@ pub(crate) struct Stay {
     pub(crate) rseq: Option<(u64, u32, u32)>,
     /// The home's monotonic clock, in nanoseconds: the thread is shown no earlier time.
     pub(crate) now: u64,
+    /// Whether the process has a clock of its own, which only the home knows.
+    pub(crate) own_clock: bool,
 }
 
 /// A thread's registers, in its instruction set's order, and its FPU state in its processor's.

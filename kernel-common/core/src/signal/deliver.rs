@@ -36,6 +36,10 @@ pub(crate) async fn deliver<A: Arch>(k: &Handle<A>, current: Current) {
     loop {
         match k.with(|s| s.take_signal(current)) {
             Taken::Again => {}
+            Taken::Stopped if k.with(|s| s.is_leaving(current.tid)) => {
+                k.with(|s| s.finish_interrupted_call(current));
+                return;
+            }
             Taken::Stopped => {
                 let key = [WaitKey::Continued(current.pid)];
                 k.wait_for(current.task, &key, Nanos::NEVER, Interruptible::ByKill).await;

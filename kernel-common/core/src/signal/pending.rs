@@ -17,6 +17,17 @@ impl PendingSignals {
         self.set
     }
 
+    /// The signals that something came along with, in order.
+    pub(crate) fn queued(&self) -> impl Iterator<Item = SigInfo> + '_ {
+        self.queue.iter().copied()
+    }
+
+    /// What [`Self::set`] and [`Self::queued`] were of.
+    pub(crate) fn restored(set: SignalSet, queue: VecDeque<SigInfo>) -> PendingSignals {
+        let set = queue.iter().fold(set, |set, info| set.union(SignalSet::of(info.signal)));
+        PendingSignals { set, queue }
+    }
+
     /// Adds a signal. A signal below [`Signal::RTMIN`] that is pending already stays as it is; a
     /// real-time signal queues, up to `limit` in all, and returns false beyond that.
     pub(crate) fn push(&mut self, info: SigInfo, limit: u64) -> bool {

@@ -7,9 +7,11 @@ use maize_abi::signal::{DefaultAction, SigAction, SigFields, SigInfo, Signal, Si
 use maize_hal::{Arch, Exception};
 
 use crate::executor::TaskId;
+use crate::homes::News;
 use crate::ids::{Pid, Tid};
 use crate::process::{Life, rlimit};
 use crate::state::State;
+use crate::thread::Errand;
 use crate::wait::{Interruptible, WaitKey, Woken};
 
 const STOPS: SignalSet = SignalSet(
@@ -72,7 +74,10 @@ impl<A: Arch> State<A> {
     /// `ESRCH` if there is no such process, `EAGAIN` if its queue of real-time signals is full.
     pub(crate) fn send_to_process(&mut self, pid: Pid, info: SigInfo) -> Result<(), Errno> {
         let process = self.processes.get(&pid).ok_or(Errno::ESRCH)?;
-        if pid == Pid::INIT || matches!(process.life, Life::Zombie(_)) {
+        if pid == Pid::INIT
+            || matches!(process.life, Life::Zombie(_))
+            || self.pass_signal_on(pid, None, info)
+        {
             return Ok(());
         }
         self.on_sent(pid, info.signal);
@@ -129,6 +134,9 @@ impl<A: Arch> State<A> {
     pub(crate) fn send_to_thread(&mut self, tid: Tid, info: SigInfo) -> Result<(), Errno> {
         let thread = self.threads.get(&tid).ok_or(Errno::ESRCH)?;
         let pid = thread.process;
+        if self.pass_signal_on(pid, Some(tid), info) {
+            return Ok(());
+        }
         if info.signal == Signal::SIGKILL {
             return self.send_to_process(pid, info);
         }
@@ -214,14 +222,26 @@ impl<A: Arch> State<A> {
         match by {
             Interruptible::Not => false,
             Interruptible::ByKill => self.must_exit(*tid),
-            Interruptible::BySignals => self.must_exit(*tid) || self.has_signal(*tid),
+            Interruptible::BySignals => {
+                self.must_exit(*tid)
+                    || self.has_signal(*tid)
+                    || self.is_leaving(*tid)
+                    || self.is_recalled(*tid)
+            }
             Interruptible::ByRecall => {
                 self.must_exit(*tid)
                     || self.has_signal(*tid)
+                    || self.is_leaving(*tid)
                     || self.is_stopped(*tid)
                     || self.is_misplaced(*tid)
             }
         }
+    }
+
+    /// Whether a call is served for a thread that a signal waits for at home.
+    fn is_recalled(&self, tid: Tid) -> bool {
+        let guest = self.threads.get(&tid).and_then(|thread| thread.guest);
+        guest.is_some_and(|guest| guest.errand == Errand::RecalledCall)
     }
 
     /// Whether the thread is to end before it runs user code again.
@@ -254,6 +274,10 @@ impl<A: Arch> State<A> {
     /// Tells the parent with SIGCHLD that a child has stopped, continued or ended, and wakes it if
     /// it waits.
     pub(crate) fn notify_parent(&mut self, child: Pid, parent: Pid, code: i32, status: i32) {
+        if let Some(registry) = self.processes.get(&child).and_then(|p| p.seat.registry) {
+            self.tell_news(registry, child, News::Changed { code, status });
+            return;
+        }
         let Some(process) = self.processes.get(&parent) else { return };
         let action = process.actions[usize::from(Signal::SIGCHLD.number()) - 1];
         let exit_signal = self.processes.get(&child).map_or(0, |c| c.exit_signal);

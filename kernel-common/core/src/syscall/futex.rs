@@ -47,8 +47,8 @@ pub(super) async fn futex<A: Arch>(call: Call<'_, A>) -> CallResult {
                 let time = call.k.read_timespec(call.current, fourth).await?;
                 deadline = call.k.with(|s| match (command, op & FUTEX_CLOCK_REALTIME) {
                     (FUTEX_WAIT, _) => s.now() + time,
-                    (_, 0) => time,
-                    _ => s.now() + time.since(s.wall_clock()),
+                    (_, 0) => s.now() + time.since(s.clock_of(call.current.pid)),
+                    _ => s.now() + time.since(s.wall_clock_of(call.current.pid)),
                 });
             }
             let relative = command == FUTEX_WAIT && fourth != 0;

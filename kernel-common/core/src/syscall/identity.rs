@@ -5,6 +5,7 @@ use maize_abi::signal::Signal;
 use maize_hal::Arch;
 
 use super::{Call, CallResult};
+use crate::homes::{PR_MAIZE_GET_HOME, PR_MAIZE_SET_HOME};
 use crate::ids::Pid;
 use crate::process::Life;
 use crate::state::State;
@@ -171,6 +172,10 @@ pub(super) async fn prctl<A: Arch>(call: Call<'_, A>) -> CallResult {
         PR_SET_DUMPABLE if call.args[1] <= 1 => Ok(0),
         PR_SET_NO_NEW_PRIVS if call.args[1] == 1 => Ok(0),
         PR_GET_NO_NEW_PRIVS => Ok(0),
+        PR_MAIZE_SET_HOME => {
+            call.k.with(|s| s.set_home(call.k, current, (call.args[1], call.args[2])))
+        }
+        PR_MAIZE_GET_HOME => call.k.with(|s| s.home_of(current, call.args[1])),
         // Names of anonymous memory, which nothing shows.
         PR_SET_VMA => Ok(0),
         _ => Err(Errno::EINVAL),

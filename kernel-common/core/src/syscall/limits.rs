@@ -47,6 +47,10 @@ async fn limit<A: Arch>(
     if index >= rlimit::COUNT {
         return Err(Errno::EINVAL);
     }
+    if new_at != 0 {
+        // The registry looks at limits too.
+        call.k.at_registry(call.current)?;
+    }
     let old =
         call.k.with(|s| s.processes.get(&pid).map(|p| p.limits[index])).ok_or(Errno::ESRCH)?;
     if new_at != 0 {

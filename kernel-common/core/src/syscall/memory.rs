@@ -100,6 +100,9 @@ async fn mmap<A: Arch>(call: Call<'_, A>) -> CallResult {
     if len == 0 || !offset.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
+    if flags & MAP_ANONYMOUS == 0 || sharing == Sharing::Shared {
+        call.k.at_registry(call.current)?;
+    }
     let placement = if flags & MAP_FIXED_NOREPLACE != 0 {
         Placement::FixedFree(address)
     } else if flags & MAP_FIXED != 0 {

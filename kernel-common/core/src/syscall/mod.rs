@@ -6,10 +6,12 @@
 //! behind.
 
 use maize_abi::migration::LEAVE;
-use maize_abi::{Errno, IsaKind, Sysno};
+use maize_abi::{Errno, Isa, IsaKind, Sysno};
 use maize_hal::Arch;
 
 use crate::handle::Handle;
+use crate::homes::{self, Server};
+use crate::state::State;
 use crate::thread::{Current, InterruptedCall};
 
 mod dispatch;
@@ -107,6 +109,40 @@ const fn makes_something(call: Sysno) -> bool {
     )
 }
 
+impl<A: Arch> State<A> {
+    /// A call that only ended because the process leaves goes on where it arrives.
+    fn begin_again(
+        &self,
+        current: Current,
+        result: Result<Option<u64>, Errno>,
+    ) -> Result<Option<u64>, Errno> {
+        match result {
+            Err(Errno::EINTR)
+                if self.is_leaving(current.tid)
+                    && !self.must_exit(current.tid)
+                    && !self.has_signal(current.tid) =>
+            {
+                Err(Errno::ERESTARTNOINTR)
+            }
+            result => result,
+        }
+    }
+}
+
+/// Serves a call for a thread whose home is another instance.
+pub(crate) async fn serve<A: Arch>(
+    k: &Handle<A>,
+    current: Current,
+    sysno: Sysno,
+    args: [u64; 6],
+) -> Result<Option<u64>, Errno> {
+    if makes_something(sysno) && k.with(|s| s.memory.heap_is_low()) {
+        return Err(Errno::ENOMEM);
+    }
+    let isa = <A::Isa as Isa>::KIND;
+    dispatch::dispatch(Call { k, current, isa, args }, sysno).await
+}
+
 /// Serves the system call that the thread trapped with.
 pub(crate) async fn handle<A: Arch>(k: &Handle<A>, current: Current) {
     let Some((isa, number, args)) = k.with(|s| {
@@ -141,8 +177,13 @@ pub(crate) async fn handle<A: Arch>(k: &Handle<A>, current: Current) {
         // Its result is the register as it was, not a return value.
         return signal::rt_sigreturn(call).await;
     }
-    let result = dispatch::dispatch(call, sysno).await;
-    k.with(|s| match result {
+    let result = match k.with(|s| s.server(current, sysno, &args)) {
+        Server::Home => dispatch::dispatch(call, sysno).await,
+        Server::Registry(registry) => {
+            homes::delegate(k, current, registry, (number, args)).await.map(Some)
+        }
+    };
+    k.with(|s| match s.begin_again(current, result) {
         Ok(None) => {}
         Ok(Some(value)) => s.set_result(current.tid, Ok(value)),
         Err(

@@ -8,6 +8,7 @@ use maize_abi::{Errno, Isa};
 use maize_hal::{Arch, Nanos};
 
 use super::{Call, CallResult};
+use crate::homes::News;
 use crate::ids::{Pid, Tid};
 use crate::process::Life;
 use crate::state::State;
@@ -56,6 +57,13 @@ impl<A: Arch> State<A> {
     fn set_action(&mut self, pid: Pid, signal: Signal, action: SigAction) {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         process.actions[usize::from(signal.number()) - 1] = action;
+        // What the registry decides by.
+        const LOOKED_AT: [Signal; 3] = [Signal::SIGCHLD, Signal::SIGTTIN, Signal::SIGTTOU];
+        if let (Some(registry), true) = (process.seat.registry, LOOKED_AT.contains(&signal)) {
+            let SigAction { handler, flags, .. } = action;
+            self.tell_news(registry, pid, News::Action { signal: signal.number(), handler, flags });
+        }
+        let Some(process) = self.processes.get_mut(&pid) else { return };
         // A pending signal that is now ignored is gone, blocked or not.
         if Self::is_ignored(&action, signal) {
             let set = SignalSet::of(signal);
@@ -84,6 +92,11 @@ impl<A: Arch> State<A> {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.saved_mask.get_or_insert(thread.mask);
             thread.mask = mask.blockable();
+            if let Some(home) = thread.guest.map(|guest| guest.home) {
+                // Signals find the thread there.
+                let pid = thread.process;
+                self.tell_news(home, pid, News::Masked { tid: tid.0, mask: mask.0 });
+            }
         }
     }
 }

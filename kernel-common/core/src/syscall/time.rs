@@ -79,7 +79,7 @@ impl<A: Arch> State<A> {
         let guest = self.threads.get(&tid).and_then(|thread| thread.guest);
         let (now, wall) = guest
             .and_then(|guest| self.clocks_of(guest.home))
-            .unwrap_or_else(|| (self.now(), self.wall_clock()));
+            .unwrap_or_else(|| self.own_clocks(tid));
         let Some(thread) = self.threads.get_mut(&tid) else { return (now, wall) };
         let shown = now.max(thread.shown);
         if guest.is_some() {
@@ -101,7 +101,8 @@ impl<A: Arch> State<A> {
                 | CLOCK_BOOTTIME
         );
         let guest = self.threads.get(&tid).and_then(|thread| thread.guest);
-        everybodys && guest.is_some_and(|guest| self.clocks_of(guest.home).is_some())
+        everybodys
+            && guest.is_some_and(|guest| !guest.own_clock && self.clocks_of(guest.home).is_some())
     }
 
     fn clock(&mut self, clock: i32, current: Current) -> Result<Nanos, Errno> {
@@ -135,9 +136,28 @@ impl<A: Arch> State<A> {
         }
     }
 
+    /// A process's monotonic clock.
+    pub(crate) fn clock_of(&self, pid: crate::ids::Pid) -> Nanos {
+        let now = self.now();
+        self.processes.get(&pid).map_or(now, |process| process.clock(now))
+    }
+
     /// Wall-clock time.
     pub(crate) fn wall_clock(&self) -> Nanos {
         self.arch.boot_time() + self.now()
+    }
+
+    /// The clocks of a thread's process, if that is at home here.
+    fn own_clocks(&self, tid: Tid) -> (Nanos, Nanos) {
+        match self.threads.get(&tid).map(|thread| thread.process) {
+            Some(pid) => (self.clock_of(pid), self.wall_clock_of(pid)),
+            None => (self.now(), self.wall_clock()),
+        }
+    }
+
+    /// A process's wall-clock time.
+    pub(crate) fn wall_clock_of(&self, pid: crate::ids::Pid) -> Nanos {
+        self.arch.boot_time() + self.clock_of(pid)
     }
 }
 
@@ -168,7 +188,7 @@ pub(super) async fn gettimeofday<A: Arch>(call: Call<'_, A>) -> CallResult {
 }
 
 pub(super) async fn time<A: Arch>(call: Call<'_, A>) -> CallResult {
-    let seconds = call.k.with(|s| s.wall_clock()).0 / Nanos::SECOND.0;
+    let seconds = call.k.with(|s| s.wall_clock_of(call.current.pid)).0 / Nanos::SECOND.0;
     if call.args[0] != 0 {
         call.k.write_user(call.current, call.args[0], &seconds.to_le_bytes()).await?;
     }
@@ -182,7 +202,11 @@ pub(super) async fn times<A: Arch>(call: Call<'_, A>) -> CallResult {
     let tick = |t: Nanos| t.0 / (Nanos::SECOND.0 / TICKS);
     let (own, children, now) = call.k.with(|s| {
         let children = s.processes.get(&call.current.pid).map(|p| p.children_time);
-        (s.process_times(call.current.pid), children.unwrap_or_default(), s.now())
+        (
+            s.process_times(call.current.pid),
+            children.unwrap_or_default(),
+            s.clock_of(call.current.pid),
+        )
     });
     if call.args[0] != 0 {
         let mut bytes = [0; 32];
