@@ -113,7 +113,7 @@ fn bodies() -> impl Strategy<Value = Vec<(u16, Vec<u8>, bool)>> {
         prop::collection::vec(any::<u8>(), 0..40),
         prop::collection::vec(0_u8..4, 0..40),
     ];
-    prop::collection::vec((14_u16..30, body, prop::bool::weighted(0.1)), 1..12)
+    prop::collection::vec((14_u16..38, body, prop::bool::weighted(0.1)), 1..12)
 }
 
 proptest! {
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_may_be_anything(tail in prop::collection::vec(any::<u8>(), 0..60), kind in 20_u16..25) {
+    fn an_answer_may_be_anything(tail in prop::collection::vec(any::<u8>(), 0..60), kind in 20_u16..36) {
         let mut duel = Duel::new(&traveller());
         for _ in 0..100 {
             duel.run(3);

@@ -183,6 +183,9 @@ impl<A: Arch> State<A> {
         let made: Option<Vec<(Tid, Thread)>> = threads
             .iter()
             .map(|thread| {
+                if self.threads.contains_key(&Tid(thread.tid)) {
+                    return None;
+                }
                 let task = self.tasks.reserve();
                 let made = |regs, fpu| Thread::new(pid, task, regs, fpu, now);
                 Some((Tid(thread.tid), thread.thread(&self.arch, made, now)?))

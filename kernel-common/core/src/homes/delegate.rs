@@ -165,13 +165,44 @@ impl<A: Arch> State<A> {
     }
 }
 
+/// Whether a call opens what `/proc` says of the caller itself, which only who has its body can say.
+async fn opens_own_facts<A: Arch>(
+    k: &Handle<A>,
+    current: Current,
+    sysno: Sysno,
+    args: &[u64; 6],
+) -> bool {
+    let path = match sysno {
+        Sysno::Open => args[0],
+        Sysno::Openat | Sysno::Openat2 => args[1],
+        _ => return false,
+    };
+    let mut start = [0; PROC.len() + 24];
+    // A path that cannot be read is the call's to refuse.
+    let Ok(len) = k.read_user_string(current, path, &mut start).await else { return false };
+    is_own_fact(&start[..len], current.pid)
+}
+
+const PROC: &[u8] = b"/proc/";
+
+/// Whether a path, or its start, leads below the directory of a process in `/proc`.
+fn is_own_fact(path: &[u8], pid: Pid) -> bool {
+    let Some(rest) = path.strip_prefix(PROC) else { return false };
+    let name = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let number = core::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+    name == b"self" || name == b"thread-self" || number == Some(pid.0)
+}
+
 /// Has the registry serve a call. A signal cancels it, and the answer says how far it has come.
 pub(crate) async fn delegate<A: Arch>(
     k: &Handle<A>,
     current: Current,
     registry: InstanceId,
-    call: (u64, [u64; 6]),
+    (sysno, call): (Sysno, (u64, [u64; 6])),
 ) -> Result<u64, Errno> {
+    if opens_own_facts(k, current, sysno, &call.1).await {
+        k.at_registry(current)?;
+    }
     let id = k.with(|s| s.ask_registry(current, registry, call)).ok_or(Errno::ESRCH)?;
     match k.answer(current.task, registry, id, Interruptible::BySignals).await {
         Ok(Message::Called(called)) => k.with(|s| s.take_result(current, called.done)),
@@ -199,4 +230,23 @@ impl<A: Arch> Handle<A> {
 /// The process that an argument names; 0 is the caller's.
 pub(super) fn named(argument: u64, own: Pid) -> Pid {
     if argument as u32 == 0 { own } else { Pid(argument as u32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_callers_own_directory_is_its_own() {
+        let own = |path: &str| is_own_fact(path.as_bytes(), Pid(12));
+        assert!(own("/proc/self/maps") && own("/proc/thread-self/stat") && own("/proc/12/status"));
+        assert!(!own("/proc/13/status") && !own("/proc/cpuinfo") && !own("/proc") && !own("self"));
+    }
+
+    #[test]
+    fn what_is_served_at_home_is_not_served_for_others() {
+        assert!(is_served_at_home(Sysno::Mmap) && !is_served_for_others(Sysno::Mmap));
+        assert!(!is_served_at_home(Sysno::Read) && is_served_for_others(Sysno::Read));
+        assert!(is_served_for_others(Sysno::Prctl) && !is_served_for_others(Sysno::Fork));
+    }
 }

@@ -434,6 +434,10 @@ impl<A: Arch> State<A> {
     /// Fixes what of a process goes along.
     fn seal(&mut self, pid: Pid, space: SpaceId) -> Option<(Vec<ThreadRecord>, ProcessRecord)> {
         let now = self.now();
+        if self.processes.values().filter(|p| p.space == Some(space)).count() > 1 {
+            // One of its threads has made a process that runs in the same memory.
+            return None;
+        }
         let heap = self.memory.heap(space);
         let process = self.processes.get_mut(&pid).filter(|p| p.life == Life::Alive)?;
         let record = ProcessRecord::of(process, heap, now);

@@ -322,3 +322,41 @@ impl ProcessRecord {
         pending(&self.pending)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_arrive_as_they_were_sent() {
+        let signal = Signal::new(40).unwrap();
+        for fields in [
+            SigFields::None,
+            SigFields::Sender { pid: 1, uid: 2, value: 3 },
+            SigFields::Fault { address: u64::MAX },
+            SigFields::Child { pid: 1, uid: 0, status: -1 },
+            SigFields::Timer { id: 1, overrun: 2, value: 3 },
+            SigFields::Raw([7; 112]),
+        ] {
+            let info = SigInfo { signal, code: -6, errno: 5, fields };
+            assert_eq!(SignalRecord::from(info).info(), Some(info));
+        }
+        let mut none = SignalRecord::from(SigInfo::from_kernel(signal));
+        none.signal = 65;
+        assert_eq!(none.info(), None);
+        none.signal = 40;
+        none.fields = FieldsRecord::Raw([7; 111].to_vec());
+        assert_eq!(none.info(), None);
+    }
+
+    #[test]
+    fn waits_go_on_with_what_is_left() {
+        let (then, later) = (Nanos(1_000), Nanos(9_000));
+        let sleep = RestartBlock::Sleep { deadline: Nanos(1_300), remaining: 5 };
+        let block = RestartRecord::of(sleep, then).block(later);
+        assert!(matches!(block, RestartBlock::Sleep { deadline: Nanos(9_300), remaining: 5 }));
+        let poll = RestartBlock::Poll { fds: 1, count: 2, deadline: Nanos::NEVER };
+        let block = RestartRecord::of(poll, then).block(later);
+        assert!(matches!(block, RestartBlock::Poll { deadline: Nanos::NEVER, .. }));
+    }
+}

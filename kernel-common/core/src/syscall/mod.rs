@@ -180,7 +180,7 @@ pub(crate) async fn handle<A: Arch>(k: &Handle<A>, current: Current) {
     let result = match k.with(|s| s.server(current, sysno, &args)) {
         Server::Home => dispatch::dispatch(call, sysno).await,
         Server::Registry(registry) => {
-            homes::delegate(k, current, registry, (number, args)).await.map(Some)
+            homes::delegate(k, current, registry, (sysno, (number, args))).await.map(Some)
         }
     };
     k.with(|s| match s.begin_again(current, result) {
