@@ -39,19 +39,24 @@ struct Maize {
     coherence: Coherence,
     /// If not 0, new threads are spread, and at every n-th trap a thread is moved.
     migrate_every: u32,
+    /// If not 0, programs are spread, and at every n-th trap a process is moved.
+    move_processes_every: u32,
 }
 
-const MAIZE: [Maize; 5] = [
+const MAIZE: [Maize; 7] = [
     alone("x86_64", Isa::X86_64),
     alone("aarch64", Isa::Aarch64),
     moving("x86_64*2-moving", Isa::X86_64, "x86_64*2", Coherence::Directory, 1),
     moving("x86_64+x86_64-moving", Isa::X86_64, "x86_64+x86_64", Coherence::Voting, 7),
     moving("aarch64+aarch64-moving", Isa::Aarch64, "aarch64+aarch64", Coherence::Directory, 7),
+    wandering("x86_64*2-wandering", Isa::X86_64, "x86_64*2"),
+    wandering("x86_64+x86_64-wandering", Isa::X86_64, "x86_64+x86_64"),
 ];
 
 /// One instance.
 const fn alone(name: &'static str, isa: Isa) -> Maize {
-    Maize { name, isa, topology: name, coherence: Coherence::Directory, migrate_every: 0 }
+    let coherence = Coherence::Directory;
+    Maize { name, isa, topology: name, coherence, migrate_every: 0, move_processes_every: 0 }
 }
 
 /// Several, between which threads move all the time.
@@ -62,7 +67,13 @@ const fn moving(
     coherence: Coherence,
     migrate_every: u32,
 ) -> Maize {
-    Maize { name, isa, topology, coherence, migrate_every }
+    Maize { name, isa, topology, coherence, migrate_every, move_processes_every: 0 }
+}
+
+/// Several, between which whole processes move all the time.
+const fn wandering(name: &'static str, isa: Isa, topology: &'static str) -> Maize {
+    let coherence = Coherence::Directory;
+    Maize { name, isa, topology, coherence, migrate_every: 0, move_processes_every: 40 }
 }
 
 impl Maize {
@@ -73,8 +84,16 @@ impl Maize {
     ) -> Result<BTreeMap<String, Outcome>, String> {
         let topology: Topology = self.topology.parse().map_err(|error| format!("{error}"))?;
         let placement = if self.migrate_every == 0 { Placement::Local } else { Placement::Spread };
-        let (coherence, migrate_every) = (self.coherence, self.migrate_every);
-        let sharing = Sharing { placement, coherence, migrate_every, ..Sharing::default() };
+        let homes =
+            if self.move_processes_every == 0 { Placement::Local } else { Placement::Spread };
+        let sharing = Sharing {
+            placement,
+            homes,
+            coherence: self.coherence,
+            migrate_every: self.migrate_every,
+            move_processes_every: self.move_processes_every,
+            ..Sharing::default()
+        };
         machine::run_on(cases, self.isa, &topology, &sharing, workspace)
             .map_err(|error| error.to_string())
     }

@@ -190,6 +190,11 @@ pub const GROUPS: &[Group] = &[
                 target: "programs",
                 arguments: &["--ignored", "-moving/"],
             }),
+            Step::Long(Selection {
+                package: "tests/programs-runner",
+                target: "programs",
+                arguments: &["--ignored", "-wandering/"],
+            }),
         ],
     },
     Group {
