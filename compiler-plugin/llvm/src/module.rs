@@ -11,7 +11,6 @@ use llvm_sys::bit_writer::LLVMWriteBitcodeToMemoryBuffer;
 use llvm_sys::core::*;
 use llvm_sys::error::{LLVMDisposeErrorMessage, LLVMGetErrorMessage};
 use llvm_sys::ir_reader::LLVMParseIRInContext2;
-use llvm_sys::linker::LLVMLinkModules2;
 use llvm_sys::prelude::*;
 use llvm_sys::transforms::pass_builder::*;
 
@@ -181,18 +180,22 @@ impl Module {
         std::fs::write(path, self.text())
     }
 
-    /// Links another module of the same context into this one.
+    /// Merges others into it, in their order.
     ///
     /// # Errors
-    /// [`LlvmError::Link`] with what LLVM's linker said.
-    pub fn link(&mut self, other: Self, name: &str) -> Result<(), LlvmError> {
-        // SAFETY: the other module is consumed, by LLVM too.
-        let failed = unsafe { LLVMLinkModules2(self.raw, other.raw) } != 0;
+    /// [`LlvmError::Link`] with the name of the first that does not fit, and what LLVM's linker said.
+    pub fn link(&mut self, others: Vec<(Self, &str)>) -> Result<(), LlvmError> {
+        let (mut raw, names): (Vec<_>, Vec<_>) =
+            others.into_iter().map(|(module, name)| (module.raw, name)).unzip();
+        // SAFETY: the other modules are consumed, by LLVM too.
+        let taken = unsafe { crate::shim::link_modules(self.raw, &mut raw) };
         let said = self.take_diagnostics();
-        if failed {
-            return Err(LlvmError::Link { name: name.to_owned(), reason: said.join("; ") });
+        match names.get(taken) {
+            None => Ok(()),
+            Some(name) => {
+                Err(LlvmError::Link { name: (*name).to_owned(), reason: said.join("; ") })
+            }
         }
-        Ok(())
     }
 
     /// Takes the debug information away.

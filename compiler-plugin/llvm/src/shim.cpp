@@ -9,8 +9,10 @@
 #include "llvm/IR/Dominators.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/ReplaceConstant.h"
+#include "llvm/Linker/Linker.h"
 #include "llvm/Transforms/Utils/BasicBlockUtils.h"
 #include "llvm/Transforms/Utils/Cloning.h"
+#include "llvm/Transforms/Utils/LoopUtils.h"
 
 using namespace llvm;
 
@@ -56,6 +58,18 @@ void maize_move_body(LLVMValueRef source, LLVMValueRef target) {
   }
 }
 
+// Links modules into another, each as LLVMLinkModules2 does, but without looking through all that is
+// there anew for each. The number of modules that were taken; all are consumed.
+size_t maize_link_modules(LLVMModuleRef target, LLVMModuleRef *sources, size_t count) {
+  Linker linker(*unwrap(target));
+  size_t taken = 0;
+  for (size_t i = 0; i < count; i++) {
+    std::unique_ptr<Module> source(unwrap(sources[i]));
+    if (taken == i && !linker.linkInModule(std::move(source))) taken++;
+  }
+  return taken;
+}
+
 void maize_set_dso_local(LLVMValueRef global) { unwrap<GlobalValue>(global)->setDSOLocal(true); }
 
 void maize_set_comdat_none(LLVMValueRef global) { unwrap<GlobalObject>(global)->setComdat(nullptr); }
@@ -84,6 +98,7 @@ typedef void (*maize_loop_visitor)(void *context, LLVMBasicBlockRef header, bool
                                    size_t latch_count);
 void maize_visit_loops(LLVMValueRef function, maize_loop_visitor visit, void *context) {
   auto &f = *unwrap<Function>(function);
+  if (f.isDeclaration()) return;
   DominatorTree tree(f);
   LoopInfo loops(tree);
   if (loops.empty()) return;
@@ -104,6 +119,15 @@ void maize_visit_loops(LLVMValueRef function, maize_loop_visitor visit, void *co
     visit(context, wrap(loop->getHeader()), loop->isInnermost(), bounded, most, blocks.data(),
           blocks.size(), latches.data(), latches.size());
   }
+}
+
+// Marks the loop with this header, so that LLVM's unroller makes so many rounds of it one.
+void maize_mark_unrolled(LLVMBasicBlockRef header, unsigned rounds) {
+  auto *block = unwrap(header);
+  DominatorTree tree(*block->getParent());
+  LoopInfo loops(tree);
+  if (Loop *loop = loops.getLoopFor(block))
+    addStringMetadataToLoop(loop, "llvm.loop.unroll.count", rounds);
 }
 
 } // extern "C"

@@ -25,6 +25,14 @@ pub struct Loop<'m> {
     pub latches: Vec<Block<'m>>,
 }
 
+impl Loop<'_> {
+    /// Asks LLVM's unroller to make so many rounds one.
+    pub fn mark_unrolled(&self, rounds: u32) {
+        // SAFETY: the header is a block of a living module; the loop is looked up again.
+        unsafe { maize_mark_unrolled(self.header.0, rounds) }
+    }
+}
+
 type Visitor = extern "C" fn(
     *mut c_void,
     LLVMBasicBlockRef,
@@ -47,11 +55,26 @@ unsafe extern "C" {
         count: usize,
     );
     fn maize_move_body(source: LLVMValueRef, target: LLVMValueRef);
+    fn maize_link_modules(
+        target: LLVMModuleRef,
+        sources: *mut LLVMModuleRef,
+        count: usize,
+    ) -> usize;
     fn maize_set_dso_local(global: LLVMValueRef);
     fn maize_set_comdat_none(global: LLVMValueRef);
     fn maize_keep_module_flags(module: LLVMModuleRef, names: *const *const c_char, count: usize);
     fn maize_expand_constant_users(global: LLVMValueRef);
+    fn maize_mark_unrolled(header: LLVMBasicBlockRef, rounds: u32);
     fn maize_visit_loops(function: LLVMValueRef, visit: Visitor, context: *mut c_void);
+}
+
+/// Links modules of one context into another of it, and says how many were taken.
+///
+/// # Safety
+/// The sources are modules that nobody uses any more.
+pub(crate) unsafe fn link_modules(target: LLVMModuleRef, sources: &mut [LLVMModuleRef]) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { maize_link_modules(target, sources.as_mut_ptr(), sources.len()) }
 }
 
 extern "C" fn push_loop(

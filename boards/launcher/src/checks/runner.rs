@@ -173,6 +173,9 @@ impl Runner<'_> {
                 writeln!(progress.log, "$ cargo test {arguments}")?;
                 let mut command = self.workspace.cargo();
                 command.arg("test").args(arguments.split(' '));
+                if self.length == Length::Long {
+                    command.args(["--", "--include-ignored"]);
+                }
                 Ok(progress.command(&mut command)? && some_test_passed(&mut progress.log, before)?)
             }
             Step::BuildHost => Ok(self.host(progress)?.is_clean()),

@@ -136,10 +136,11 @@ fn is_weak(global: Value<'_>) -> bool {
 pub(crate) fn merge(inputs: &[Input], roots: &BTreeSet<String>) -> Result<Module, CompileError> {
     let mut whole = Module::empty("program");
     let chosen = choose(inputs, roots)?;
+    let mut modules = Vec::new();
     for input in chosen.into_iter().filter_map(|index| inputs.get(index)) {
-        let module = whole.sibling(&input.bitcode, &input.name)?;
-        whole.link(module, &input.name)?;
+        modules.push((whole.sibling(&input.bitcode, &input.name)?, &*input.name));
     }
+    whole.link(modules)?;
     Ok(whole)
 }
 

@@ -7,6 +7,25 @@ use maize_llvm::Module;
 /// What any code may need.
 pub(crate) const ALWAYS: [&str; 4] = ["memcpy", "memmove", "memset", "memcmp"];
 
+/// What LLVM makes of calls of others. It is not wrong to miss some, but then a program is optimised
+/// once more with them.
+const MADE_OF: [(&str, &[&str]); 7] = [
+    ("memcmp", &["bcmp"]),
+    ("printf", &["puts", "putchar"]),
+    ("fprintf", &["fwrite", "fputc"]),
+    ("fputs", &["fwrite", "fputc"]),
+    ("strcpy", &["stpcpy", "strlen"]),
+    ("strcat", &["strlen"]),
+    ("strstr", &["strncmp", "strlen", "strchr"]),
+];
+
+/// Names of the functions that LLVM may call in place of those that a module calls.
+pub(crate) fn made_by_optimisation(module: &Module) -> BTreeSet<String> {
+    let called = |name: &str| module.function(name).is_some_and(|f| !f.is_unused());
+    let made = MADE_OF.iter().filter(|(name, _)| called(name)).flat_map(|(_, made)| *made);
+    made.map(|&name| name.to_owned()).collect()
+}
+
 /// Intrinsics that become calls of the function of the same name.
 const MATH: [&str; 34] = [
     "sqrt",

@@ -84,6 +84,9 @@ pub fn link(request: &Request, sysroot: &Sysroot) -> Result<Program, CompileErro
     let steps = Steps(request.steps.as_deref());
     steps.write(&module, "optimised")?;
     let thread_locals = thread_locals(&module);
+    if request.level > 1 {
+        migrate::prepare(&mut module, &machine, request.polls)?;
+    }
     let split = migrate::split(&module, &machine, request.polls)?;
     steps.write(&module, "split")?;
     module.verify()?;
@@ -103,9 +106,17 @@ pub fn link(request: &Request, sysroot: &Sysroot) -> Result<Program, CompileErro
     program.build_id = build_id(&bitcode, &program);
     program.check().map_err(|error| CompileError::Internal(error.to_string()))?;
     let work = tempfile::tempdir().map_err(CompileError::file(Path::new("a temporary folder")))?;
-    for isa in Isa::ALL {
-        write_program(request, sysroot, isa, level, &bitcode, &program, work.path())?;
-    }
+    let script = work.path().join("script");
+    std::fs::write(&script, script::text()).map_err(CompileError::file(&script))?;
+    let write = |isa| write_program(request, sysroot, isa, level, &bitcode, &program, work.path());
+    std::thread::scope(|scope| {
+        let files = Isa::ALL.map(|isa| scope.spawn(move || write(isa)));
+        files.into_iter().try_for_each(|file| {
+            file.join().unwrap_or_else(|_| {
+                Err(CompileError::Internal("a code generator ended early".to_owned()))
+            })
+        })
+    })?;
     link_host_name(&request.output)?;
     Ok(program)
 }
@@ -136,8 +147,14 @@ fn whole_program(
     let inputs = archive::read(&paths)?;
     loop {
         let mut module = archive::merge(&inputs, &roots)?;
-        let before = roots.len();
+        // Merging is cheap, optimising is not: first everything that may be called.
+        let count = roots.len();
         roots.extend(library::called_by_intrinsics(&module));
+        roots.extend(library::made_by_optimisation(&module));
+        if roots.len() > count {
+            continue;
+        }
+        let before = roots.len();
         constructors::lower(&module);
         neutral::tls::lower(&module, machine)?;
         for function in module.functions() {
@@ -219,14 +236,12 @@ fn write_program(
     let metadata = folder.join("metadata.o");
     let bytes = metadata_object(isa, program);
     std::fs::write(&metadata, bytes).map_err(CompileError::file(&metadata))?;
-    let script = work.join("script");
-    std::fs::write(&script, script::text()).map_err(CompileError::file(&script))?;
     let output = program_file(&request.output, isa);
     let run = Command::new(LINKER)
         .args(["-static", "-z", "norelro", "-z", "noexecstack", "--eh-frame-hdr", "--gc-sections"])
         .arg(format!("--build-id=0x{}", program.build_id))
         .arg("-T")
-        .arg(&script)
+        .arg(work.join("script"))
         .arg(&code)
         .arg(&metadata)
         .args(sysroot.native_libraries(isa)?)

@@ -7,8 +7,8 @@
 //! address is taken have one address everywhere ([`slots`]), and so has all data ([`place`]). Frames
 //! that a `longjmp` may go back to are told by their place on that stack ([`anchor`]).
 //!
-//! It works in two steps, with a clean-up by LLVM's own passes in between: [`split`], [`CLEAN_UP`],
-//! [`finish`].
+//! It works in three steps, with a clean-up by LLVM's own passes before the last: [`prepare`],
+//! [`split`], [`CLEAN_UP`], [`finish`].
 
 pub mod anchor;
 pub mod data_stack;
@@ -16,6 +16,7 @@ pub mod liveness;
 pub mod place;
 pub mod polls;
 pub mod reach;
+mod recursion;
 pub mod resume;
 pub mod save;
 pub mod sites;
@@ -108,6 +109,18 @@ impl<'m> Runtime<'m> {
     pub(crate) fn points(&self) -> [Value<'m>; 4] {
         [self.poll, self.migrate, self.set_jump, self.jump]
     }
+}
+
+/// Prepares an optimised program for its polls.
+///
+/// # Errors
+/// [`CompileError::Llvm`] if LLVM lacks a pass.
+pub fn prepare(module: &mut Module, machine: &Machine, polls: Polls) -> Result<(), CompileError> {
+    if polls == Polls::Loops {
+        polls::mark_small_loops(module);
+        module.run_passes(polls::UNROLL, machine)?;
+    }
+    Ok(())
 }
 
 /// Splits every function that may be on the stack when a thread moves.

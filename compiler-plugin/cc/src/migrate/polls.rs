@@ -2,11 +2,13 @@
 //!
 //! A poll loads the request word and calls the runtime if it is not zero, with a convention that
 //! keeps every register. With [`Polls::Calls`] there is one at the entry of every function that
-//! calls another, so that recursion and long call chains are polled. With [`Polls::Loops`] there is
-//! also one at the end of each round of a loop, unless a call that polls is made in every round, or
-//! the loop is innermost, calls nothing, and the number of its rounds is fixed when it is entered.
-//! So the longest time without a poll is that of one run of such a counted innermost loop, or of a
-//! call that the kernel serves.
+//! calls another, so that recursion and loops with calls are polled. With [`Polls::Loops`] there is
+//! one at the entry of a function of every recursion ([`super::recursion`]), and one at the end of
+//! each round of a loop, unless a call that polls is made in every round, or the loop is innermost,
+//! calls nothing, and the number of its rounds is fixed when it is entered. Small loops that call
+//! nothing are unrolled first ([`mark_small_loops`]), so that a poll comes once in several rounds.
+//! So the longest time without a poll is that of code without a loop, of one run of such a counted
+//! innermost loop, or of a call that the kernel serves.
 
 use std::collections::HashSet;
 
@@ -30,9 +32,12 @@ pub(crate) fn place<'m>(
         return 0;
     }
     let silent = silent(module);
-    let calls = |function: Value<'m>| function.instructions().into_iter().any(calls_code);
-    let polled: HashSet<_> =
-        defined.iter().copied().filter(|f| !silent.contains(f) && calls(*f)).collect();
+    let calls = |function: &Value<'m>| function.instructions().into_iter().any(calls_code);
+    let mut polled: HashSet<_> = match polls {
+        Polls::Loops => super::recursion::entries(defined),
+        _ => defined.iter().copied().filter(calls).collect(),
+    };
+    polled.retain(|function| !silent.contains(function));
     let mut placed = 0;
     for function in defined.iter().copied().filter(|function| !silent.contains(function)) {
         let mut places = Vec::new();
@@ -55,6 +60,35 @@ pub(crate) fn place<'m>(
         }
     }
     placed
+}
+
+/// LLVM's passes that unroll what [`mark_small_loops`] has marked.
+pub(crate) const UNROLL: &str = "function(loop-unroll,simplifycfg)";
+
+/// Most instructions of a loop that is unrolled.
+const SMALL: usize = 24;
+/// Instructions between polls that unrolling aims at.
+const APART: usize = 64;
+/// Most rounds between polls.
+const MOST_ROUNDS: usize = 8;
+
+/// Marks small innermost loops that will have a poll to be unrolled.
+pub(crate) fn mark_small_loops(module: &Module) {
+    let none = HashSet::new();
+    let silent = silent(module);
+    for function in module.functions().into_iter().filter(|f| !silent.contains(f)) {
+        for each in function.loops() {
+            let size: usize = each.blocks.iter().map(|block| block.instructions().len()).sum();
+            let calls = |b: &maize_llvm::Block<'_>| b.instructions().into_iter().any(calls_code);
+            if each.innermost
+                && size <= SMALL
+                && wants_poll(&each, &none)
+                && !each.blocks.iter().any(calls)
+            {
+                each.mark_unrolled((APART / size.max(1)).clamp(2, MOST_ROUNDS) as u32);
+            }
+        }
+    }
 }
 
 fn first_after_allocas(instructions: Vec<Value<'_>>) -> Option<Value<'_>> {
