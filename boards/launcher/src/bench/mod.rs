@@ -9,6 +9,7 @@ pub mod migrate;
 pub mod msg;
 pub mod smp_linux;
 pub mod table;
+pub mod xisa;
 
 use std::collections::BTreeMap;
 
@@ -49,7 +50,7 @@ pub enum Effort {
 
 /// Every benchmark.
 pub const BENCHES: &[&dyn Bench] =
-    &[&boot::Boot, &msg::Msg, &coherence::Coherence, &migrate::Migrate];
+    &[&boot::Boot, &msg::Msg, &coherence::Coherence, &migrate::Migrate, &xisa::Xisa];
 
 /// Which of several curves a row is on, and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
