@@ -18,6 +18,7 @@ unsafe extern "C" {
     static __maize_unwind_index_end: u8;
     static __maize_unwind_tables: u8;
     static __maize_unwind_tables_end: u8;
+    static __maize_pad_tables_end: u8;
     static __maize_text_start: u8;
     static __maize_text_end: u8;
 }
@@ -68,9 +69,9 @@ fn look_up(pc: u64) -> Option<Frame> {
     let row = fde.unwind_info_for_address(&tables, &bases, &mut context, pc).ok()?.clone();
     let pad = match fde.lsda() {
         Some(Pointer::Direct(table)) => {
-            // SAFETY: the table lies in this program and says its own length; what is read beyond
-            // it is still the tables' memory, and not looked at.
-            let table = unsafe { core::slice::from_raw_parts(table as *const u8, 1 << 12) };
+            let length = (&raw const __maize_pad_tables_end as u64).checked_sub(table)?;
+            // SAFETY: the linker's symbol is the end of the section that the table lies in.
+            let table = unsafe { core::slice::from_raw_parts(table as *const u8, length as usize) };
             let start = fde.initial_address();
             let pad = crate::lsda::landing_pad(table, pc - start)?;
             if pad == 0 { 0 } else { start + pad }

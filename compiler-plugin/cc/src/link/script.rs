@@ -38,7 +38,7 @@ SECTIONS {{
   ASSERT(. <= {PRIVATE_TEXT:#x}, \"too many functions have their address taken\")
   . = {PRIVATE_TEXT:#x};
   .eh_frame : {{ __maize_unwind_tables = .; KEEP(*(.eh_frame)) __maize_unwind_tables_end = .; }} :tables
-  .gcc_except_table : {{ *(.gcc_except_table .gcc_except_table.*) }} :tables
+  .gcc_except_table : {{ *(.gcc_except_table .gcc_except_table.*) __maize_pad_tables_end = .; }} :tables
   .rodata : {{ *(.rodata .rodata.*) }} :tables
   . = ALIGN(0x10000);
   .text.program : {{ {TEXT_START} = .; KEEP(*program.o(.text .text.[!m]*)) KEEP(*program.o({resume})) {TEXT_END} = .; }} :text

@@ -14,19 +14,19 @@ static long now(void)
 }
 
 static long saved;
-static volatile int moves = 1;
 
-__attribute__((noinline)) static long deep(int frames, long a, double x)
+/* Each frame points into its caller's, so that none of them can be done without. */
+__attribute__((noinline)) static long deep(int frames, const long *above, double x)
 {
 	if (frames <= 1) {
 		long start = now();
-		if (moves) __maize_migrate();
+		__maize_migrate();
 		saved = now() - start;
-		return a;
+		return above[0];
 	}
-	long local[2] = {a, frames};
-	long below = deep(frames - 1, local[frames & 1] * 3, x * 1.5);
-	return below + (long)x + local[0];
+	long local[2] = {above[frames & 1] + frames, frames};
+	long below = deep(frames - 1, local, x * 1.5);
+	return below + (long)(x * local[0]) + local[1];
 }
 
 int main(int argc, char **argv)
@@ -35,7 +35,7 @@ int main(int argc, char **argv)
 	long sum = 0;
 	for (int i = 0; i < rounds; i++) {
 		long start = now();
-		sum += deep(frames, i, 0.5);
+		sum += deep(frames, (long[]){i, 1}, 1e-3);
 		long whole = now() - start;
 		printf("%ld %ld\n", saved, whole - saved);
 	}
