@@ -226,7 +226,11 @@ impl<'m> Clone<'m> {
     /// Goes from the entry to the site that the record names.
     fn dispatch(&self, sites: &[Found<'m>]) -> Result<(), CompileError> {
         let wrong = self.function.append_block("wrong.site");
-        Builder::at_end(self.module, wrong).unreachable();
+        // A clone whose sites never return has no other code, and code of no length no unwind table
+        // that is told from the next function's.
+        let builder = Builder::at_end(self.module, wrong);
+        builder.intrinsic("llvm.trap", &[], &[]);
+        builder.unreachable();
         let mut cases = Vec::new();
         for site in sites {
             let block = self.function.append_block(&format!("resume.{}", site.number));
