@@ -261,6 +261,32 @@ mod tests {
     }
 
     #[test]
+    fn a_program_for_several_instruction_sets_comes_with_all_its_files() {
+        let host = tempfile::tempdir().unwrap();
+        let path = |name: &str| host.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(path("both.x86_64"), elf(62)).unwrap();
+        std::fs::write(path("both"), elf(62)).unwrap();
+        assert!(matches!(
+            files(&[]).program(&path("both")),
+            Err(RamDiskError::ForeignProgram { .. })
+        ));
+        std::fs::write(path("both.aarch64"), elf(183)).unwrap();
+        for name in ["both", "both.x86_64", "both.aarch64"] {
+            let mut files = files(&[]);
+            assert_eq!(files.program(&path(name)).unwrap(), "/usr/local/bin/both.aarch64");
+            for isa in ["x86_64", "aarch64"] {
+                let guest = format!("/usr/local/bin/both.{isa}");
+                assert!(files.overlay.resolve(&guest).is_some(), "{guest}");
+            }
+        }
+        std::fs::write(path("both.aarch64"), elf(62)).unwrap();
+        assert!(matches!(
+            files(&[]).program(&path("both")),
+            Err(RamDiskError::ForeignProgram { found, isa: Isa::Aarch64, .. }) if found == "x86_64"
+        ));
+    }
+
+    #[test]
     fn elf_files_are_told_apart() {
         assert_eq!(foreign_elf(&elf(183), Isa::Aarch64), None);
         assert_eq!(foreign_elf(&elf(183), Isa::X86_64).unwrap(), "aarch64");
