@@ -77,7 +77,8 @@ impl<A: Arch> State<A> {
         if self.run_queue.slice.is_none_or(|(owner, end)| owner != tid || started >= end) {
             self.run_queue.slice = Some((tid, started + TIME_SLICE));
         }
-        let use_end = if self.has_holds(tid) { started + USE_TIME } else { Nanos::NEVER };
+        let contested = self.has_contested_holds(tid);
+        let use_end = if contested { started + USE_TIME } else { Nanos::NEVER };
         self.arm_timer(!self.run_queue.ready.is_empty(), use_end);
         self.own_fpu(tid);
         self.show_request(tid);

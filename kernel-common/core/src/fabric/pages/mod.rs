@@ -55,6 +55,10 @@ pub(crate) struct Pages {
     generations: BTreeMap<ObjectId, u32>,
     /// Pages that came for a thread and are held until it has used them.
     held: BTreeMap<Tid, Vec<PageKey>>,
+    /// Threads for which pages are held that somebody else has asked for.
+    contested: BTreeSet<Tid>,
+    /// Pages that were asked for, and the messages about each since: one is the answer.
+    asking: BTreeMap<(ObjectId, u64), u32>,
 }
 
 impl From<PageKey> for PageName {
@@ -93,6 +97,8 @@ impl Pages {
             delayed: VecDeque::new(),
             generations: BTreeMap::new(),
             held: BTreeMap::new(),
+            contested: BTreeSet::new(),
+            asking: BTreeMap::new(),
         }
     }
 
@@ -283,6 +289,12 @@ impl<A: Arch> State<A> {
         if named.generation > key.generation {
             self.tell_askers(key, named);
         }
+        let Pages { held, contested, asking, .. } = &mut self.fabric.pages;
+        if let Some(messages) = asking.get_mut(&(object, index)) {
+            *messages += 1;
+        }
+        let holders = held.iter().filter(|(_, pages)| pages.contains(&named));
+        contested.extend(holders.map(|(tid, _)| *tid));
         let from = NodeId(from.0);
         let event =
             Happened::Message { from, page: named, bytes: &message.message, frames: &frames };
@@ -457,8 +469,15 @@ impl<A: Arch> State<A> {
         self.fabric.pages.held.contains_key(&tid)
     }
 
+    /// Whether somebody else has asked for one of them. Most pages have been used before that: then no
+    /// timer need be set for them.
+    pub(crate) fn has_contested_holds(&self, tid: Tid) -> bool {
+        self.fabric.pages.contested.contains(&tid)
+    }
+
     /// The thread has used the pages that came for it: they may go.
     pub(crate) fn release_holds(&mut self, tid: Tid) {
+        self.fabric.pages.contested.remove(&tid);
         for page in self.fabric.pages.held.remove(&tid).unwrap_or_default() {
             self.tell_of(page, Happened::Retired(page));
         }

@@ -5,6 +5,7 @@ use maize_coherence::{Access, Failure};
 use maize_hal::{Arch, Nanos};
 use maize_mm::{FaultError, NeedPage, SpaceId};
 
+use super::Pages;
 use super::machine::Happened;
 use super::name::segment;
 use crate::handle::Handle;
@@ -35,7 +36,11 @@ impl<A: Arch> State<A> {
         self.tell_of(page, Happened::Fault { page, access });
         self.failure(need)?;
         let here = self.memory.page(object, index);
-        Ok(here.is_some_and(|(_, rights)| rights.contains(wanted)))
+        let here = here.is_some_and(|(_, rights)| rights.contains(wanted));
+        if !here {
+            self.fabric.pages.asking.entry((object, index)).or_default();
+        }
+        Ok(here)
     }
 
     /// Says how far pages beside one that is needed at `va` may be fetched ahead: to the end of the area.
@@ -69,7 +74,11 @@ impl<A: Arch> State<A> {
     /// Holds a page that came for a thread until it has been in user mode.
     fn hold_for(&mut self, current: Current, need: NeedPage) {
         if let Some(page) = self.fabric.pages.key(need.object, need.index) {
-            self.fabric.pages.held.entry(current.tid).or_default().push(page);
+            let Pages { held, asking, contested, .. } = &mut self.fabric.pages;
+            held.entry(current.tid).or_default().push(page);
+            if asking.remove(&(need.object, need.index)).is_some_and(|messages| messages > 1) {
+                contested.insert(current.tid);
+            }
         }
     }
 }
