@@ -94,8 +94,8 @@ static void step(int core) {
   if (alone) there = of_looking();
   long messages = after.messages - before.messages - here.messages - there.messages;
   long bytes = after.bytes - before.bytes - here.bytes - there.bytes;
-  printf("%4d   %-7s -> %-7s   CPU %d %10.0f us  %8ld %9ld   %s\n", ++step_number, from, isa(), core,
-         took, messages, bytes, alone ? "" : "with those of three threads at work");
+  printf("%4d   %-7s -> %-7s   CPU %d %10.0f us  %8ld %9ld%s\n", ++step_number, from, isa(), core,
+         took, messages, bytes, alone ? "" : "   with those of three threads at work");
   fflush(stdout);
 }
 
