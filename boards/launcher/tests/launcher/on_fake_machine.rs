@@ -80,7 +80,10 @@ pub(crate) fn run(config: RunConfig) -> RunOutcome {
 pub(crate) fn launcher(arguments: &[&str], program: &str, program_arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_maize-launcher"));
     let (verb, options) = arguments.split_first().unwrap();
-    command.arg(verb).arg("--root").arg(root()).args(["--kernel", "/dev/null"]);
+    command.arg(verb).args(["--kernel", "/dev/null"]);
+    if !options.contains(&"--root") {
+        command.arg("--root").arg(root());
+    }
     if !options.contains(&"--emulator") {
         command.arg("--emulator").arg(fake());
     }
