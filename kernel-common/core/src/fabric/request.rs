@@ -4,6 +4,7 @@
 //! until a later request of the same asker shows that it arrived. A cancelled request is answered
 //! too. Where the peer dies first, the asker is told so.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
 use maize_hal::{Arch, Nanos};
@@ -95,7 +96,7 @@ pub(crate) enum Start {
     /// It is under way, or older than what is.
     Known,
     /// It was served: send this again.
-    Answered(Message),
+    Answered(Box<Message>),
 }
 
 impl Serving {
@@ -107,7 +108,8 @@ impl Serving {
                 return Start::Known;
             }
             if age == 0 {
-                return served.answer.clone().map_or(Start::Known, Start::Answered);
+                let answer = served.answer.clone().map(Box::new);
+                return answer.map_or(Start::Known, Start::Answered);
             }
         }
         if self.all.len() >= KEPT {
@@ -223,7 +225,10 @@ mod tests {
         assert_eq!(serving.start(PEER, id(1)), Start::New);
         assert_eq!(serving.start(PEER, id(1)), Start::Known);
         assert!(serving.finish(PEER, id(1), &Forgot { id: id(1) }.into()));
-        assert_eq!(serving.start(PEER, id(1)), Start::Answered(Forgot { id: id(1) }.into()));
+        assert_eq!(
+            serving.start(PEER, id(1)),
+            Start::Answered(Box::new(Forgot { id: id(1) }.into()))
+        );
         assert_eq!(serving.start(PEER, id(2)), Start::New);
         // The later request has acknowledged the answer: the first is not served again.
         assert_eq!(serving.start(PEER, id(1)), Start::Known);

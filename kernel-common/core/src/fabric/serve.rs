@@ -243,7 +243,7 @@ impl<A: Arch> State<A> {
             Start::New => true,
             Start::Known => false,
             Start::Answered(message) => {
-                self.post(from, message, None);
+                self.post(from, *message, None);
                 false
             }
         }
