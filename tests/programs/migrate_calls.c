@@ -372,7 +372,7 @@ static void many_threads_are_there_at_once(void)
     static pthread_t threads[MANY];
     pthread_attr_t small;
     CHECK(pthread_attr_init(&small) == 0);
-    CHECK(pthread_attr_setstacksize(&small, 64 << 10) == 0);
+    CHECK(pthread_attr_setstacksize(&small, 128 << 10) == 0);
     CHECK(pthread_barrier_init(&together, NULL, MANY) == 0);
     for (intptr_t i = 0; i < MANY; i++)
         CHECK(pthread_create(&threads[i], &small, one_of_many, (void *)i) == 0);

@@ -253,7 +253,7 @@ int main(int argc, char **argv)
     CHECK(sigaction(SIGNAL, &action, NULL) == 0);
     pthread_attr_t small;
     CHECK(pthread_attr_init(&small) == 0);
-    CHECK(pthread_attr_setstacksize(&small, 64 << 10) == 0);
+    CHECK(pthread_attr_setstacksize(&small, 128 << 10) == 0);
     for (long i = 0; i < threads; i++)
         CHECK(pthread_create(&all[i], &small, work, (void *)(intptr_t)i) == 0);
     for (long i = 0; i < threads; i++)
