@@ -150,8 +150,11 @@ fn runs_on(case: &Case, system: &str) -> bool {
     fabric || !matches!(case, Case::Foreign { .. })
 }
 
-/// Whether the command line selects a test, by libtest's rules.
-fn selected(arguments: &Arguments, name: &str) -> bool {
+/// Whether the command line selects a test, by libtest's rules; those on machines are ignored ones.
+fn selected(arguments: &Arguments, system: &str, name: &str) -> bool {
+    if !arguments.include_ignored && arguments.ignored == (system == LINUX) {
+        return false;
+    }
     let matches =
         |filter: &str| if arguments.exact { name == filter } else { name.contains(filter) };
     arguments.filter.as_deref().is_none_or(matches) && !arguments.skip.iter().any(|s| matches(s))
@@ -180,7 +183,7 @@ fn main() {
         let chosen: Vec<Case> = cases
             .iter()
             .filter(|case| runs_on(case, system))
-            .filter(|case| selected(&arguments, &format!("{system}/{case}")))
+            .filter(|case| selected(&arguments, system, &format!("{system}/{case}")))
             .cloned()
             .collect();
         on_linux.extend(chosen.iter().cloned());
