@@ -1,4 +1,4 @@
-// Threads that are moved by others: in a loop without calls, asleep on a condition, in a read.
+// Threads that are moved by others: in a loop without calls, asleep on a condition, in reads.
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
@@ -38,9 +38,10 @@ static void *sleeps(void *result) {
 static void *reads(void *result) {
   char byte = 0;
   started++;
-  long count = read(ends[0], &byte, 1);
+  long count = 0;
+  while (read(ends[0], &byte, 1) == 1) count += byte == 'x';
   strcpy(result, isa());
-  return (void *)(long)(count == 1 && byte == 'x');
+  return (void *)(long)(count == 3);
 }
 
 int main(void) {
@@ -64,7 +65,7 @@ int main(void) {
   wake = 1;
   pthread_cond_broadcast(&changed);
   pthread_mutex_unlock(&lock);
-  if (write(ends[1], "x", 1) != 1) return 4;
+  if (write(ends[1], "xxx", 3) != 3 || close(ends[1])) return 4;
   for (int i = 0; i < 3; i++) {
     void *well;
     pthread_join(threads[i], &well);
