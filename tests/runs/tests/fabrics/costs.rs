@@ -21,7 +21,7 @@ const COSTS: [(&str, f64, f64, f64); 12] = [
     ("write fault", 2.0, 50.0, 1.0),
     ("write upgrade", 2.0, 50.0, 0.0),
     ("futex wake, no waiter", 2.0, 600.0, 0.0),
-    ("mmap 64 KiB", 2.0, 600.0, 0.0),
+    ("mmap 64 KiB", 2.0, 640.0, 0.0),
     ("munmap 64 KiB", 4.0, 700.0, 0.0),
     ("mprotect 64 KiB", 4.0, 700.0, 0.0),
 ];
