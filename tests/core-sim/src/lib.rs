@@ -52,6 +52,20 @@ where
     pub wires: Wires,
 }
 
+/// The number in a variable of the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// The seeds of this run: `few`, or as many as `FABRIC_SEEDS` says, or only `FABRIC_SEED`.
+#[must_use]
+pub fn seeds(few: u64) -> Vec<u64> {
+    match (number("FABRIC_SEED"), number("FABRIC_SEEDS")) {
+        (Some(seed), _) => vec![seed],
+        (None, count) => (1..=count.unwrap_or(few)).collect(),
+    }
+}
+
 /// Settings of instance `cpu` of a fabric of `cpus`, with no heap to grow.
 #[must_use]
 pub fn config(cpu: u32, cpus: u32) -> Config {

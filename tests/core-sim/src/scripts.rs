@@ -100,6 +100,48 @@ pub fn cross(s: &mut Script, core: u32) {
     expect_core(s, core, 92);
 }
 
+/// The signal of a child that has ended.
+pub const SIGCHLD: u64 = 17;
+
+/// `sigaction` flags: a handler that gets three arguments, as the emulated kernels want it.
+pub const SA_SIGINFO: u64 = 4;
+/// As above: calls that a signal interrupts begin again.
+pub const SA_RESTART: u64 = 0x1000_0000;
+
+/// Starts a process at `child`. Uses `S(5)`.
+pub fn fork(s: &mut Script, child: Place) {
+    s.syscall_with(Sysno::Clone, &[SIGCHLD, 0, 0, 0, 0]);
+    s.imm(Reg::S(5), 0).if_equal(Reg::Ret, Reg::S(5), child);
+}
+
+/// Has `signal` handled at `handler`; exits with `status` if that is refused. Uses `S(0)`, `S(1)`.
+pub fn handle(s: &mut Script, (signal, flags): (u64, u64), handler: Place, status: u8) {
+    let mut action = [0; 32];
+    action[8..16].copy_from_slice(&flags.to_le_bytes());
+    let action = s.data(&action);
+    s.address(Reg::S(0), handler).imm(Reg::S(1), action).store64(Reg::S(1), 0, Reg::S(0));
+    s.syscall_with(Sysno::RtSigaction, &[signal, action, 0, 8]).expect(Reg::Ret, 0, status);
+}
+
+/// At `body`, a thread that adds one to the word at `counter` `times` times, atomically, adds one to
+/// `done` and ends.
+pub fn adder(s: &mut Script, body: Place, times: u64, (counter, done): (u64, u64)) {
+    s.here(body).imm(Reg::S(0), times);
+    let add = s.mark();
+    s.imm(Reg::S(2), counter).imm(Reg::S(3), 1).fetch_add32(Reg::S(3), Reg::S(2), Reg::S(3));
+    s.spin(20).syscall_with(Sysno::SchedYield, &[]);
+    s.add_imm(Reg::S(0), Reg::S(0), -1).imm(Reg::S(3), 0);
+    s.if_not_equal(Reg::S(0), Reg::S(3), add);
+    bump(s, done);
+    end_thread(s);
+}
+
+/// At `handler`, a signal's handler that counts in the word at `handled`.
+pub fn counting_handler(s: &mut Script, handler: Place, handled: u64) {
+    s.here(handler).imm(Reg::S(4), handled).imm(Reg::S(5), 1);
+    s.fetch_add32(Reg::S(5), Reg::S(4), Reg::S(5)).ret();
+}
+
 /// Ends the calling thread.
 pub fn end_thread(s: &mut Script) {
     s.syscall_with(Sysno::Exit, &[0]);

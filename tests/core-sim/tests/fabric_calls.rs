@@ -1,18 +1,18 @@
 //! System calls and signals of threads that are not at home.
 
 use maize_abi::{Isa, Sysno};
-use maize_arch_host::{Place, Reg, Script, ScriptRegs};
+use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::{FabricSettings, Placement};
 use maize_core_sim::fabric::run;
 use maize_core_sim::on_both;
 use maize_core_sim::scripts::{
-    FUTEX_WAIT, FUTEX_WAKE, bump, end_thread, expect_core, go, start_thread, wait_until,
+    FUTEX_WAIT, FUTEX_WAKE, SA_SIGINFO, SIGCHLD, bump, end_thread, expect_core, fork, go, handle,
+    start_thread, wait_until,
 };
 
 const SIGKILL: u64 = 9;
 const SIGUSR1: u64 = 10;
 const SIGALRM: u64 = 14;
-const SIGCHLD: u64 = 17;
 const SIGCONT: u64 = 18;
 const SIGSTOP: u64 = 19;
 const EINTR: u64 = (-4_i64) as u64;
@@ -25,20 +25,6 @@ where
         let (outcome, _) = run::<I>(instances, s, &FabricSettings::default(), seed);
         assert_eq!((outcome.stdout.as_str(), outcome.status), (expected, 0), "seed {seed}");
     }
-}
-
-fn fork(s: &mut Script, child: Place) {
-    s.syscall_with(Sysno::Clone, &[SIGCHLD, 0, 0, 0, 0]);
-    s.imm(Reg::S(5), 0).if_equal(Reg::Ret, Reg::S(5), child);
-}
-
-fn handle(s: &mut Script, signal: u64, handler: Place) {
-    const SA_SIGINFO: u64 = 4;
-    let mut action = [0; 32];
-    action[8..16].copy_from_slice(&SA_SIGINFO.to_le_bytes());
-    let action = s.data(&action);
-    s.address(Reg::S(0), handler).imm(Reg::S(1), action).store64(Reg::S(1), 0, Reg::S(0));
-    s.syscall_with(Sysno::RtSigaction, &[signal, action, 0, 8]).expect(Reg::Ret, 0, 100);
 }
 
 fn futexes<I: Isa>()
@@ -152,7 +138,7 @@ where
     let tid = s.data(&[0; 8]);
     let ready = s.data(&[0; 8]);
     let thread = s.place();
-    handle(&mut s, SIGUSR1, handler);
+    handle(&mut s, (SIGUSR1, SA_SIGINFO), handler, 100);
     start_thread(&mut s, 0, thread);
     s.imm(Reg::S(1), tid).store64(Reg::S(1), 0, Reg::Ret);
     for round in 1..=2 {
@@ -235,7 +221,7 @@ where
 {
     let mut s = Script::new();
     let handler = s.place();
-    handle(&mut s, SIGALRM, handler);
+    handle(&mut s, (SIGALRM, SA_SIGINFO), handler, 100);
     go(&mut s, 1);
     let mut timer = [0; 32];
     timer[24..].copy_from_slice(&5_000_u64.to_le_bytes());

@@ -4,12 +4,11 @@ use maize_abi::{Isa, Sysno};
 use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings};
 use maize_core_sim::fabric::{ENOUGH, Fabric, impatient_links};
-use maize_core_sim::scripts::{bump, go, start_thread, wait_until};
+use maize_core_sim::scripts::{bump, fork, go, start_thread, wait_until};
 use maize_core_sim::{on_both, root_with};
 use maize_hal::{Nanos, Report};
 use maize_simnet::NetConfig;
 
-const SIGCHLD: u64 = 17;
 const SIGKILL: u64 = 9;
 
 /// A parent at home whose child is on core 1; the parent tells what became of it.
@@ -17,8 +16,7 @@ fn parent_and_child(child: impl FnOnce(&mut Script)) -> Script {
     let mut s = Script::new();
     let status = s.data(&[0; 8]);
     let body = s.place();
-    s.syscall_with(Sysno::Clone, &[SIGCHLD, 0, 0, 0, 0]);
-    s.imm(Reg::S(5), 0).if_equal(Reg::Ret, Reg::S(5), body);
+    fork(&mut s, body);
     s.syscall_with(Sysno::Wait4, &[u64::MAX, status, 0, 0]);
     s.imm(Reg::S(1), status).load32(Reg::S(1), Reg::S(1), 0).expect(Reg::S(1), SIGKILL, 3);
     s.print("it was killed\n").exit(0);

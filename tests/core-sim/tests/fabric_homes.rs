@@ -2,13 +2,14 @@
 
 use maize_abi::isa::x86_64::X86_64;
 use maize_abi::{Isa, Sysno};
-use maize_arch_host::{Place, Reg, Script, ScriptRegs};
+use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings, Placement};
 use maize_core_sim::fabric::{ENOUGH, Fabric, links, run};
 use maize_core_sim::scripts::{
-    FUTEX_PRIVATE, FUTEX_WAIT, bump, end_thread, start_thread, wait_until,
+    FUTEX_PRIVATE, FUTEX_WAIT, SA_RESTART, SA_SIGINFO, SIGCHLD, adder, bump, counting_handler,
+    end_thread, fork, handle, start_thread, wait_until,
 };
-use maize_core_sim::{on_both, root_with};
+use maize_core_sim::{on_both, root_with, seeds};
 use maize_simnet::NetConfig;
 
 const SET_HOME: u64 = 0x4d5a_0001;
@@ -16,7 +17,6 @@ const GET_HOME: u64 = 0x4d5a_0002;
 const SIGKILL: u64 = 9;
 const SIGUSR1: u64 = 10;
 const SIGALRM: u64 = 14;
-const SIGCHLD: u64 = 17;
 
 fn settings() -> FabricSettings {
     FabricSettings::default()
@@ -26,20 +26,6 @@ fn settings() -> FabricSettings {
 fn move_home(s: &mut Script, core: u64) {
     s.syscall_with(Sysno::Prctl, &[SET_HOME, 0, core, 0, 0]).expect(Reg::Ret, 0, 80);
     s.syscall_with(Sysno::Prctl, &[GET_HOME, 0, 0, 0, 0]).expect(Reg::Ret, core, 81);
-}
-
-fn fork(s: &mut Script, child: Place) {
-    s.syscall_with(Sysno::Clone, &[SIGCHLD, 0, 0, 0, 0]);
-    s.imm(Reg::S(5), 0).if_equal(Reg::Ret, Reg::S(5), child);
-}
-
-fn handle(s: &mut Script, signal: u64, handler: Place) {
-    const SA_SIGINFO: u64 = 4;
-    let mut action = [0; 32];
-    action[8..16].copy_from_slice(&SA_SIGINFO.to_le_bytes());
-    let action = s.data(&action);
-    s.address(Reg::S(0), handler).imm(Reg::S(1), action).store64(Reg::S(1), 0, Reg::S(0));
-    s.syscall_with(Sysno::RtSigaction, &[signal, action, 0, 8]).expect(Reg::Ret, 0, 82);
 }
 
 fn expect_output<I: Isa>(instances: u16, s: &Script, expected: &str) -> Fabric<I>
@@ -212,7 +198,7 @@ where
     let status = s.data(&[0; 8]);
     let ready = s.data(&[0; 8]);
     let (child, victim, handler) = (s.place(), s.place(), s.place());
-    handle(&mut s, SIGCHLD, handler);
+    handle(&mut s, (SIGCHLD, SA_SIGINFO), handler, 82);
     fork(&mut s, child);
     s.mov(Reg::S(0), Reg::Ret);
     // The parent waits elsewhere for a child that ends somewhere else.
@@ -253,8 +239,7 @@ where
     s.here(victim);
     let forever = s.mark();
     s.spin(10).syscall_with(Sysno::SchedYield, &[]).jump(forever);
-    s.here(handler).imm(Reg::S(4), handled).imm(Reg::S(5), 1);
-    s.fetch_add32(Reg::S(5), Reg::S(4), Reg::S(5)).ret();
+    counting_handler(&mut s, handler, handled);
     expect_output::<I>(3, &s, "family\n");
 }
 
@@ -271,8 +256,8 @@ where
     let mut timer = [0; 32];
     timer[24..].copy_from_slice(&1_000_u64.to_le_bytes());
     let timer = s.data(&timer);
-    handle(&mut s, SIGUSR1, handler);
-    handle(&mut s, SIGALRM, handler);
+    handle(&mut s, (SIGUSR1, SA_SIGINFO), handler, 82);
+    handle(&mut s, (SIGALRM, SA_SIGINFO), handler, 82);
     s.syscall_with(Sysno::Setitimer, &[0, timer, 0]).expect(Reg::Ret, 0, 1);
     move_home(&mut s, 2);
     let none = s.data(&[0; 8]);
@@ -284,8 +269,7 @@ where
     s.syscall_with(Sysno::Kill, &[0, SIGUSR1]).expect(Reg::Ret, 0, 4);
     s.imm(Reg::S(1), handled).load32(Reg::S(2), Reg::S(1), 0).expect(Reg::S(2), 3, 5);
     s.print("signals\n").exit(0);
-    s.here(handler).imm(Reg::S(4), handled).imm(Reg::S(5), 1);
-    s.fetch_add32(Reg::S(5), Reg::S(4), Reg::S(5)).ret();
+    counting_handler(&mut s, handler, handled);
     expect_output::<I>(3, &s, "signals\n");
 }
 
@@ -308,22 +292,9 @@ where
 
 on_both!(a_process_with_shared_memory_stays, shared_memory_stays);
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// The seeds of this run, as those of the other stress tests.
-fn seeds(few: u64) -> Vec<u64> {
-    match (number("FABRIC_SEED"), number("FABRIC_SEEDS")) {
-        (Some(seed), _) => vec![seed],
-        (None, count) => (1..=count.unwrap_or(few)).collect(),
-    }
-}
-
 /// A process that has `rounds` children, which tell it something through a pipe and get a signal, while
 /// threads of it add to a number and wait for each other.
 fn household(threads: u64, rounds: u64) -> Script {
-    const SA_SIGINFO_RESTART: u64 = 0x1000_0004;
     let mut s = Script::new();
     let ends = s.data(&[0; 8]);
     let number = s.data(&[0; 8]);
@@ -332,12 +303,8 @@ fn household(threads: u64, rounds: u64) -> Script {
     let handled = s.data(&[0; 8]);
     let done = s.data(&[0; 8]);
     let counter = s.data(&[0; 4096]);
-    let mut action = [0; 32];
-    action[8..16].copy_from_slice(&SA_SIGINFO_RESTART.to_le_bytes());
-    let action = s.data(&action);
     let (handler, body, child) = (s.place(), s.place(), s.place());
-    s.address(Reg::S(0), handler).imm(Reg::S(1), action).store64(Reg::S(1), 0, Reg::S(0));
-    s.syscall_with(Sysno::RtSigaction, &[SIGUSR1, action, 0, 8]).expect(Reg::Ret, 0, 1);
+    handle(&mut s, (SIGUSR1, SA_SIGINFO | SA_RESTART), handler, 1);
     s.syscall_with(Sysno::Pipe2, &[ends, 0]).expect(Reg::Ret, 0, 2);
     for n in 0..threads {
         start_thread(&mut s, n, body);
@@ -379,17 +346,9 @@ fn household(threads: u64, rounds: u64) -> Script {
     s.imm(Reg::A(1), told).imm(Reg::A(2), 8).syscall(Sysno::Write).expect(Reg::Ret, 8, 11);
     s.syscall_with(Sysno::Getppid, &[]).exit(0);
 
-    s.here(body).imm(Reg::S(0), rounds * 4);
-    let add = s.mark();
-    s.imm(Reg::S(2), counter).imm(Reg::S(3), 1).fetch_add32(Reg::S(3), Reg::S(2), Reg::S(3));
-    s.spin(20).syscall_with(Sysno::SchedYield, &[]);
-    s.add_imm(Reg::S(0), Reg::S(0), -1).imm(Reg::S(3), 0);
-    s.if_not_equal(Reg::S(0), Reg::S(3), add);
-    bump(&mut s, done);
-    end_thread(&mut s);
+    adder(&mut s, body, rounds * 4, (counter, done));
 
-    s.here(handler).imm(Reg::S(4), handled).imm(Reg::S(5), 1);
-    s.fetch_add32(Reg::S(5), Reg::S(4), Reg::S(5)).ret();
+    counting_handler(&mut s, handler, handled);
     s
 }
 

@@ -5,14 +5,13 @@ use maize_arch_host::{DATA, Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings};
 use maize_core_sim::fabric::run;
 use maize_core_sim::on_both;
-use maize_core_sim::scripts::{bump, end_thread, go, start_thread, wait_until};
+use maize_core_sim::scripts::{bump, end_thread, fork, go, start_thread, wait_until};
 
 const SIGSEGV: u32 = 11;
 const READ_WRITE: u64 = 3;
 const PRIVATE: u64 = 0x22;
 const SHARED: u64 = 0x21;
 const FIXED: u64 = 0x10;
-const SIGCHLD: u64 = 17;
 /// Where tests map memory.
 const HERE: u64 = 0x1_0000_0000;
 
@@ -324,8 +323,7 @@ where
     go(&mut s, 1);
     store(&mut s, word, 2);
     store(&mut s, HERE, 10);
-    s.syscall_with(Sysno::Clone, &[SIGCHLD, 0, 0, 0, 0]);
-    s.imm(Reg::S(0), 0).if_equal(Reg::Ret, Reg::S(0), child);
+    fork(&mut s, child);
     store(&mut s, word, 3);
     s.syscall_with(Sysno::Wait4, &[u64::MAX, status, 0, 0]);
     s.imm(Reg::S(0), status).load32(Reg::S(1), Reg::S(0), 0).expect(Reg::S(1), 0, 1);

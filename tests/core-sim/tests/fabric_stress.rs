@@ -9,22 +9,14 @@ use maize_abi::{Isa, Sysno};
 use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings, Placement};
 use maize_core_sim::fabric::run;
-use maize_core_sim::scripts::{bump, end_thread, start_thread, wait_until};
+use maize_core_sim::scripts::{
+    SA_RESTART, SA_SIGINFO, adder, bump, counting_handler, end_thread, fork, handle, start_thread,
+    wait_until,
+};
+use maize_core_sim::seeds;
 
 /// Where threads map memory of their own, 1 MiB apart.
 const HERE: u64 = 0x1_0000_0000;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// The seeds of this run: `few` if nothing else is asked for.
-fn seeds(few: u64) -> Vec<u64> {
-    match (number("FABRIC_SEED"), number("FABRIC_SEEDS")) {
-        (Some(seed), _) => vec![seed],
-        (None, count) => (1..=count.unwrap_or(few)).collect(),
-    }
-}
 
 /// `threads` threads that each add one to two numbers `rounds` times, one atomically, the other
 /// under a lock of their own making, and map, protect and unmap memory in between.
@@ -93,20 +85,14 @@ fn sixteen_instances_have_a_thread_each() {
 fn noise(threads: u64, rounds: u64) -> Script {
     const SHARED: u64 = 0x2_0000_0000;
     const SIGUSR1: u64 = 10;
-    const SIGCHLD: u64 = 17;
-    const SA_SIGINFO_RESTART: u64 = 0x1000_0004;
     let mut s = Script::new();
     let counter = s.data(&[0; 8]);
     let own = s.data(&[0; 8]);
     let handled = s.data(&[0; 8]);
     let done = s.data(&[0; 8]);
     let status = s.data(&[0; 8]);
-    let mut action = [0; 32];
-    action[8..16].copy_from_slice(&SA_SIGINFO_RESTART.to_le_bytes());
-    let action = s.data(&action);
     let (handler, body, child) = (s.place(), s.place(), s.place());
-    s.address(Reg::S(0), handler).imm(Reg::S(1), action).store64(Reg::S(1), 0, Reg::S(0));
-    s.syscall_with(Sysno::RtSigaction, &[SIGUSR1, action, 0, 8]).expect(Reg::Ret, 0, 20);
+    handle(&mut s, (SIGUSR1, SA_SIGINFO | SA_RESTART), handler, 20);
     s.syscall_with(Sysno::Mmap, &[SHARED, 4096, 3, 0x31, u64::MAX, 0]).expect(Reg::Ret, SHARED, 21);
     for n in 0..threads {
         start_thread(&mut s, n, body);
@@ -114,8 +100,7 @@ fn noise(threads: u64, rounds: u64) -> Script {
     s.imm(Reg::S(0), rounds);
     let again = s.mark();
     s.imm(Reg::S(1), own).store64(Reg::S(1), 0, Reg::S(0));
-    s.syscall_with(Sysno::Clone, &[SIGCHLD, 0, 0, 0, 0]);
-    s.imm(Reg::S(5), 0).if_equal(Reg::Ret, Reg::S(5), child);
+    fork(&mut s, child);
     s.mov(Reg::S(2), Reg::Ret);
     // One signal for the process, one for the child, which inherits the handler.
     s.syscall_with(Sysno::Getpid, &[]).mov(Reg::A(0), Reg::Ret).imm(Reg::A(1), SIGUSR1);
@@ -146,17 +131,9 @@ fn noise(threads: u64, rounds: u64) -> Script {
     s.syscall_with(Sysno::SchedYield, &[]);
     s.load64(Reg::S(2), Reg::S(1), 0).expect(Reg::S(2), 0x5555, 31).exit(0);
 
-    s.here(body).imm(Reg::S(0), rounds * 4);
-    let add = s.mark();
-    s.imm(Reg::S(2), counter).imm(Reg::S(3), 1).fetch_add32(Reg::S(3), Reg::S(2), Reg::S(3));
-    s.spin(20).syscall_with(Sysno::SchedYield, &[]);
-    s.add_imm(Reg::S(0), Reg::S(0), -1).imm(Reg::S(3), 0);
-    s.if_not_equal(Reg::S(0), Reg::S(3), add);
-    bump(&mut s, done);
-    end_thread(&mut s);
+    adder(&mut s, body, rounds * 4, (counter, done));
 
-    s.here(handler).imm(Reg::S(4), handled).imm(Reg::S(5), 1);
-    s.fetch_add32(Reg::S(5), Reg::S(4), Reg::S(5)).ret();
+    counting_handler(&mut s, handler, handled);
     s
 }
 
