@@ -447,10 +447,11 @@ impl Link {
                 None => self.send_checked(now, port, session, message)?,
             };
         }
-        if !sent {
+        if sent {
+            self.sequence[class.index()] = sequence + 1;
+        } else {
             self.send_later(now, port, message)?;
         }
-        self.sequence[class.index()] = sequence + 1;
         self.stats.bytes_sent += contents.len() as u64;
         self.stats.pages_sent += u64::from(page.is_some());
         Ok(sequence as u32)
@@ -470,7 +471,8 @@ impl Link {
         self.publish(now, port, &frame.map_err(|_| SendError::TooLong)?, class)
     }
 
-    /// Makes a message wait, and sends what there is room for.
+    /// Makes a message wait, and sends what there is room for. It is counted in between: the session,
+    /// and with it the numbers, may end there.
     #[cold]
     fn send_later(
         &mut self,
@@ -488,6 +490,7 @@ impl Link {
             });
         }
         self.stats.queued += 1;
+        self.sequence[class.index()] += 1;
         self.drain(now, port);
         Ok(())
     }

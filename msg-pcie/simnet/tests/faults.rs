@@ -117,6 +117,39 @@ proptest! {
     }
 }
 
+/// A frozen instance that has more to send than there is room for learns that it was given up from
+/// what it sends next. In its next session its messages are numbered from zero all the same.
+#[test]
+fn numbers_start_anew_where_sending_ends_the_session() {
+    let (peer, zombie) = (InstanceId(0), InstanceId(1));
+    for class in [Class::Normal, Class::Bulk] {
+        let mut sim = Sim::new(2, NetConfig::new(7), CONFIG());
+        let mut book = Book::default();
+        run(&mut sim, &mut book, 2, ms(40));
+        sim.freeze(peer);
+        let now = sim.now();
+        let mut send = |sim: &mut Sim, class| {
+            book.send((zombie, sim.fabric(zombie).unwrap()), now, peer, class).unwrap()
+        };
+        while send(&mut sim, Class::Urgent) {}
+        sim.freeze(zombie);
+        sim.thaw(peer);
+        run(&mut sim, &mut book, 2, ms(5_000));
+        let now = sim.now();
+        sim.fabric(peer).unwrap().confirm_stopped(now, zombie);
+        sim.thaw(zombie);
+        // It waits behind the urgent ones, of which none can be sent.
+        assert!(book.send((zombie, sim.fabric(zombie).unwrap()), now, peer, class).unwrap());
+        run(&mut sim, &mut book, 2, ms(200));
+        let now = sim.now();
+        assert_eq!(sim.fabric(zombie).unwrap().rejoin(now), Epoch::new(2));
+        run(&mut sim, &mut book, 2, ms(200));
+        assert!(book.received((zombie, peer, class)) > 0, "{:?}", book.news);
+        let corrupt = |news: &News| matches!(news, News::Down(Cause::Corrupt(_)));
+        assert!(book.news_of(0, 1, corrupt).is_none(), "{:?}", book.news);
+    }
+}
+
 /// Doorbells alone make everybody join: no heartbeat is waited for, whatever the delays.
 #[test]
 fn joining_takes_no_heartbeat() {
