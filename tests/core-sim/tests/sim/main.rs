@@ -1,0 +1,19 @@
+//! Whole kernels on emulated machines, in virtual time.
+//!
+//! One program: each of several would be linked with all kernels once more.
+
+mod fabric_balance;
+mod fabric_between;
+mod fabric_calls;
+mod fabric_costs;
+mod fabric_death;
+mod fabric_homes;
+mod fabric_hostile;
+mod fabric_memory;
+mod fabric_moves;
+mod fabric_stress;
+mod hostile;
+mod kernel_heap;
+mod processes;
+mod signals;
+mod timers;
