@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use maize_hostlink::boot::Isa;
 use serde::Deserialize;
 
 use super::cpu_time::{self, Ended};
-use crate::workspace::{BareBinary, Workspace, bare_target};
+use crate::workspace::{BareBinary, KERNELS, Workspace, bare_target};
 
 /// The compiler that lints.
 const LINTER: &str = "clippy-driver";
@@ -45,6 +46,8 @@ pub(super) struct Built {
     pub(super) succeeded: bool,
     /// Warnings of rustc and clippy.
     pub(super) warnings: usize,
+    /// What these say.
+    pub(super) diagnostics: String,
     pub(super) cpu: Duration,
     /// The test programs, in order.
     pub(super) tests: Vec<TestProgram>,
@@ -90,51 +93,43 @@ struct Diagnostic {
     rendered: Option<String>,
 }
 
-/// Builds all targets of some packages for the host.
+/// Builds targets of some packages for the host: all of them, or the tests of these names.
 ///
-/// One command for all packages: what they depend on gets one set of features then, and is built
-/// once.
+/// Whatever is built of them, packages that are built for the same run are named together: what they
+/// depend on gets one set of features then, and is built once.
 pub(super) fn host(
     packages: &BTreeSet<String>,
+    tests: Option<&BTreeSet<&str>>,
     workspace: &Workspace,
     log: &mut File,
 ) -> io::Result<Built> {
     let packages = packages.iter().flat_map(|package| ["--package", package]);
-    let arguments: Vec<&str> = ["test", "--no-run"].into_iter().chain(packages).collect();
+    let tests = tests.into_iter().flatten().flat_map(|test| ["--test", test]);
+    let arguments: Vec<&str> =
+        ["test", "--no-run"].into_iter().chain(packages).chain(tests).collect();
     build(&arguments, workspace, log)
 }
 
-/// Builds kernels, as [`Workspace::build`] finds them.
-pub(super) fn kernels(
-    binaries: &[BareBinary],
-    workspace: &Workspace,
-    log: &mut File,
-) -> io::Result<Built> {
-    let mut all = Built { succeeded: true, ..Built::default() };
-    let targets: BTreeSet<&str> = binaries.iter().map(|binary| bare_target(binary.isa)).collect();
-    for target in targets {
-        let built: Vec<BareBinary> =
-            binaries.iter().filter(|binary| bare_target(binary.isa) == target).copied().collect();
-        let profile = workspace.kernel_profile();
-        let mut arguments = vec!["build", "--profile", profile, "--target", target];
-        for binary in &built {
-            arguments.extend(["--package", binary.package, "--bin", binary.binary]);
-        }
-        let features: Vec<String> = built
-            .iter()
-            .filter_map(|b| b.feature.map(|feature| format!("{}/{feature}", b.package)))
-            .collect();
-        arguments.extend(features.iter().flat_map(|feature| ["--features", feature]));
-        let stamps = workspace.stamps(&built).map_err(io::Error::other)?;
-        let one = build(&arguments, workspace, log)?;
-        if one.succeeded {
-            stamps.write().map_err(io::Error::other)?;
-        }
-        all.succeeded &= one.succeeded;
-        all.warnings += one.warnings;
-        all.cpu += one.cpu;
+/// Builds all kernels of an instruction set, as [`Workspace::build`] finds them.
+pub(super) fn kernels(isa: Isa, workspace: &Workspace, log: &mut File) -> io::Result<Built> {
+    let binaries: Vec<BareBinary> =
+        KERNELS.iter().filter(|binary| binary.isa == isa).copied().collect();
+    let (profile, target) = (workspace.kernel_profile(), bare_target(isa));
+    let mut arguments = vec!["build", "--profile", profile, "--target", target];
+    for binary in &binaries {
+        arguments.extend(["--package", binary.package, "--bin", binary.binary]);
     }
-    Ok(all)
+    let features: Vec<String> = binaries
+        .iter()
+        .filter_map(|b| b.feature.map(|feature| format!("{}/{feature}", b.package)))
+        .collect();
+    arguments.extend(features.iter().flat_map(|feature| ["--features", feature]));
+    let stamps = workspace.stamps(&binaries).map_err(io::Error::other)?;
+    let built = build(&arguments, workspace, log)?;
+    if built.succeeded {
+        stamps.write().map_err(io::Error::other)?;
+    }
+    Ok(built)
 }
 
 fn build(arguments: &[&str], workspace: &Workspace, log: &mut File) -> io::Result<Built> {
@@ -172,7 +167,9 @@ fn read(output: &[u8], log: &mut dyn Write) -> io::Result<Built> {
                 }
             }
             Message::Diagnostic { message } => {
-                log.write_all(message.rendered.unwrap_or_default().as_bytes())?;
+                let text = message.rendered.unwrap_or_default();
+                log.write_all(text.as_bytes())?;
+                built.diagnostics.push_str(&text);
                 built.warnings += usize::from(message.level == "warning");
             }
             Message::Other => {}
@@ -201,6 +198,7 @@ mod tests {
         assert_eq!(names, ["a", "t"]);
         assert_eq!(built.tests[1].folder, PathBuf::from("/w/b"));
         assert_eq!((built.warnings, log.as_slice()), (1, b"unused\n".as_slice()));
+        assert_eq!(built.diagnostics, "unused\n");
         assert!(read(b"no JSON\n", &mut Vec::new()).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! The registry: which groups there are and what each does.
 
+use maize_hostlink::boot::Isa;
+
 use super::{Group, Lane, Selection, Step, dependencies, every_package_is_tested, links, sources};
 
 /// Folders of packages that are built for a bare target only.
@@ -9,7 +11,8 @@ pub const BARE_FOLDERS: [&str; 5] =
 /// Folders of packages that need LLVM: only their own group builds them.
 pub const LLVM_FOLDERS: [&str; 2] = ["compiler-plugin/cc", "compiler-plugin/llvm"];
 
-/// Every group, in the order of a full run: what is quick comes first.
+/// Every group, in the order of a full run: what is quick comes first, then what others wait for. Machines
+/// begin with one instruction set while the kernels of the other are still to be built.
 pub const GROUPS: &[Group] = &[
     Group {
         name: "fmt",
@@ -46,8 +49,8 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "kernels",
         about: "every kernel builds, without a warning by rustc or clippy",
-        lane: Lane::Machines,
-        steps: &[Step::BuildKernels],
+        lane: Lane::Host,
+        steps: &[Step::BuildKernels(Isa::X86_64), Step::BuildKernels(Isa::Aarch64)],
     },
     Group {
         name: "unit",
@@ -71,17 +74,6 @@ pub const GROUPS: &[Group] = &[
         about: "whole kernels on emulated machines, in virtual time",
         lane: Lane::Host,
         steps: &[Step::Packages(&["tests/core-sim"])],
-    },
-    Group {
-        name: "arch",
-        about: "the processors' side of the kernels: decoders on the host, checks on the machines",
-        lane: Lane::Machines,
-        steps: &[Step::Packages(&[
-            "arch/aarch64",
-            "arch/x86_64",
-            "tests/machines",
-            "tests/sibling-life",
-        ])],
     },
     Group {
         name: "msg",
@@ -141,6 +133,7 @@ pub const GROUPS: &[Group] = &[
         about: "runs and the test programs on the x86_64 kernel, compared with Linux",
         lane: Lane::Machines,
         steps: &[
+            Step::NeedKernels(Isa::X86_64),
             Step::Tests(Selection {
                 package: "tests/runs",
                 target: "runs",
@@ -154,10 +147,26 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        name: "arch",
+        about: "the processors' side of the kernels: decoders on the host, checks on the machines",
+        lane: Lane::Machines,
+        steps: &[
+            Step::NeedKernels(Isa::X86_64),
+            Step::NeedKernels(Isa::Aarch64),
+            Step::Packages(&[
+                "arch/aarch64",
+                "arch/x86_64",
+                "tests/machines",
+                "tests/sibling-life",
+            ]),
+        ],
+    },
+    Group {
         name: "qemu-aarch64",
         about: "runs and the test programs on the aarch64 kernel, compared with Linux",
         lane: Lane::Machines,
         steps: &[
+            Step::NeedKernels(Isa::Aarch64),
             Step::Tests(Selection {
                 package: "tests/runs",
                 target: "runs",
@@ -175,6 +184,8 @@ pub const GROUPS: &[Group] = &[
         about: "several instances and machines: messages, traces, machines that stop, die and lie",
         lane: Lane::Machines,
         steps: &[
+            Step::NeedKernels(Isa::X86_64),
+            Step::NeedKernels(Isa::Aarch64),
             Step::Tests(Selection {
                 package: "tests/runs",
                 target: "fabrics",
@@ -201,10 +212,14 @@ pub const GROUPS: &[Group] = &[
         name: "qemu-between",
         about: "threads that move between kernels of different instruction sets, and the tour",
         lane: Lane::Machines,
-        steps: &[Step::Tests(Selection {
-            package: "tests/runs",
-            target: "between",
-            arguments: &["--ignored", "--test-threads=1"],
-        })],
+        steps: &[
+            Step::NeedKernels(Isa::X86_64),
+            Step::NeedKernels(Isa::Aarch64),
+            Step::Tests(Selection {
+                package: "tests/runs",
+                target: "between",
+                arguments: &["--ignored", "--test-threads=1"],
+            }),
+        ],
     },
 ];

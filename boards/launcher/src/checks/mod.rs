@@ -13,6 +13,8 @@ pub mod sources;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use maize_hostlink::boot::Isa;
+
 use self::metadata::Metadata;
 pub use self::runner::run_all;
 use crate::workspace::Workspace;
@@ -56,8 +58,10 @@ pub enum Step {
     CargoTest(&'static str),
     /// Everything for the host builds, without a warning of rustc or clippy.
     BuildHost,
-    /// Every kernel builds, without a warning of rustc or clippy.
-    BuildKernels,
+    /// Every kernel of an instruction set builds, without a warning of rustc or clippy.
+    BuildKernels(Isa),
+    /// These kernels are there: built once in a run, by the group that needs them first.
+    NeedKernels(Isa),
     /// The examples in the documentation of packages run.
     Examples,
     /// The tests of every package of the host in these folders; a folder that ends in `/` or `*`

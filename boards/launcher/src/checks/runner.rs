@@ -8,10 +8,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use maize_hostlink::boot::Isa;
+
 use super::build::{self, Built, TestProgram};
 use super::cpu_time::{self, Ended};
 use super::{Group, Lane, Length, Selection, Step, Verdict, examples, packages_in};
-use crate::workspace::{KERNELS, PROFILE_VARIABLE, RELEASE, TESTED, Workspace};
+use crate::workspace::{PROFILE_VARIABLE, RELEASE, TESTED, Workspace};
 
 /// Seeds property tests. A run of all checks tries the same inputs each time, so that it fails for
 /// what was changed and not by chance; `cargo test` by hand explores new ones.
@@ -38,8 +40,10 @@ pub fn run_all(
     let runner = Runner {
         workspace: &workspace.with_kernels(profile),
         length,
-        packages: groups.iter().flat_map(|group| group.steps).copied().collect(),
+        steps: groups.iter().flat_map(|group| group.steps).copied().collect(),
+        named_tests: Mutex::new(None),
         host: Mutex::new(None),
+        kernels: [Mutex::new(None), Mutex::new(None)],
     };
     std::thread::scope(|scope| {
         let (sender, events) = channel();
@@ -109,10 +113,33 @@ fn summary(name: &str, verdict: &Verdict) -> String {
 struct Runner<'a> {
     workspace: &'a Workspace,
     length: Length,
-    /// All steps of the run: their packages are built at once.
-    packages: Vec<Step>,
-    /// That build, once it has been asked for.
+    /// All steps of the run: their packages are built together.
+    steps: Vec<Step>,
+    /// The test programs that steps name, once one has been asked for. They are built before the others,
+    /// so that machines have work while those are built.
+    named_tests: Mutex<Option<Built>>,
+    /// All test programs, once one of the others has been asked for.
     host: Mutex<Option<Built>>,
+    /// The kernels of each instruction set, once they have been asked for.
+    kernels: [Mutex<Option<Built>>; 2],
+}
+
+/// Gives what was built before, or builds it now.
+fn once(
+    place: &Mutex<Option<Built>>,
+    progress: &mut Progress,
+    build: impl FnOnce(&mut Progress) -> io::Result<Built>,
+) -> io::Result<Built> {
+    let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(built) = &*place {
+        if !built.is_clean() {
+            writeln!(progress.log, "built before:\n{}", built.diagnostics)?;
+        }
+        return Ok(built.clone());
+    }
+    let built = build(progress)?;
+    progress.cpu += built.cpu;
+    Ok(place.insert(built).clone())
 }
 
 /// A group as it goes on.
@@ -179,11 +206,8 @@ impl Runner<'_> {
                 Ok(progress.command(&mut command)? && some_test_passed(&mut progress.log, before)?)
             }
             Step::BuildHost => Ok(self.host(progress)?.is_clean()),
-            Step::BuildKernels => {
-                let built = build::kernels(&KERNELS, self.workspace, &mut progress.log)?;
-                progress.cpu += built.cpu;
-                Ok(built.is_clean())
-            }
+            Step::BuildKernels(isa) => Ok(self.kernels(isa, progress)?.is_clean()),
+            Step::NeedKernels(isa) => Ok(self.kernels(isa, progress)?.succeeded),
             Step::Examples => self.examples(progress),
             Step::Packages(folders) => {
                 let long: &[&str] =
@@ -197,14 +221,10 @@ impl Runner<'_> {
         }
     }
 
-    /// The test programs of all packages of this run; built by whoever needs them first.
-    fn host(&self, progress: &mut Progress) -> io::Result<Built> {
-        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(built) = &*host {
-            return Ok(built.clone());
-        }
+    /// The packages that this run builds for the host.
+    fn packages(&self) -> io::Result<BTreeSet<String>> {
         let mut packages = BTreeSet::new();
-        for step in &self.packages {
+        for step in &self.steps {
             let folders = match step {
                 Step::BuildHost => &["*"],
                 Step::Packages(folders) => *folders,
@@ -215,9 +235,40 @@ impl Runner<'_> {
             let found = packages_in(folders, self.workspace).map_err(io::Error::other)?;
             packages.extend(found.into_iter().map(|package| package.name));
         }
-        let built = build::host(&packages, self.workspace, &mut progress.log)?;
-        progress.cpu += built.cpu;
-        Ok(host.insert(built).clone())
+        Ok(packages)
+    }
+
+    /// The test programs that steps of this run name; built by whoever needs them first.
+    fn named_tests(&self, progress: &mut Progress) -> io::Result<Built> {
+        once(&self.named_tests, progress, |progress| {
+            let named = self.steps.iter().filter_map(|step| match step {
+                Step::Long(_) if self.length == Length::Usual => None,
+                Step::Tests(tests) | Step::Long(tests) => Some(tests.target),
+                _ => None,
+            });
+            let named: BTreeSet<&str> = named.collect();
+            if named.is_empty() {
+                return Ok(Built { succeeded: true, ..Built::default() });
+            }
+            build::host(&self.packages()?, Some(&named), self.workspace, &mut progress.log)
+        })
+    }
+
+    /// The test programs of all packages of this run; built by whoever needs them first.
+    fn host(&self, progress: &mut Progress) -> io::Result<Built> {
+        // Machines wait for these.
+        self.named_tests(progress)?;
+        once(&self.host, progress, |progress| {
+            build::host(&self.packages()?, None, self.workspace, &mut progress.log)
+        })
+    }
+
+    fn kernels(&self, isa: Isa, progress: &mut Progress) -> io::Result<Built> {
+        let place = match isa {
+            Isa::X86_64 => &self.kernels[0],
+            Isa::Aarch64 => &self.kernels[1],
+        };
+        once(place, progress, |progress| build::kernels(isa, self.workspace, &mut progress.log))
     }
 
     /// Runs the test programs of packages, or those of one target; whether all succeed and at least
@@ -229,7 +280,10 @@ impl Runner<'_> {
         arguments: &[&str],
         progress: &mut Progress,
     ) -> io::Result<bool> {
-        let built = self.host(progress)?;
+        let built = match target {
+            Some(_) => self.named_tests(progress)?,
+            None => self.host(progress)?,
+        };
         if !built.succeeded {
             writeln!(progress.log, "the tests do not build")?;
             return Ok(false);
@@ -339,8 +393,10 @@ mod tests {
         Runner {
             workspace,
             length: Length::Usual,
-            packages: Vec::new(),
+            steps: Vec::new(),
+            named_tests: Mutex::new(Some(Built { succeeded: true, ..Built::default() })),
             host: Mutex::new(Some(built)),
+            kernels: [Mutex::new(None), Mutex::new(None)],
         }
     }
 
