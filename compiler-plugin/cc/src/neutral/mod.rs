@@ -64,14 +64,16 @@ pub fn neutralise(module: &Module, machine: &Machine) -> Result<(), CompileError
     variadic::lower(module, machine)
 }
 
-/// Makes bitcode of another front end neutral, such as rustc's for the same target.
+/// Makes bitcode of another front end neutral, such as rustc's for the same target. It may bring whole
+/// libraries: what nothing in it refers to is left out, and not looked at.
 ///
 /// # Errors
 /// [`CompileError`], as for C.
 pub fn from_bitcode(path: &std::path::Path) -> Result<Vec<u8>, CompileError> {
     let bytes = std::fs::read(path).map_err(CompileError::file(path))?;
-    let module = Module::read(&bytes, &path.display().to_string())?;
+    let mut module = Module::read(&bytes, &path.display().to_string())?;
     let machine = Machine::new(TRIPLE, maize_llvm::Optimisation::None)?;
+    module.run_passes("globaldce", &machine)?;
     neutralise(&module, &machine)?;
     module.verify()?;
     Ok(module.bitcode())
