@@ -265,3 +265,24 @@ fn lua_runs_a_script() {
     pair.stays(&script, &[1, 7, 1000]);
     assert!(pair.travels(&script, 1000, 200) > 50);
 }
+
+#[test]
+#[ignore = "the program takes long to build"]
+fn sqlite_runs_a_script() {
+    let pair = Pair::new("sqlite", "script", |sources, cc, _| {
+        let mut compile = sources.command(".", cc);
+        compile.args([
+            "-O2",
+            "-w",
+            "-I.",
+            "-DSQLITE_THREADSAFE=0",
+            "-DSQLITE_ENABLE_MATH_FUNCTIONS",
+            "-DSQLITE_OMIT_LOAD_EXTENSION",
+        ]);
+        compile.arg(own_input("sqlite.c"));
+        succeed(compile.args(["sqlite3.c", "-lm", "-o", "script"]));
+    });
+    let script = Case { arguments: &[], input: own_input("script.sql") };
+    pair.stays(&script, &[1, 7]);
+    assert!(pair.travels(&script, 20_000, 60) > 20);
+}
