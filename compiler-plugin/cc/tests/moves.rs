@@ -124,3 +124,22 @@ fn threads_are_saved_and_entered_beside_each_other() {
         }
     }
 }
+
+#[test]
+fn signals_are_handled_wherever_a_thread_is() {
+    let expected = include_str!("programs/signals.txt");
+    let program = Program::hosted("signals.c", &["-O2", "-pthread"]);
+    for isa in Isa::ALL {
+        for every in [None, Some("self:1"), Some("self:7")] {
+            let environment: Vec<_> =
+                every.map(|every| ("MAIZE_MIGRATE", every)).into_iter().collect();
+            let run = program.run(isa, &environment);
+            assert_eq!((run.status, run.text.as_str()), (0, expected), "{isa} {every:?} {run:?}");
+        }
+    }
+    let alone = Program::hosted("signals.c", &["-O1", "-DALONE"]);
+    let (expected, _) = expected.split_once("values:").unwrap();
+    let trip = alone.trip(7);
+    assert_eq!((trip.status, trip.text.as_str()), (0, expected), "{}", trip.errors);
+    assert!(trip.hops > 5, "{} hops", trip.hops);
+}

@@ -13,7 +13,8 @@ pub const PRIVATE: Range<u64> = 0x40_0000..REQUEST_PAGE;
 /// A page that each instance has its own of, read-only to the program: 32-bit words.
 pub const REQUEST_PAGE: u64 = 0x0fff_f000;
 
-/// Offset of the word that is not zero while the running thread is asked to move.
+/// Offset of the word that is not zero while the running thread is asked to move, or has asked for itself
+/// by [`ASK`].
 pub const REQUESTED: u64 = 0;
 
 /// Offset of the word that is not zero if the kernel carries threads between instruction sets.
@@ -29,6 +30,11 @@ pub const PROGRAM_DATA: u64 = 0x1000_0000;
 /// with that thread pointer, and the environment in the register of a call's result. If nobody asks
 /// any more, it returns 0. No call of Linux has this number on any instruction set.
 pub const LEAVE: u64 = 0x4d41;
+
+/// System call of a thread that has, or has no longer, something to do at its next migration point besides
+/// moving: a signal's handler to be called. Its argument, 1 or 0, becomes part of what [`REQUESTED`] says
+/// while it runs. No call of Linux has this number on any instruction set.
+pub const ASK: u64 = 0x4d42;
 
 /// Owner and type of the ELF note that says, in 8 bytes, where threads that come from another
 /// instruction set go on.

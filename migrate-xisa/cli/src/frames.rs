@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use maize_xisa_metadata::record::SIGNAL_SITE;
 use maize_xisa_metadata::{LiveValue, StateError, ThreadState, ValueType};
 
 use crate::elf::Elf;
@@ -82,6 +83,10 @@ pub fn text(state: &ThreadState, elf: &Elf, lines: &Lines<'_>) -> Result<String,
         state.records.len()
     );
     for (depth, record) in frames.iter().enumerate() {
+        if record.site == SIGNAL_SITE {
+            let _ =
+                writeln!(out, "#{depth} a signal: what is above handles it, it met what is below");
+        }
         let Some(site) = program.site(record.site) else { continue };
         let function = program.function_of(site).map_or("?", |f| f.name.as_str());
         let defined = lines.function(function).map(|line| format!(", defined at {line}"));

@@ -40,6 +40,10 @@ pub const UNWIND_FUNCTION: &str = "__maize_unwind_next";
 pub const POLL_FUNCTION: &str = "__maize_poll";
 /// A migration point that a program asks for.
 pub const MIGRATE_FUNCTION: &str = "__maize_migrate";
+/// A migration point where only handlers of signals are waited for: a system call's end.
+pub const SIGNAL_POINT_FUNCTION: &str = "__maize_signal_point";
+/// The function that says whether one waits.
+pub const SIGNALLED_FUNCTION: &str = "__maize_signalled";
 /// What `setjmp` becomes: a buffer, the frame's anchor, and where the frame is saved. It returns
 /// once; a second time its site is resumed.
 pub const SET_JUMP_FUNCTION: &str = "__maize_set_jump";

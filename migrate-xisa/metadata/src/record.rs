@@ -20,6 +20,12 @@ pub const HEADER_BYTES: u32 = 16;
 /// Alignment of a record in bytes, and of its size.
 pub const ALIGNMENT: u32 = 16;
 
+/// The site of a record that is no frame's: the frames above it are of a signal handler, the one below is
+/// the frame that the signal interrupted.
+pub const SIGNAL_SITE: u32 = u32::MAX;
+/// Bytes of such a record.
+pub const SIGNAL_BYTES: u32 = 48;
+
 /// One record, in a copy of a thread's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {

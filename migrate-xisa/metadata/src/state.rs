@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::{self, ContainerError, Kind};
 use crate::fpu::Fpu;
-use crate::record::{Record, RecordError, Records};
+use crate::record::{Record, RecordError, Records, SIGNAL_BYTES, SIGNAL_SITE};
 use crate::{BuildId, Isa, Program};
 
 /// Most frames of a saved thread.
@@ -122,6 +122,10 @@ impl<Bytes: AsRef<[u8]>> ThreadState<Bytes> {
         for record in self.frames() {
             let record = record?;
             let (address, site) = (record.address, record.site);
+            if site == SIGNAL_SITE && record.bytes.len() == SIGNAL_BYTES as usize {
+                frames.push(record);
+                continue;
+            }
             let known = program.site(site).ok_or(StateError::Site { address, site })?;
             let bytes = record.bytes.len();
             if bytes != known.record_bytes as usize {

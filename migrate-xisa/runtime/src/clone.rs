@@ -13,7 +13,8 @@ use crate::carried::{is_carried, leave};
 use crate::drive::{Begin, drive};
 use crate::image::map_anywhere;
 use crate::records::ThreadBlock;
-use crate::syscall::MUNMAP;
+use crate::signals::AREA_BYTES;
+use crate::syscall::{MUNMAP, RT_SIGPROCMASK};
 use crate::thread::block;
 
 /// Bytes of a native stack of a thread: it has one for each instruction set, so that none is sent
@@ -21,7 +22,7 @@ use crate::thread::block;
 pub(crate) const STACK_BYTES: u64 = 256 << 10;
 /// Bytes between a thread's records and its native stacks.
 pub(crate) const STACK_GAP: u64 = 4096;
-/// Bytes of a thread's records.
+/// Bytes of a thread's records, and of what it keeps of its signals below them.
 const RECORD_BYTES: u64 = 1 << 20;
 /// Bytes of the runtime's memory for a thread: records, then native stacks.
 const NATIVE_BYTES: u64 = RECORD_BYTES + STACK_GAP + 2 * STACK_BYTES;
@@ -59,7 +60,7 @@ extern "C" fn __maize_clone(
         return ENOSYS;
     }
     let Some(memory) = map_anywhere(NATIVE_BYTES) else { return ENOMEM };
-    let (records, limit) = (memory, memory + RECORD_BYTES);
+    let (records, limit) = (memory + AREA_BYTES, memory + RECORD_BYTES);
     let start = limit + arch::STACK_TOP - size_of::<Start>() as u64;
     let first = ThreadBlock {
         this: pointer,
@@ -97,6 +98,10 @@ extern "C" fn maize_thread(start: &Start) -> ! {
 /// Ends the running thread, after some memory has been unmapped that it may be in itself.
 pub(crate) fn exit(memory: u64, bytes: u64) -> ! {
     let native = block().native;
+    // From here on there is no room for a signal's frame, nor for what is kept of it.
+    let all = u64::MAX;
+    let arguments = [0, &raw const all as u64, 0, size_of_val(&all) as u64, 0, 0];
+    arch::native_syscall(u64::from(RT_SIGPROCMASK), arguments);
     if native == 0 {
         // The first thread: the kernel's own stack, which stays.
         // SAFETY: nothing is unmapped that was not asked for.

@@ -3,6 +3,8 @@
 //! Soundness: clones and records are of one link, which the build id has said; a record is handed to
 //! the clone of its own site.
 
+use maize_xisa_metadata::record::SIGNAL_SITE;
+
 use crate::arch::{self, Outcome};
 use crate::{fatal, thread};
 
@@ -35,6 +37,10 @@ pub(crate) fn drive(begin: Begin, moved: &mut dyn FnMut()) -> u64 {
     }
     // SAFETY: what is on the records was put there by `finish`, here or on another instance.
     while let Some((record, site)) = unsafe { thread::block().pop() } {
+        if site == SIGNAL_SITE {
+            crate::handlers::finished(record);
+            continue;
+        }
         // SAFETY: the table has an entry for each site of this program.
         let clone = unsafe { *(&raw const __maize_resume_table).cast::<u64>().add(site as usize) };
         if clone == 0 {

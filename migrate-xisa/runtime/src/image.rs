@@ -9,13 +9,16 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use maize_xisa_metadata::container::{Kind, header, payload};
-use maize_xisa_metadata::{BuildId, Signals, ThreadState};
+use maize_xisa_metadata::{BuildId, ThreadState};
 
 use crate::arch::{self, native_syscall};
 use crate::carried::is_carried;
 use crate::records::ThreadBlock;
-use crate::syscall::{BRK, CLOSE, EXIT, GETTID, MMAP, MREMAP, OPENAT, READ, RT_SIGACTION, WRITE};
-use crate::{fatal, thread};
+use crate::syscall::{
+    BRK, CLOSE, EXIT, GETTID, MMAP, MREMAP, OPENAT, READ, RT_SIGACTION, RT_SIGPROCMASK,
+    SIGALTSTACK, WRITE,
+};
+use crate::{fatal, handlers, thread};
 
 unsafe extern "C" {
     static __maize_data_start: u8;
@@ -23,7 +26,8 @@ unsafe extern "C" {
     static __maize_build_id: u8;
 }
 
-/// Memory of the first thread: records from the start up, the data stack from the end down.
+/// Memory of the first thread: the process's signal actions, records from there up, the data stack from
+/// the end down.
 pub(crate) const THREAD: u64 = 0x1_0000_0000;
 /// Its bytes.
 pub(crate) const THREAD_BYTES: u64 = 64 << 20;
@@ -70,7 +74,13 @@ pub(crate) fn program_syscall(number: u64, mut arguments: [u64; 6]) -> i64 {
         arguments[3] |= FIXED;
     }
     if number == u64::from(RT_SIGACTION) {
-        return signal_action(arguments);
+        return handlers::action(arguments);
+    }
+    if number == u64::from(RT_SIGPROCMASK) {
+        return handlers::mask(arguments);
+    }
+    if number == u64::from(SIGALTSTACK) {
+        return handlers::alternate_stack(arguments);
     }
     if !carried && number == u64::from(MREMAP) && arguments[2] > arguments[1].next_multiple_of(PAGE)
     {
@@ -83,35 +93,6 @@ pub(crate) fn program_syscall(number: u64, mut arguments: [u64; 6]) -> i64 {
         return 0; // No heap but what is mapped: its place would differ.
     }
     arch::program_syscall(number, arguments)
-}
-
-/// `rt_sigaction`. The neutral target's structure has no restorer, those of Linux have. A handler would
-/// run on top of frames that cannot be saved: a program may ignore a signal or let it do its worst.
-fn signal_action(mut arguments: [u64; 6]) -> i64 {
-    const EINVAL: i64 = -22;
-    const IGNORE: u64 = 1;
-    let [_, wanted, old, ..] = arguments;
-    let mut before = [0_u64; 4];
-    let native;
-    if wanted != 0 {
-        // SAFETY: the program gives a structure of three words, as it would the kernel.
-        let [handler, flags, mask] = unsafe { (wanted as *const [u64; 3]).read_unaligned() };
-        if handler > IGNORE {
-            return EINVAL;
-        }
-        native = [handler, flags, 0, mask];
-        arguments[1] = &raw const native as u64;
-    }
-    if old != 0 {
-        arguments[2] = &raw mut before as u64;
-    }
-    let result = native_syscall(u64::from(RT_SIGACTION), arguments);
-    if result == 0 && old != 0 {
-        let [handler, flags, _, mask] = before;
-        // SAFETY: as above.
-        unsafe { (old as *mut [u64; 3]).write_unaligned([handler, flags, mask]) };
-    }
-    result
 }
 
 fn build_id() -> BuildId {
@@ -195,7 +176,7 @@ fn extents() -> [(u64, u64); 4] {
     let stack = block.data_stack & !(PAGE - 1);
     [
         (data, data_end - data),
-        (block.record_base, block.record_top - block.record_base),
+        (THREAD, block.record_top - THREAD),
         (stack, THREAD + THREAD_BYTES - stack),
         (MAPPED, NEXT.load(Ordering::Relaxed) - MAPPED),
     ]
@@ -237,7 +218,7 @@ pub(crate) fn save(path: &[u8]) {
         record_base,
         records,
         fpu: arch::fpu(),
-        signals: Signals::default(),
+        signals: handlers::state(),
     };
     // The state is as large as the records: it is encoded in memory above them.
     let room = (records.len() + STATE_BYTES) as u64;
@@ -330,4 +311,5 @@ fn load_state(path: &[u8]) {
         fatal("the memory is not that of the state");
     }
     arch::set_fpu(fpu);
+    handlers::resume(state.signals.blocked);
 }

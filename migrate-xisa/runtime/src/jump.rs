@@ -39,6 +39,8 @@ struct Jump {
 }
 
 const JUMP_SITE: u32 = 0;
+/// The site of a record that stands for a frame without one; it lasts until the jump has landed.
+const PASSED_SITE: u32 = u32::MAX - 1;
 const JUMP_BYTES: u32 = record::HEADER_BYTES + size_of::<Jump>() as u32;
 const _: () = assert!(JUMP_BYTES.is_multiple_of(record::ALIGNMENT));
 
@@ -78,6 +80,46 @@ unsafe fn begin(block: &mut ThreadBlock, site: u32, bytes: u32) -> u64 {
     }
 }
 
+/// Stands for a frame that cannot be saved where it was interrupted.
+pub(crate) fn pass_over() {
+    // SAFETY: the block has room for records.
+    unsafe { begin(block(), PASSED_SITE, record::HEADER_BYTES) };
+}
+
+/// The anchor of a record's frame, if it has one.
+///
+/// # Safety
+/// There is a record of this site.
+unsafe fn anchor_of(at: u64, site: u32) -> Option<u64> {
+    if site == PASSED_SITE || site == record::SIGNAL_SITE {
+        return None;
+    }
+    // SAFETY: there is a byte for each site of the program, and an anchor where it says so.
+    unsafe {
+        let anchored = (&raw const __maize_anchored_sites).cast::<u8>().add(site as usize);
+        (anchored.read() != 0).then(|| values(at).cast::<u64>().read())
+    }
+}
+
+/// Whether one of the records from `head` on is of a frame.
+///
+/// # Safety
+/// The head is zero or a record that has been finished.
+unsafe fn is_saved(mut head: u64, anchor: u64) -> bool {
+    while head != 0 {
+        let at = head as *const u8;
+        // SAFETY: the caller's promise; each record names the next.
+        unsafe {
+            let site = at.add(record::SITE).cast::<u32>().read();
+            if anchor_of(head, site) == Some(anchor) {
+                return true;
+            }
+            head = at.add(record::PARENT).cast::<u64>().read();
+        }
+    }
+    false
+}
+
 /// If the frames were saved for a jump, puts the frame that it goes back to on top of the records,
 /// as its `setjmp` left it, and gives the value.
 pub(crate) fn land() -> Option<u64> {
@@ -95,8 +137,11 @@ pub(crate) fn land() -> Option<u64> {
             let Some((at, site)) = block.pop() else {
                 fatal("a jump to a function that has returned")
             };
-            let anchored = (&raw const __maize_anchored_sites).cast::<u8>().add(site as usize);
-            if anchored.read() != 0 && values(at).cast::<u64>().read() == jump.to.anchor {
+            if anchor_of(at, site) == Some(jump.to.anchor) {
+                break;
+            }
+            // Nothing is known of a frame that was left out, so it is the last that it can be.
+            if site == PASSED_SITE && !is_saved(block.record_head, jump.to.anchor) {
                 break;
             }
         }

@@ -26,6 +26,8 @@ mod clone;
 #[cfg(target_os = "none")]
 mod drive;
 #[cfg(target_os = "none")]
+mod handlers;
+#[cfg(target_os = "none")]
 mod heap;
 #[cfg(target_os = "none")]
 mod image;
@@ -33,6 +35,7 @@ mod image;
 mod jump;
 pub mod lsda;
 pub mod records;
+pub mod signals;
 #[cfg(target_os = "none")]
 mod start;
 pub mod syscall;

@@ -6,6 +6,7 @@
 use crate::arch;
 use crate::carried;
 use crate::drive::{Begin, drive};
+use crate::handlers::RESERVED;
 use crate::image::{self, THREAD, THREAD_BYTES};
 use crate::records::ThreadBlock;
 use crate::thread;
@@ -169,10 +170,10 @@ fn begin(initial: &Initial) -> Begin {
         this: block,
         data_stack: arguments,
         record_head: 0,
-        record_top: THREAD,
+        record_top: THREAD + RESERVED,
         saving: 0,
         record_limit: image::RECORD_LIMIT,
-        record_base: THREAD,
+        record_base: THREAD + RESERVED,
         native: 0,
     };
     // SAFETY: the memory was mapped for it.

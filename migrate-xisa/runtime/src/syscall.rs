@@ -13,6 +13,10 @@ const fn number(call: Sysno) -> u16 {
     }
 }
 
+macro_rules! waiting {
+    ($($call:ident)*) => { [$(number(Sysno::$call)),*] };
+}
+
 /// Generic numbers of calls that are treated apart, or that the runtime itself makes.
 macro_rules! numbers {
     ($($name:ident $call:ident;)*) => {$(
@@ -25,8 +29,23 @@ numbers! {
     MMAP Mmap; MREMAP Mremap; WRITE Write; READ Read; EXIT_GROUP ExitGroup; OPENAT Openat; PIPE2 Pipe2;
     FCNTL Fcntl; FSTAT Fstat; NEWFSTATAT Newfstatat; EPOLL_CTL EpollCtl;
     EPOLL_PWAIT EpollPwait; CLOSE Close; BRK Brk; GETTID Gettid; CLONE Clone; EXIT Exit; MUNMAP Munmap;
-    RT_SIGPROCMASK RtSigprocmask; RT_SIGACTION RtSigaction;
+    RT_SIGPROCMASK RtSigprocmask; RT_SIGACTION RtSigaction; SIGALTSTACK Sigaltstack;
+    RT_TGSIGQUEUEINFO RtTgsigqueueinfo; GETPID Getpid; FUTEX Futex; NANOSLEEP Nanosleep;
 }
+
+/// Calls that may wait until something happens outside of the thread.
+pub const WAITING: [u16; 38] = waiting![
+    Read Write Readv Writev Pread64 Pwrite64 Preadv Pwritev Connect Accept Accept4 Recvfrom Sendto
+    Recvmsg Sendmsg Recvmmsg Sendmmsg Futex Nanosleep ClockNanosleep Ppoll Pselect6 EpollPwait
+    EpollPwait2 Wait4 Waitid RtSigsuspend RtSigtimedwait Fcntl Flock Msgrcv Msgsnd Semop Semtimedop
+    Sendfile Splice Tee CopyFileRange
+];
+
+/// Those of them that end with `EINTR` after a handler, whatever it was installed with: signal(7).
+pub const NEVER_RESTARTED: [u16; 12] = waiting![
+    Nanosleep ClockNanosleep Ppoll Pselect6 EpollPwait EpollPwait2 RtSigsuspend RtSigtimedwait
+    Msgrcv Msgsnd Semop Semtimedop
+];
 
 const TABLE: [u16; 512] = {
     let mut table = [u16::MAX; 512];

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::arch::{self, Registers};
 use crate::carried::{is_carried, is_requested};
 use crate::fatal;
+use crate::handlers::{deliver, must_stay};
 use crate::records::ThreadBlock;
 use crate::unwind::{From, go_on};
 
@@ -27,7 +28,21 @@ pub(crate) fn arm(every: u64) {
     POINTS.store(every, Ordering::Relaxed);
     PERIOD.store(every, Ordering::Relaxed);
     // SAFETY: the word is the program's own, in a page of this instance.
-    unsafe { __maize_request.store(u32::from(every != 0), Ordering::Relaxed) };
+    unsafe { __maize_request.fetch_add(u32::from(every != 0), Ordering::Relaxed) };
+}
+
+/// Has the polls of all threads look, until as often not: one of them has a signal.
+pub(crate) fn ask(yes: bool) {
+    unsafe extern "C" {
+        static __maize_request: core::sync::atomic::AtomicU32;
+    }
+    // SAFETY: as above.
+    let word = unsafe { &__maize_request };
+    if yes {
+        word.fetch_add(1, Ordering::Relaxed);
+    } else {
+        word.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The running thread's block.
@@ -39,6 +54,10 @@ pub(crate) fn block() -> &'static mut ThreadBlock {
 
 #[unsafe(no_mangle)]
 extern "C" fn maize_migration_point(registers: &mut Registers) {
+    deliver(registers);
+    if must_stay() {
+        return;
+    }
     if is_carried() {
         if is_requested() {
             go_on(registers, From::Frame);

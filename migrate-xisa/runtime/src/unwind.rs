@@ -97,7 +97,6 @@ pub(crate) enum From {
 
 /// Goes on in the next pad outwards, or where the runtime entered the program.
 pub(crate) fn go_on(registers: &mut Registers, mut from: From) -> ! {
-    let (start, end) = (&raw const __maize_text_start as u64, &raw const __maize_text_end as u64);
     let entered = &raw const arch::maize_entered as u64;
     let unwound = &raw const arch::maize_unwound as u64;
     loop {
@@ -108,7 +107,7 @@ pub(crate) fn go_on(registers: &mut Registers, mut from: From) -> ! {
             unsafe { arch::maize_install(registers) }
         }
         // The call is the instruction before; nothing may come after it.
-        if !(start..end).contains(&(pc - 1)) {
+        if !is_program(pc - 1) {
             fatal("a frame that is not the program's is in the way");
         }
         let Some(frame) = look_up(pc - 1) else { fatal("a frame has no unwind table") };
@@ -121,6 +120,19 @@ pub(crate) fn go_on(registers: &mut Registers, mut from: From) -> ! {
         from = From::Frame;
         step(registers, &frame);
     }
+}
+
+/// Whether an address is in the program's code.
+pub(crate) fn is_program(pc: u64) -> bool {
+    let (start, end) = (&raw const __maize_text_start as u64, &raw const __maize_text_end as u64);
+    (start..end).contains(&pc)
+}
+
+/// Goes on in the frames outside of one that was interrupted anywhere: it has no pad there.
+pub(crate) fn go_on_from(registers: &mut Registers) -> ! {
+    let Some(frame) = look_up(registers.pc()) else { fatal("a frame has no unwind table") };
+    step(registers, &frame);
+    go_on(registers, From::Frame)
 }
 
 /// Makes the registers those of the caller.

@@ -2,6 +2,7 @@
 
 pub mod archive;
 mod constructors;
+mod handlers;
 pub(crate) mod library;
 pub mod script;
 
@@ -156,6 +157,7 @@ fn whole_program(
         }
         let before = roots.len();
         constructors::lower(&module);
+        handlers::leave_out(&module);
         neutral::tls::lower(&module, machine)?;
         for function in module.functions() {
             function.set_local();

@@ -27,7 +27,7 @@ use std::collections::HashMap;
 use maize_llvm::{CallConvention, Linkage, Machine, Module, Opcode, Place, TypeKind, Value};
 use maize_xisa_metadata::address::{
     ANCHORED_SITES, JUMP_FUNCTION, MIGRATE_FUNCTION, POLL_FUNCTION, RECORD_FUNCTION, REQUEST_WORD,
-    RESUME_TABLE, SET_JUMP_FUNCTION, UNWIND_FUNCTION,
+    RESUME_TABLE, SET_JUMP_FUNCTION, SIGNAL_POINT_FUNCTION, UNWIND_FUNCTION,
 };
 use maize_xisa_metadata::{Function, Polls, Site};
 
@@ -71,6 +71,7 @@ pub struct Split {
 pub struct Runtime<'m> {
     pub(crate) poll: Value<'m>,
     pub(crate) migrate: Value<'m>,
+    pub(crate) signal_point: Value<'m>,
     pub(crate) set_jump: Value<'m>,
     pub(crate) jump: Value<'m>,
     pub(crate) record: Value<'m>,
@@ -86,6 +87,7 @@ impl<'m> Runtime<'m> {
         let poll = module.declare(POLL_FUNCTION, void.function(&[]));
         poll.set_convention(CallConvention::PreserveAll);
         let migrate = module.declare(MIGRATE_FUNCTION, void.function(&[]));
+        let signal_point = module.declare(SIGNAL_POINT_FUNCTION, void.function(&[]));
         let set_jump = word.function(&[pointer, pointer, pointer]);
         let set_jump = module.declare(SET_JUMP_FUNCTION, set_jump);
         let jump = module.declare(JUMP_FUNCTION, void.function(&[pointer, word]));
@@ -99,15 +101,26 @@ impl<'m> Runtime<'m> {
             .unwrap_or_else(|| module.add_variable(REQUEST_WORD, word));
         request.set_local();
         let personality = module.declare("__maize_personality", word.function(&[]));
-        for function in [poll, migrate, set_jump, jump, record, unwind_next, personality] {
+        let points = [poll, migrate, signal_point, set_jump, jump];
+        for function in points.into_iter().chain([record, unwind_next, personality]) {
             function.set_local();
         }
-        Self { poll, migrate, set_jump, jump, record, unwind_next, request, personality }
+        Self {
+            poll,
+            migrate,
+            signal_point,
+            set_jump,
+            jump,
+            record,
+            unwind_next,
+            request,
+            personality,
+        }
     }
 
     /// The functions in which a thread may leave its frames.
-    pub(crate) fn points(&self) -> [Value<'m>; 4] {
-        [self.poll, self.migrate, self.set_jump, self.jump]
+    pub(crate) fn points(&self) -> [Value<'m>; 5] {
+        [self.poll, self.migrate, self.signal_point, self.set_jump, self.jump]
     }
 }
 

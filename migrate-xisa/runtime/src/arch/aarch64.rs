@@ -134,8 +134,11 @@ global_asm!(
     ".endm",
     ".globl __maize_poll",
     ".globl __maize_migrate",
-    // Two functions, so that a call tells which of them it is.
+    ".globl __maize_signal_point",
+    // Three functions, so that a call tells which of them it is.
     "__maize_migrate:",
+    "b __maize_poll",
+    "__maize_signal_point:",
     "b __maize_poll",
     "__maize_poll:",
     "maize_capture maize_migration_point",
@@ -228,6 +231,48 @@ global_asm!(
     "mov x8, #93",
     "svc 0",
     "brk #0",
+    // waiting_call(number, arguments, word): the window is from the look at the word to the call
+    ".globl maize_waiting_call",
+    ".globl maize_window",
+    ".globl maize_window_end",
+    ".globl maize_interrupted",
+    "maize_waiting_call:",
+    "mov x8, x0",
+    "mov x9, x2",
+    "mov x10, x1",
+    "ldp x0, x1, [x10]",
+    "ldp x2, x3, [x10, #16]",
+    "ldp x4, x5, [x10, #32]",
+    "maize_window:",
+    "ldr w11, [x9]",
+    "cbnz w11, maize_interrupted",
+    "svc 0",
+    "maize_window_end:",
+    "ret",
+    "maize_interrupted:",
+    "mov x0, #{not_begun}",
+    "ret",
+    ".globl maize_signal",
+    "maize_signal:",
+    "b maize_signal_arrived",
+    // rt_sigreturn
+    ".globl maize_return",
+    "maize_return:",
+    "mov x8, #139",
+    "svc 0",
+    "brk #0",
+    // As a function's slot is: the same address on every instruction set.
+    ".pushsection .maize.slots, \"ax\"",
+    ".balign 16",
+    ".globl maize_signal.slot",
+    "maize_signal.slot:",
+    "b maize_signal",
+    ".balign 16",
+    ".globl maize_return.slot",
+    "maize_return.slot:",
+    "b maize_return",
+    ".balign 16",
+    ".popsection",
     // The thread pointer is set; the environment is where a call's result is, which is where its first
     // argument is.
     ".globl maize_resume",
@@ -262,6 +307,7 @@ global_asm!(
     saving = const core::mem::offset_of!(ThreadBlock, saving),
     record_limit = const core::mem::offset_of!(ThreadBlock, record_limit),
     stack_top = const STACK_TOP >> 12,
+    not_begun = const crate::signals::NOT_BEGUN,
 );
 
 /// From the end of a thread's records to the top of its native stack.
@@ -286,7 +332,66 @@ pub(crate) fn raw_syscall(number: u64, arguments: [u64; 6]) -> i64 {
 
 /// A system call of the program.
 pub(crate) fn program_syscall(number: u64, arguments: [u64; 6]) -> i64 {
-    native_syscall(number, arguments)
+    crate::handlers::system_call(number, arguments)
+}
+
+/// This instruction set's number of a call.
+pub(crate) fn number_of(number: u64) -> Option<u64> {
+    Some(number)
+}
+
+/// Offset of the mask in a `ucontext_t`.
+const CONTEXT_MASK: usize = 40;
+/// Offset of `x0`, after which come the others, the stack pointer and the program counter.
+const CONTEXT_REGISTERS: usize = 184;
+/// Offset of the records of other registers, their bytes, and what begins the vector registers'.
+const CONTEXT_RECORDS: usize = 464;
+const RECORDS_BYTES: usize = 4096;
+const VECTOR_RECORD: u32 = 0x4650_8001;
+
+/// The mask of a context, which is set when the handler returns.
+///
+/// # Safety
+/// It is the kernel's, on this stack.
+pub(crate) unsafe fn context_mask<'c>(context: *mut u8) -> &'c mut u64 {
+    // SAFETY: it lies there.
+    unsafe { &mut *context.add(CONTEXT_MASK).cast() }
+}
+
+/// The program counter of a context.
+///
+/// # Safety
+/// As for [`context_mask`].
+pub(crate) unsafe fn context_pc<'c>(context: *mut u8) -> &'c mut u64 {
+    // SAFETY: it lies there.
+    unsafe { &mut *context.add(CONTEXT_REGISTERS + 8 * PC).cast() }
+}
+
+/// The registers of a context that an unwinder needs.
+///
+/// # Safety
+/// As for [`context_mask`].
+pub(crate) unsafe fn context_registers(context: *const u8) -> Registers {
+    let mut registers = Registers { general: [0; 34], vector: [[0; 2]; 32] };
+    // SAFETY: there are as many words; the records end with one of no kind within their bytes.
+    unsafe {
+        for (index, register) in registers.general.iter_mut().take(PC + 1).enumerate() {
+            *register = context.add(CONTEXT_REGISTERS + 8 * index).cast::<u64>().read();
+        }
+        let mut at = 0;
+        while at < RECORDS_BYTES {
+            let record = context.add(CONTEXT_RECORDS + at);
+            let [kind, bytes] = record.cast::<[u32; 2]>().read();
+            if kind == VECTOR_RECORD {
+                registers.vector = record.add(16).cast::<[[u64; 2]; 32]>().read();
+            }
+            if kind == 0 || kind == VECTOR_RECORD || bytes == 0 {
+                break;
+            }
+            at += bytes as usize;
+        }
+    }
+    registers
 }
 
 /// Sets the thread pointer.

@@ -2,6 +2,8 @@
 //!
 //! This is code of one instruction set by nature: it is the program's half of a context switch.
 
+use core::sync::atomic::AtomicU32;
+
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 #[cfg(target_arch = "x86_64")]
@@ -11,6 +13,8 @@ mod x86_64;
 pub(crate) use aarch64::*;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
+
+const ENOSYS: i64 = -38;
 
 /// How a function that was entered came back.
 #[repr(C)]
@@ -42,6 +46,38 @@ unsafe extern "C" {
     pub(crate) fn maize_exit_thread(memory: u64, bytes: u64, stack: u64, stack_bytes: u64) -> !;
     /// Makes the registers those of a frame. Does not return.
     pub(crate) fn maize_install(registers: *const Registers) -> !;
+}
+
+unsafe extern "C" {
+    #[link_name = "maize_signal.slot"]
+    static SIGNAL_SLOT: u8;
+    #[link_name = "maize_return.slot"]
+    static RETURN_SLOT: u8;
+    static maize_window: u8;
+    static maize_window_end: u8;
+    static maize_interrupted: u8;
+    /// A system call by this instruction set's number, unless a word is not zero.
+    fn maize_waiting_call(number: u64, arguments: *const [u64; 6], waits: *const AtomicU32) -> i64;
+}
+
+/// The handler that the kernel is given, and where it returns to: the same addresses on every
+/// instruction set.
+pub(crate) fn signal_entry() -> (u64, u64) {
+    (&raw const SIGNAL_SLOT as u64, &raw const RETURN_SLOT as u64)
+}
+
+/// Where a call that may wait has looked whether a signal waits, but has not begun; its end; and where it
+/// goes on if one has come.
+pub(crate) fn waiting_window() -> [u64; 3] {
+    [&raw const maize_window, &raw const maize_window_end, &raw const maize_interrupted]
+        .map(|place| place as u64)
+}
+
+/// A system call of the program that may wait: not begun if a signal waits for its handler.
+pub(crate) fn waiting_syscall(number: u64, arguments: [u64; 6], waits: &AtomicU32) -> i64 {
+    // SAFETY: the call takes what the program gave it; the word is the thread's.
+    number_of(number)
+        .map_or(ENOSYS, |n| unsafe { maize_waiting_call(n, &raw const arguments, waits) })
 }
 
 /// Writes bytes to a file, until all are written or it fails.

@@ -5,6 +5,7 @@
 
 use core::arch::{asm, global_asm};
 
+use super::ENOSYS;
 use crate::clone::{STACK_BYTES, STACK_GAP};
 use crate::records::ThreadBlock;
 use crate::syscall::{open_flags_from_x86_64, open_flags_to_x86_64, stat_from_x86_64, to_x86_64};
@@ -89,8 +90,11 @@ global_asm!(
     ".endm",
     ".globl __maize_poll",
     ".globl __maize_migrate",
-    // Two functions, so that a call tells which of them it is.
+    ".globl __maize_signal_point",
+    // Three functions, so that a call tells which of them it is.
     "__maize_migrate:",
+    "jmp __maize_poll",
+    "__maize_signal_point:",
     "jmp __maize_poll",
     "__maize_poll:",
     "maize_capture maize_migration_point",
@@ -177,6 +181,51 @@ global_asm!(
     "mov eax, 60",
     "syscall",
     "ud2",
+    // waiting_call(number, arguments, word): the window is from the look at the word to the call
+    ".globl maize_waiting_call",
+    ".globl maize_window",
+    ".globl maize_window_end",
+    ".globl maize_interrupted",
+    "maize_waiting_call:",
+    "mov rax, rdi",
+    "mov r11, rdx",
+    "mov rcx, rsi",
+    "mov rdi, [rcx]",
+    "mov rsi, [rcx + 8]",
+    "mov rdx, [rcx + 16]",
+    "mov r10, [rcx + 24]",
+    "mov r8, [rcx + 32]",
+    "mov r9, [rcx + 40]",
+    "maize_window:",
+    "cmp dword ptr [r11], 0",
+    "jne maize_interrupted",
+    "syscall",
+    "maize_window_end:",
+    "ret",
+    "maize_interrupted:",
+    "mov rax, {not_begun}",
+    "ret",
+    ".globl maize_signal",
+    "maize_signal:",
+    "jmp maize_signal_arrived",
+    // rt_sigreturn
+    ".globl maize_return",
+    "maize_return:",
+    "mov eax, 15",
+    "syscall",
+    "ud2",
+    // As a function's slot is: the same address on every instruction set.
+    ".pushsection .maize.slots, \"ax\"",
+    ".balign 16",
+    ".globl maize_signal.slot",
+    "maize_signal.slot:",
+    "jmp maize_signal",
+    ".balign 16",
+    ".globl maize_return.slot",
+    "maize_return.slot:",
+    "jmp maize_return",
+    ".balign 16",
+    ".popsection",
     // The thread pointer is set; the environment is where a call's result is.
     ".globl maize_resume",
     "maize_resume:",
@@ -209,12 +258,12 @@ global_asm!(
     saving = const core::mem::offset_of!(ThreadBlock, saving),
     record_limit = const core::mem::offset_of!(ThreadBlock, record_limit),
     stack_top = const STACK_TOP,
+    not_begun = const crate::signals::NOT_BEGUN,
 );
 
 /// From the end of a thread's records to the top of its native stack.
 pub(crate) const STACK_TOP: u64 = STACK_GAP + STACK_BYTES;
 
-const ENOSYS: i64 = -38;
 const EINVAL: i64 = -22;
 
 /// A system call by this instruction set's number.
@@ -233,6 +282,48 @@ pub(crate) fn raw_syscall(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {
 /// A system call by the neutral target's number, whose arguments have the same form everywhere.
 pub(crate) fn native_syscall(number: u64, arguments: [u64; 6]) -> i64 {
     to_x86_64(number).map_or(ENOSYS, |native| raw_syscall(native, arguments))
+}
+
+/// This instruction set's number of a call.
+pub(crate) fn number_of(number: u64) -> Option<u64> {
+    to_x86_64(number)
+}
+
+/// Offset of the general registers in a `ucontext_t`.
+const CONTEXT_REGISTERS: usize = 40;
+/// Their order there, by DWARF's numbers.
+const CONTEXT_ORDER: [usize; 17] = [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16];
+
+/// The mask of a context, which is set when the handler returns.
+///
+/// # Safety
+/// It is the kernel's, on this stack.
+pub(crate) unsafe fn context_mask<'c>(context: *mut u8) -> &'c mut u64 {
+    // SAFETY: the mask is the last of a `ucontext_t`.
+    unsafe { &mut *context.add(296).cast() }
+}
+
+/// The program counter of a context.
+///
+/// # Safety
+/// As for [`context_mask`].
+pub(crate) unsafe fn context_pc<'c>(context: *mut u8) -> &'c mut u64 {
+    // SAFETY: the last of the general registers.
+    unsafe { &mut *context.add(CONTEXT_REGISTERS + 8 * PC).cast() }
+}
+
+/// The registers of a context that an unwinder needs.
+///
+/// # Safety
+/// As for [`context_mask`].
+pub(crate) unsafe fn context_registers(context: *const u8) -> Registers {
+    let mut registers = Registers { general: [0; 18], vector: [0; 16] };
+    for (index, number) in CONTEXT_ORDER.into_iter().enumerate() {
+        // SAFETY: there are as many.
+        let value = unsafe { context.add(CONTEXT_REGISTERS + 8 * index).cast::<u64>().read() };
+        registers.general[number] = value;
+    }
+    registers
 }
 
 /// A system call of the program.
@@ -264,7 +355,7 @@ pub(crate) fn program_syscall(number: u64, mut arguments: [u64; 6]) -> i64 {
         EPOLL_CTL | EPOLL_PWAIT => return EINVAL,
         _ => {}
     }
-    native_syscall(number, arguments)
+    crate::handlers::system_call(number, arguments)
 }
 
 /// Sets the thread pointer.
