@@ -80,6 +80,8 @@ pub struct Fabric<P, A> {
     /// Who sent the message that was handed out last.
     current: usize,
     last_activity: Nanos,
+    /// Whether peers were asked for a doorbell since the last poll.
+    armed: bool,
 }
 
 impl<P: Port, A: Announce> Fabric<P, A> {
@@ -110,6 +112,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
             turn: 0,
             current: 0,
             last_activity: now,
+            armed: false,
         };
         fabric.enter(now, epoch);
         fabric
@@ -163,6 +166,9 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         reason = "in emulation each call costs as much as all the rest"
     )]
     pub fn glance(&mut self, now: Nanos) -> Glance {
+        if self.armed {
+            self.disarm();
+        }
         if now >= self.next_beat {
             return Glance::Other;
         }
@@ -289,11 +295,22 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     /// Asks all peers for a doorbell with what they send next, so that this instance can do
     /// something else meanwhile. `false` if there is something to poll for already. Notify first.
     pub fn arm(&mut self, now: Nanos) -> bool {
+        self.armed = true;
         let mut armed = true;
         for Peer { link, port } in &mut self.peers {
             armed &= link.arm(now, port);
         }
         armed
+    }
+
+    /// Who polls needs no doorbell: ringing one costs the peer, and hearing it this instance, more
+    /// than the message.
+    #[cold]
+    fn disarm(&mut self) {
+        self.armed = false;
+        for Peer { link, port } in &mut self.peers {
+            link.disarm(port);
+        }
     }
 
     /// When [`Fabric::poll`] has to be called at the latest: a heartbeat is due then.

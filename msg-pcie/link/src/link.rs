@@ -531,6 +531,13 @@ impl Link {
         port.arm()
     }
 
+    /// Withdraws the wish of [`Link::arm`] for a doorbell with the next frame.
+    pub(crate) fn disarm(&mut self, port: &mut impl Port) {
+        if self.life.session().is_some() {
+            port.disarm();
+        }
+    }
+
     /// Publishes a frame of that class, if its limit allows. `false` if there is no room.
     #[inline]
     fn publish(

@@ -66,6 +66,9 @@ pub trait Port {
     /// owes a doorbell itself ([`Port::notify`]).
     fn arm(&mut self) -> bool;
 
+    /// Withdraws the wish of [`Port::arm`]: who polls needs no doorbell.
+    fn disarm(&mut self);
+
     /// Asks for a doorbell once a frame of `slots` slots would be taken; whether the caller may
     /// sleep.
     ///

@@ -146,6 +146,10 @@ impl<W: Window> Port for WindowPort<W> {
         self.consumer.arm()
     }
 
+    fn disarm(&mut self) {
+        self.consumer.disarm();
+    }
+
     fn await_room(&mut self, slots: usize, limit: usize) -> Result<bool, Refused> {
         self.producer.await_room(slots, limit)
     }

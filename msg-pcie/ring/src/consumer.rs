@@ -219,9 +219,15 @@ impl<W: Window> Consumer<W> {
             && self.parts.ring.load_acquire(self.geometry.word_of(self.head)) == EMPTY
             && self.peer_is_attached();
         if !sleep {
-            self.parts.want_frame.store(0, NEVER);
+            self.disarm();
         }
         sleep
+    }
+
+    /// Withdraws the wish of [`Consumer::arm`], for who polls again. One doorbell may still come.
+    #[inline]
+    pub fn disarm(&mut self) {
+        self.parts.want_frame.store(0, NEVER);
     }
 
     #[inline]

@@ -186,6 +186,10 @@ impl Port for SimPort {
         sleep
     }
 
+    fn disarm(&mut self) {
+        self.net.inner().seen(self.peer, self.me).want_frame = false;
+    }
+
     fn await_room(&mut self, slots: usize, limit: usize) -> Result<bool, Refused> {
         let limit = limit.min(self.capacity());
         if slots > limit {
