@@ -54,6 +54,13 @@ pub(crate) enum WaitKey {
     Peers,
 }
 
+impl WaitKey {
+    /// Whether what is waited for is part of an access to memory, and so comes soon.
+    const fn is_of_access(&self) -> bool {
+        matches!(self, WaitKey::Page(..) | WaitKey::Answer(..) | WaitKey::Turn(_))
+    }
+}
+
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
@@ -195,6 +202,10 @@ impl<A: Arch> Future for WaitFuture<'_, A> {
             s.waits.begin(this.task, this.keys, timer, this.by);
             if let Some(tid) = s.task_threads.get(&this.task).copied() {
                 s.charge_system_time(tid);
+                if !this.keys.iter().all(WaitKey::is_of_access) {
+                    // The call may sleep for long; the pages that came for it have been used.
+                    s.release_holds(tid);
+                }
             }
             this.begun = true;
             Poll::Pending

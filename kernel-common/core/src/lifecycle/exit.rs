@@ -59,6 +59,7 @@ impl<A: Arch> State<A> {
     fn remove_thread(&mut self, current: Current) -> bool {
         self.futexes.cancel(current.tid);
         self.run_queue.forget_fpu(current.tid);
+        self.release_holds(current.tid);
         self.task_threads.remove(&current.task);
         let Some(thread) = self.threads.remove(&current.tid) else { return false };
         let now = self.now();

@@ -110,6 +110,8 @@ impl<A: Arch> State<A> {
 
     /// Sends the thread's user mode to `place`.
     fn send_away(&mut self, current: Current, place: InstanceId) -> Option<RequestId> {
+        // What the last call has read or written here, the thread may need there.
+        self.release_holds(current.tid);
         self.sync_fpu(current.tid);
         self.run_queue.forget_fpu(current.tid);
         self.charge_system_time(current.tid);

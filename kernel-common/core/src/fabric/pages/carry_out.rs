@@ -15,7 +15,6 @@ use super::machine::{self, Deed};
 use super::name::page_of;
 use super::{AtHand, Page};
 use crate::state::State;
-use crate::timer::TimerAction;
 use crate::wait::WaitKey;
 
 impl<A: Arch> State<A> {
@@ -36,7 +35,7 @@ impl<A: Arch> State<A> {
                 self.wake(WaitKey::Page(object, index));
             }
             Deed::Timer(page, at) => {
-                self.timers.add(at, TimerAction::PageHold(page.into()));
+                self.fabric.pages.hold_ends.insert(page, at);
             }
             Deed::Fail(page, failure) => {
                 let (object, index) = page_of(page);
