@@ -2,6 +2,7 @@
 
 mod carry_out;
 mod domain;
+mod habit;
 mod machine;
 mod name;
 mod obtain;
@@ -19,6 +20,7 @@ use maize_mm::ObjectId;
 use maize_wire::{InstanceId, Page as Content};
 
 pub(crate) use domain::Domains;
+use habit::Habits;
 use machine::{Deed, Happened, Machine, Part};
 use name::{object_of, page_of, segment, segments};
 
@@ -61,6 +63,7 @@ pub(crate) struct Pages {
     /// When the hold of a page ends at the latest. A timer is set for it once somebody else asks for
     /// the page, which few do.
     hold_ends: BTreeMap<PageKey, Nanos>,
+    habits: Habits,
     /// Pages that were asked for, and the messages about each since: one is the answer.
     asking: BTreeMap<(ObjectId, u64), u32>,
 }
@@ -103,6 +106,7 @@ impl Pages {
             held: BTreeMap::new(),
             contested: BTreeSet::new(),
             hold_ends: BTreeMap::new(),
+            habits: Habits::default(),
             asking: BTreeMap::new(),
         }
     }
@@ -166,6 +170,7 @@ impl Pages {
             self.detach_segment(object.home, segment);
         }
         self.generations.remove(&object);
+        self.habits.forget(object);
     }
 
     fn detach_segment(&mut self, home: u16, segment: Segment) {

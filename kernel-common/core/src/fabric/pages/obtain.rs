@@ -31,7 +31,17 @@ impl<A: Arch> State<A> {
         {
             machine.adopt(page);
         }
-        let access = if wanted == Rights::WRITE { Access::Write } else { Access::Read };
+        let readable = self.memory.page(object, index).is_some_and(|(_, rights)| !rights.is_empty());
+        let habits = &mut self.fabric.pages.habits;
+        let for_writing = if wanted == Rights::WRITE {
+            if readable {
+                habits.upgraded(object, index);
+            }
+            true
+        } else {
+            !readable && habits.will_be_written(object, index)
+        };
+        let access = if for_writing { Access::Write } else { Access::Read };
         self.tell_of(page, Happened::Fault { page, access });
         self.failure(need)?;
         let here = self.memory.page(object, index);
