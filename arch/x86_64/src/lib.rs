@@ -32,6 +32,8 @@ mod fpu;
 mod local_apic;
 #[cfg(target_os = "none")]
 mod machine;
+#[cfg(any(target_os = "none", all(test, target_arch = "x86_64")))]
+mod memory_functions;
 #[cfg(target_os = "none")]
 pub mod paging;
 #[cfg(target_os = "none")]
