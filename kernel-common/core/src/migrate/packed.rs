@@ -19,37 +19,68 @@ pub(crate) struct Packed(#[serde(with = "serde_bytes")] Vec<u8>);
 impl Packed {
     /// Packs words; more than 65,535 are cut off.
     pub(crate) fn words(words: &[u64]) -> Packed {
-        Packed::blocks(words.len(), words.chunks(BLOCK).map(|block| block.iter().copied()))
+        let count = u16::try_from(words.len()).unwrap_or(u16::MAX);
+        let (blocks, rest) = words[..usize::from(count)].as_chunks::<BLOCK>();
+        let mut packed = Packed::with_count(count);
+        blocks.iter().for_each(|block| packed.push(block));
+        packed.push_last(rest);
+        packed
     }
 
     /// Packs bytes; the last word is filled up with zeros.
     pub(crate) fn bytes(bytes: &[u8]) -> Packed {
-        let word = |part: &[u8]| match part.first_chunk::<8>() {
-            Some(word) => u64::from_le_bytes(*word),
-            None => part.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-        };
-        let blocks = bytes.chunks(8 * BLOCK).map(|block| block.chunks(8).map(word));
-        Packed::blocks(bytes.len().div_ceil(8), blocks)
+        let count = u16::try_from(bytes.len().div_ceil(8)).unwrap_or(u16::MAX);
+        let bytes = &bytes[..bytes.len().min(8 * usize::from(count))];
+        let (blocks, rest) = bytes.as_chunks::<{ 8 * BLOCK }>();
+        let mut packed = Packed::with_count(count);
+        for block in blocks {
+            let mut words = [0; BLOCK];
+            for (word, bytes) in words.iter_mut().zip(block.as_chunks::<8>().0) {
+                *word = u64::from_le_bytes(*bytes);
+            }
+            packed.push(&words);
+        }
+        let mut last = [0; 8 * BLOCK];
+        last[..rest.len()].copy_from_slice(rest);
+        let words: Vec<u64> = last
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .take(rest.len().div_ceil(8))
+            .map(|bytes| u64::from_le_bytes(*bytes))
+            .collect();
+        packed.push_last(&words);
+        packed
     }
 
-    fn blocks(count: usize, blocks: impl Iterator<Item: Iterator<Item = u64>>) -> Packed {
-        let count = u16::try_from(count).unwrap_or(u16::MAX);
+    fn with_count(count: u16) -> Packed {
         // Most of a thread's state is either general registers or zero.
         let mut out = Vec::with_capacity(64 + 8 * usize::from(count).min(40));
         out.extend_from_slice(&count.to_le_bytes());
-        for block in blocks.take(usize::from(count).div_ceil(BLOCK)) {
-            let at = out.len();
-            out.push(0);
-            let mut present = 0_u8;
-            for (n, word) in block.enumerate().filter(|(_, word)| *word != 0) {
-                present |= 1 << n;
-                out.extend_from_slice(&word.to_le_bytes());
-            }
-            if present != 0 {
-                out[at] = present;
-            }
-        }
         Packed(out)
+    }
+
+    fn push(&mut self, block: &[u64; BLOCK]) {
+        // All at once, since most blocks are nothing but zeros.
+        if block.iter().fold(0, |any, word| any | word) == 0 {
+            self.0.push(0);
+        } else {
+            self.push_last(block);
+        }
+    }
+
+    fn push_last(&mut self, block: &[u64]) {
+        if block.is_empty() {
+            return;
+        }
+        let at = self.0.len();
+        self.0.push(0);
+        let mut present = 0_u8;
+        for (n, word) in block.iter().enumerate().filter(|(_, word)| **word != 0) {
+            present |= 1 << n;
+            self.0.extend_from_slice(&word.to_le_bytes());
+        }
+        self.0[at] = present;
     }
 
     /// How many words there are, and each that is not zero with its number, to `put`. `None` if they are
