@@ -8,7 +8,8 @@
  *     NAME <tab> MESSAGES <tab> BYTES <tab> PAGES <tab> NANOSECONDS...
  *
  * MESSAGES, BYTES and PAGES are of one operation, `-` where not counted. BYTES are the messages' bodies;
- * pages come on top. */
+ * pages come on top. Arguments: the operations of a figure, and what is in the names of those figures
+ * that alone are wanted, if not all. */
 #include "../check.h"
 #include <fcntl.h>
 #include <pthread.h>
@@ -520,12 +521,16 @@ static double each(uint64_t before, uint64_t few, uint64_t many, int more)
     return (double)((int64_t)(many - few) - (int64_t)(few - before)) / more;
 }
 
+static const char *wanted = "";
+
 /* Measures and prints a figure; `other` is what else an operation of it does, which has been measured
  * and is taken off. Returns the cost of one. */
 static struct cost measure_but(struct cost other, const char *name, void (*figure)(int), int n)
 {
     struct count before, few, many;
     struct cost one = {0, 0, 0};
+    if (!strstr(name, wanted))
+        return one;
     figure(FEW);
     int counted = count_all(&before);
     figure(FEW);
@@ -557,6 +562,8 @@ int main(int argc, char **argv)
 {
     int many = argc > 1 ? atoi(argv[1]) : 300;
     CHECK(many > FEW && many <= MOST);
+    if (argc > 2)
+        wanted = argv[2];
     int fewer = many / 4 > FEW ? many / 4 : FEW + 5;
     process = getpid();
     first_thread = (pid_t)syscall(SYS_gettid);
