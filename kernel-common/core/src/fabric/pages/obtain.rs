@@ -31,7 +31,8 @@ impl<A: Arch> State<A> {
         {
             machine.adopt(page);
         }
-        let readable = self.memory.page(object, index).is_some_and(|(_, rights)| !rights.is_empty());
+        let readable =
+            self.memory.page(object, index).is_some_and(|(_, rights)| !rights.is_empty());
         let habits = &mut self.fabric.pages.habits;
         let for_writing = if wanted == Rights::WRITE {
             if readable {
