@@ -47,7 +47,7 @@ struct FabricOptions {
     /// How instances keep the pages of a process coherent.
     #[arg(long, value_enum, default_value_t = Policy::Directory)]
     coherence: Policy,
-    /// Pages that a page may bring along at the most, inside a machine.
+    /// Pages that a page which is read may bring along at the most.
     #[arg(long, default_value = "4", value_name = "0|1|4|8",
           value_parser = PossibleValuesParser::new(["0", "1", "4", "8"]).try_map(|n| n.parse::<u8>()))]
     prefetch: u8,

@@ -71,6 +71,9 @@ impl<A: Arch> State<A> {
             self.answer(from, forget.id, Forgot { id: forget.id }.into());
             return;
         };
+        if let Some(replica) = self.groups.replicas.get_mut(&forget.space) {
+            replica.note_change();
+        }
         let end = self.user_end();
         for (start, stop) in forget.ranges {
             self.memory.forget_areas(space, start..stop.min(end));

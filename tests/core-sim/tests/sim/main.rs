@@ -5,6 +5,7 @@
 mod fabric_balance;
 mod fabric_between;
 mod fabric_calls;
+mod fabric_changes;
 mod fabric_costs;
 mod fabric_death;
 mod fabric_homes;
