@@ -88,7 +88,7 @@ fn a_program_of_the_c_library_moves() {
             assert_eq!((run.status, run.text.as_str()), (0, expected), "{isa} {every} {run:?}");
         }
     }
-    let trip = program.trip(19);
+    let trip = program.trip(13);
     assert_eq!((trip.status, trip.text.as_str()), (0, expected), "{}", trip.errors);
     assert!(trip.hops > 40, "{} hops", trip.hops);
 }
