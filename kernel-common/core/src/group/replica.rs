@@ -149,9 +149,7 @@ impl<A: Arch> Handle<A> {
         match self.answer(current.task, home, id, Interruptible::Not).await {
             Ok(Message::TellArea(told)) => {
                 let record = told.area?;
-                self.with(|s| {
-                    if changes(s) == known { s.learn_area(key, &record) } else { Ok(()) }
-                })
+                self.with(|s| if changes(s) == known { s.learn_area(key, &record) } else { Ok(()) })
             }
             Ok(_) | Err(_) => Err(NoArea::Fault),
         }

@@ -4,8 +4,8 @@ use maize_abi::{Isa, Sysno};
 use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings};
 use maize_core_sim::fabric::run;
-use maize_core_sim::scripts::{bump, end_thread, go, start_thread, wait_until};
 use maize_core_sim::on_both;
+use maize_core_sim::scripts::{bump, end_thread, go, start_thread, wait_until};
 
 const PAGE: u64 = 4096;
 const READ_WRITE: u64 = 3;
