@@ -34,6 +34,7 @@ impl<A: Arch> State<A> {
             Deed::Wake(page) => {
                 let (object, index) = page_of(page);
                 self.wake(WaitKey::Page(object, index));
+                self.resume_copies(object, index);
             }
             Deed::Timer(page, at) => {
                 self.fabric.pages.hold_ends.insert(page, at);
@@ -42,6 +43,7 @@ impl<A: Arch> State<A> {
                 let (object, index) = page_of(page);
                 self.fabric.pages.failed.insert((object, index), failure);
                 self.wake(WaitKey::Page(object, index));
+                self.resume_copies(object, index);
             }
         }
     }
