@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 
 /// For how long an instance polls after the last activity where each virtual core has a core of the
 /// host, in nanoseconds.
-const POLL_NS: u64 = 200_000;
+const POLL_NS: u64 = 500_000;
 
 /// One machine, as often as it may be started.
 struct Blueprint {

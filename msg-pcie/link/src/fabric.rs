@@ -3,9 +3,11 @@
 use alloc::vec::Vec;
 
 use maize_hal::Nanos;
+use maize_ring::Meanwhile;
 use maize_window::{Doorbell, Presence, State};
 use maize_wire::{Epoch, InstanceId, PAGE_WORDS};
 
+use crate::patience::Patience;
 use crate::{
     Corruption, Event, Input, Life, Link, LinkConfig, LinkStats, Message, Outgoing, Port,
     SendError, link,
@@ -60,21 +62,6 @@ pub enum Glance {
     Other,
 }
 
-impl Glance {
-    /// The event that the glance has shown, or what `other` finds out.
-    #[inline]
-    pub fn event_or_else(
-        self,
-        other: impl FnOnce() -> Option<(InstanceId, Event)>,
-    ) -> Option<(InstanceId, Event)> {
-        match self {
-            Glance::Nothing => None,
-            Glance::Message(peer, message) => Some((peer, Event::Message(message))),
-            Glance::Other => other(),
-        }
-    }
-}
-
 struct Peer<P> {
     link: Link,
     port: P,
@@ -97,8 +84,19 @@ pub struct Fabric<P, A> {
     last_activity: Nanos,
     /// Whether peers were asked for a doorbell since the last poll.
     armed: bool,
-    /// A doorbell has rung since the peers were looked at.
-    heard: bool,
+    /// Whether a peer that works was rung for since the last poll: see [`Fabric::idle`].
+    interrupts: bool,
+    patience: Patience,
+    /// The wait that goes on: since when, and what was done meanwhile.
+    wait: Wait,
+}
+
+/// Time in which nothing came and nothing was sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wait {
+    since: Nanos,
+    polled: bool,
+    slept: bool,
 }
 
 impl<P: Port, A: Announce> Fabric<P, A> {
@@ -130,7 +128,9 @@ impl<P: Port, A: Announce> Fabric<P, A> {
             current: 0,
             last_activity: now,
             armed: false,
-            heard: false,
+            interrupts: false,
+            patience: Patience::default(),
+            wait: Wait::default(),
         };
         fabric.enter(now, epoch);
         fabric
@@ -169,7 +169,11 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     /// are published, and the peers' looked at, when they are due.
     #[inline]
     pub fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
-        self.glance(now).event_or_else(|| self.poll_other(now))
+        match self.glance(now) {
+            Glance::Nothing => None,
+            Glance::Message(peer, message) => Some((peer, Event::Message(message))),
+            Glance::Other => self.poll_other(now),
+        }
     }
 
     /// What [`Fabric::poll`] does first, and nearly always all it does: to find nothing, or a short
@@ -207,7 +211,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
                 }
             }
         }
-        if self.heard { Glance::Other } else { Glance::Nothing }
+        Glance::Nothing
     }
 
     #[inline(never)]
@@ -215,15 +219,6 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         if now >= self.next_beat {
             self.beat(now);
         }
-        let event = self.poll_in_turn(now);
-        if event.is_none() && core::mem::take(&mut self.heard) {
-            self.look(now);
-            return self.poll_in_turn(now);
-        }
-        event
-    }
-
-    fn poll_in_turn(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
         for _ in 0..self.peers.len() {
             let index = if self.turn < self.peers.len() { self.turn } else { 0 };
             self.turn = index + 1;
@@ -290,17 +285,14 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         for Peer { link, port } in &mut self.peers {
             if link.notify(port) {
                 doorbell.ring(link.peer());
+                self.interrupts |= port.peer_works();
             }
         }
     }
 
-    /// Takes note that this instance's doorbell has rung. Mostly there is a message, which is to be
-    /// had at once; that somebody may have come or gone is looked at when a poll finds no more.
-    pub fn heard_doorbell(&mut self) {
-        self.heard = true;
-    }
-
-    fn look(&mut self, now: Nanos) {
+    /// Takes note that this instance's doorbell has rung: besides messages it may mean that
+    /// somebody has come or gone.
+    pub fn heard_doorbell(&mut self, now: Nanos) {
         for Peer { link, port } in &mut self.peers {
             link.look(now, port);
         }
@@ -312,9 +304,26 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     }
 
     /// What to do now that [`Fabric::poll`] has returned nothing. Notify first.
+    ///
+    /// While a peer is interrupted that works, this instance does not poll: on a host without cores to
+    /// spare, whatever delivers the doorbell would have to wait for it.
     pub fn idle(&mut self, now: Nanos) -> Idle {
-        if now.since(self.last_activity) < self.config.poll_for || !self.arm(now) {
+        if self.wait.since != self.last_activity {
+            if self.wait.polled && !self.wait.slept {
+                self.patience.reward();
+            }
+            self.wait = Wait { since: self.last_activity, ..Wait::default() };
+        }
+        let poll_for = self.patience.poll_for(self.config.poll_for);
+        if !self.interrupts && now.since(self.last_activity) < poll_for {
+            self.wait.polled = true;
             return Idle::Poll;
+        }
+        if !self.arm_all(now, Meanwhile::Sleeps) {
+            return Idle::Poll;
+        }
+        if self.wait.polled && !core::mem::replace(&mut self.wait.slept, true) {
+            self.patience.disappoint();
         }
         Idle::Sleep(self.next_beat)
     }
@@ -322,10 +331,14 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     /// Asks all peers for a doorbell with what they send next, so that this instance can do
     /// something else meanwhile. `false` if there is something to poll for already. Notify first.
     pub fn arm(&mut self, now: Nanos) -> bool {
+        self.arm_all(now, Meanwhile::Works)
+    }
+
+    fn arm_all(&mut self, now: Nanos, meanwhile: Meanwhile) -> bool {
         self.armed = true;
         let mut armed = true;
         for Peer { link, port } in &mut self.peers {
-            armed &= link.arm(now, port);
+            armed &= link.arm(now, port, meanwhile);
         }
         armed
     }
@@ -334,7 +347,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     /// than the message.
     #[cold]
     fn disarm(&mut self) {
-        self.armed = false;
+        (self.armed, self.interrupts) = (false, false);
         for Peer { link, port } in &mut self.peers {
             link.disarm(port);
         }
@@ -408,7 +421,9 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     fn beat(&mut self, now: Nanos) {
         self.next_beat = now + self.config.beat_every;
         self.announce(self.state);
-        self.look(now);
+        for Peer { link, port } in &mut self.peers {
+            link.look(now, port);
+        }
     }
 
     fn step(&mut self, now: Nanos, peer: InstanceId, input: Input) {

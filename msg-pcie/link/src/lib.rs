@@ -31,6 +31,7 @@ mod inbox;
 mod life;
 mod link;
 mod outbox;
+mod patience;
 mod port;
 mod stats;
 mod window_port;

@@ -1,11 +1,11 @@
 //! The port over a window.
 
 use maize_ring::{
-    Broken, Consumer, ConsumerParts, Front, GLIMPSE_WORDS, Glimpse, Producer, ProducerParts,
-    Refused,
+    Broken, Consumer, ConsumerParts, Front, GLIMPSE_WORDS, Glimpse, Meanwhile, Producer,
+    ProducerParts, Refused,
 };
 use maize_window::{Layout, PeerLine, PresenceCell, Window};
-use maize_wire::{Epoch, Frame, InstanceId, Lines, MAX_FRAME_SLOTS, SLOT_WORDS, Session};
+use maize_wire::{Epoch, Frame, InstanceId, MAX_FRAME_SLOTS, SLOT_WORDS, Session};
 
 use crate::{Leave, PeerView, Port};
 
@@ -56,7 +56,7 @@ impl<W: Window> WindowPort<W> {
     }
 
     #[inline(never)]
-    fn push_by_words(&mut self, frame: Frame<'_>, limit: usize) -> Result<(), Refused> {
+    fn push_long(&mut self, frame: Frame<'_>, limit: usize) -> Result<(), Refused> {
         let mut claim = self.producer.claim(frame.slots(), limit)?;
         frame.write(&mut claim);
         claim.publish();
@@ -94,21 +94,16 @@ impl<W: Window> Port for WindowPort<W> {
 
     #[inline]
     fn push(&mut self, frame: &Frame<'_>, limit: usize) -> Result<(), Refused> {
-        if let Some(lines) = frame.lines() {
-            return self.push_lines(frame.slots(), lines, limit);
+        if let Some(line) = frame.line() {
+            return self.producer.push_slot(line, limit);
         }
         // A copy: a frame that has no address is not kept in memory in the common case above.
-        self.push_by_words(*frame, limit)
+        self.push_long(*frame, limit)
     }
 
     #[inline]
     fn push_slot<const N: usize>(&mut self, words: [u64; N], limit: usize) -> Result<(), Refused> {
         self.producer.push_slot(words, limit)
-    }
-
-    #[inline(always)]
-    fn push_lines(&mut self, slots: usize, lines: Lines<'_>, limit: usize) -> Result<(), Refused> {
-        self.producer.push_lines(slots, lines, limit)
     }
 
     #[inline]
@@ -119,16 +114,6 @@ impl<W: Window> Port for WindowPort<W> {
     #[inline]
     fn rest_of_slot(&self) -> [u64; SLOT_WORDS - 1 - GLIMPSE_WORDS] {
         self.consumer.rest_of_slot()
-    }
-
-    #[inline]
-    fn open(&mut self, slots: usize) -> bool {
-        self.consumer.open(slots)
-    }
-
-    #[inline]
-    fn second_slot(&self) -> [u64; SLOT_WORDS] {
-        self.consumer.second_slot()
     }
 
     #[inline]
@@ -157,8 +142,12 @@ impl<W: Window> Port for WindowPort<W> {
         self.producer.notify() | self.consumer.notify()
     }
 
-    fn arm(&mut self) -> bool {
-        self.consumer.arm()
+    fn arm(&mut self, meanwhile: Meanwhile) -> bool {
+        self.consumer.arm(meanwhile)
+    }
+
+    fn peer_works(&self) -> bool {
+        self.producer.consumer_works()
     }
 
     fn disarm(&mut self) {

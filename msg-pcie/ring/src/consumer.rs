@@ -4,7 +4,7 @@ use maize_window::Window;
 use maize_wire::{SLOT_WORDS, Session};
 
 use crate::{
-    Broken, Corrupt, Geometry, GeometryError, NEVER,
+    Broken, Corrupt, Geometry, GeometryError, Meanwhile, NEVER, WANT_MEANWHILE,
     stamp::{EMPTY, INDEX, slots_of, stamp},
 };
 
@@ -40,19 +40,6 @@ pub struct Glimpse {
     pub differs: u64,
     /// The words behind the stamp: the header's, and the first of the body.
     pub words: [u64; GLIMPSE_WORDS],
-}
-
-impl Glimpse {
-    /// Slots of the frame that is due, if that is what the line is: nothing else of its stamp
-    /// differs from one of one slot. What a frame of so many slots can be, its header tells.
-    #[inline]
-    #[must_use]
-    pub const fn slots(&self) -> Option<usize> {
-        if self.differs & !(0xffff << 32) != 0 {
-            return None;
-        }
-        Some((self.differs >> 32) as usize ^ 1)
-    }
 }
 
 /// Words behind the stamp that a glimpse shows.
@@ -140,25 +127,6 @@ impl<W: Window> Consumer<W> {
         self.parts.ring.load_array(start + 1 + GLIMPSE_WORDS)
     }
 
-    /// Takes note of the slots of the frame at the head, as a glimpse has shown them: from then on
-    /// [`Consumer::read`] and [`Consumer::pop`] know it. `false`, and nothing is noted, if no frame
-    /// has so many.
-    #[inline]
-    #[must_use]
-    pub fn open(&mut self, slots: usize) -> bool {
-        let possible = slots > 0 && slots <= self.geometry.largest_frame;
-        if possible {
-            self.front = slots;
-        }
-        possible
-    }
-
-    /// The words of the slot behind the first, of a frame that has one.
-    #[inline]
-    pub fn second_slot(&self) -> [u64; SLOT_WORDS] {
-        self.parts.ring.load_array(self.geometry.word_of(self.head + 1))
-    }
-
     /// Gives the frame at the head back, which was one of one slot.
     #[inline]
     pub fn pop_slot(&mut self) {
@@ -243,7 +211,8 @@ impl<W: Window> Consumer<W> {
     /// doorbell is due ([`Consumer::notify`]). In that
     /// case the wish is withdrawn; otherwise it stands until a frame has come.
     #[must_use = "a frame may have come before the wish was visible"]
-    pub fn arm(&mut self) -> bool {
+    pub fn arm(&mut self, meanwhile: Meanwhile) -> bool {
+        self.parts.want_frame.store(WANT_MEANWHILE, meanwhile as u64);
         self.parts.want_frame.store(0, self.head);
         // Pairs with the fence in `Producer::notify`.
         self.parts.want_frame.fence();

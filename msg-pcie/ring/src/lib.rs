@@ -38,6 +38,19 @@ use core::fmt;
 use maize_window::Window;
 use maize_wire::SLOT_WORDS;
 
+/// What a consumer that wants a doorbell does until it rings. A hint to the producer and no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Meanwhile {
+    /// It sleeps.
+    Sleeps = 0,
+    /// It does something else, on a core that is busy.
+    Works = 1,
+}
+
+/// Where in its line with the wish for a doorbell a consumer says what it does meanwhile.
+const WANT_MEANWHILE: usize = 1;
+
 /// An index that no ring reaches: no doorbell is wanted.
 const NEVER: u64 = u64::MAX;
 

@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use maize_ring::{Broken, Corrupt, Refused};
+use maize_ring::{Broken, Corrupt, Meanwhile, Refused};
 use maize_window::{Mapping, Span, Window};
 use maize_wire::SLOT_WORDS;
 use proptest::prelude::*;
@@ -161,7 +161,7 @@ fn dead_is_neither_empty_nor_full_nor_corrupt() {
         consumer.pop();
     }
     assert_eq!(consumer.front(), Err(Broken::Dead));
-    assert!(!consumer.arm(), "nobody would ring");
+    assert!(!consumer.arm(Meanwhile::Sleeps), "nobody would ring");
     // Garbage from a peer that has left is not corruption either.
     ring.ring().store(3 * SLOT_WORDS, 0xbad);
     assert_eq!(consumer.front(), Err(Broken::Dead));
@@ -191,7 +191,7 @@ proptest! {
                     let _ = producer.await_room(2, usize::MAX);
                 }
                 2 => {
-                    let _ = consumer.arm();
+                    let _ = consumer.arm(Meanwhile::Sleeps);
                 }
                 _ => {}
             }

@@ -7,7 +7,7 @@
 mod ring_memory;
 
 use loom::{model::Builder, thread};
-use maize_ring::{Broken, Consumer, Producer, Refused};
+use maize_ring::{Broken, Consumer, Meanwhile, Producer, Refused};
 use maize_window::{LoomWindow, Span, Window};
 use ring_memory::{Line, RingMemory, send, words_for};
 
@@ -63,9 +63,7 @@ impl Window for Forgetful {
         self.0.fence_release();
     }
     fn fence_acquire(&self) {
-        if self.1 != Forgets::Acquire {
-            self.0.fence_acquire();
-        }
+        self.0.fence_acquire();
     }
 }
 
@@ -138,51 +136,13 @@ fn frames_arrive_whole_and_in_order() {
     assert!(notices(Forgets::Acquire, 2, transfer));
 }
 
-/// Frames of one slot, taken by glances, sent as a link sends them: one clears the slot behind it,
-/// `notify` the one behind that. The last is longer than a glance understands.
-fn glances((_, mut producer, mut consumer): Ends) {
-    let sender = thread::spawn(move || {
-        producer.push_slot([5; 7], usize::MAX).unwrap();
-        let _ = producer.notify();
-        send(&mut producer, &[6; 7], usize::MAX).unwrap();
-        send(&mut producer, &[9; 2], usize::MAX).unwrap();
-        send_waiting(&mut producer, 2, 8);
-    });
-    for value in [5, 6, 9] {
-        let glimpse = loop {
-            match consumer.glimpse() {
-                Some(glimpse) => break glimpse,
-                None => thread::yield_now(),
-            }
-        };
-        assert_eq!((glimpse.differs, &glimpse.words[..2]), (0, &[value; 2][..]));
-        if value != 9 {
-            assert_eq!((glimpse.words, consumer.rest_of_slot()), ([value; 4], [value; 3]));
-        }
-        consumer.pop_slot();
-    }
-    while consumer.glimpse().is_none() {
-        thread::yield_now();
-    }
-    assert_ne!(consumer.glimpse().unwrap().differs, 0);
-    assert_eq!(receive(&mut consumer), (2, 8));
-    sender.join().unwrap();
-}
-
-#[test]
-fn glances_see_whole_slots() {
-    check(Forgets::Nothing, 2, glances);
-    assert!(notices(Forgets::Release, 2, glances));
-    assert!(notices(Forgets::Acquire, 2, glances));
-}
-
 /// The consumer may sleep only if the doorbell will ring.
 fn sleep_for_frame((_, mut producer, mut consumer): Ends) {
     let sender = thread::spawn(move || {
         send_waiting(&mut producer, 1, 5);
         producer.notify()
     });
-    let sleeps = consumer.arm();
+    let sleeps = consumer.arm(Meanwhile::Sleeps);
     let rang = sender.join().unwrap();
     assert!(rang || !sleeps, "asleep, and nobody rang");
     assert_eq!(receive(&mut consumer), (1, 5));

@@ -5,7 +5,7 @@ mod ring_memory;
 
 use std::{collections::VecDeque, sync::atomic::AtomicU64};
 
-use maize_ring::{Consumer, GeometryError, Producer, ProducerParts, Refused};
+use maize_ring::{Consumer, GeometryError, Meanwhile, Producer, ProducerParts, Refused};
 use maize_window::{Mapping, Window};
 use maize_wire::{SLOT_WORDS, Session, Sink};
 use proptest::prelude::*;
@@ -93,7 +93,7 @@ impl Model<'_> {
                 self.receive();
             }
             Step::Arm => {
-                let sleeps = self.consumer.arm();
+                let sleeps = self.consumer.arm(Meanwhile::Sleeps);
                 assert!(!sleeps || self.queue.is_empty());
                 let owed = self.notify_producer();
                 // Nobody sleeps who owes a doorbell, and nobody else is kept awake.
@@ -210,7 +210,7 @@ fn a_burst_costs_one_doorbell() {
     let memory = memory(256);
     let ring = RingMemory::new(Mapping::from_words(&memory), 68);
     let (mut producer, mut consumer) = ring.ends();
-    assert!(consumer.arm());
+    assert!(consumer.arm(Meanwhile::Sleeps));
     let mut doorbells = 0;
     for word in 0..100 {
         send(&mut producer, &[word], usize::MAX).unwrap();
