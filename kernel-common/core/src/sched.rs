@@ -88,8 +88,9 @@ impl<A: Arch> State<A> {
         let first = thread.regs.pc();
         let Some(regs) = UserRegs::of_any(&mut thread.regs) else { return true };
         let trap = self.arch.run_user(regs, root);
-        thread.advanced = thread.regs.pc() != first;
         let ended = self.arch.now();
+        // A loop of one instruction, or that interrupts only meet at its start, is where it was.
+        thread.advanced = thread.regs.pc() != first || ended.since(started) >= USE_TIME;
         thread.user_time = thread.user_time + ended.since(started);
         self.stats.traps += 1;
         if let Trap::Interrupt(interrupts) = trap {
