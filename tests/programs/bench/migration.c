@@ -574,7 +574,7 @@ int main(int argc, char **argv)
     CHECK(ftruncate(file, PAGE) == 0);
     measure("first migration of a process", first_migration, FEW + 10);
     measure("there and back", there_and_back, many);
-    measure("there and back, registers only", registers_there_and_back, many);
+    measure("there and back, stack unused", registers_there_and_back, many);
     measure("back", back, many);
     measure("system call", null_call_away, many);
     measure("system call at home", null_call, many);

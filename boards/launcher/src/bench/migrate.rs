@@ -26,8 +26,8 @@ const TOPOLOGIES: [&str; 3] = ["x86_64+x86_64", "x86_64*2", "aarch64+aarch64"];
 /// Longest time for one run: an emulated machine on a busy host.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// The figure in which a thread moves there and back and nothing else does.
-const MOVE: &str = "there and back, registers only";
+/// The figure in which a thread moves there and back and does nothing else.
+const MOVE: &str = "there and back, stack unused";
 
 /// Operations of a figure.
 const fn operations(effort: Effort) -> &'static str {

@@ -122,6 +122,12 @@ impl<const W: usize> Directory<W> {
         self.state
     }
 
+    /// How often the page's home has asked everybody what they have of it, after deaths.
+    #[must_use]
+    pub fn epoch(&self) -> u8 {
+        self.epoch
+    }
+
     pub(super) fn detail(&mut self) -> &mut Detail<W> {
         self.detail.get_or_insert_default()
     }
@@ -192,14 +198,10 @@ impl<const W: usize> Policy<W> for Directory<W> {
     }
 
     fn adopt(&mut self) {
-        if self.is_untouched() {
+        // A home that has neither a copy nor an entry knows the page as untouched.
+        if self.state == State::Invalid && self.detail.is_none() {
             self.state = State::Exclusive;
         }
-    }
-
-    fn is_untouched(&self) -> bool {
-        // A home that has neither a copy nor an entry knows the page as untouched.
-        self.state == State::Invalid && self.detail.is_none()
     }
 
     fn reset<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {

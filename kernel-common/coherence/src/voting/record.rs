@@ -297,13 +297,9 @@ impl<const W: usize> Policy<W> for Voting<W> {
     }
 
     fn adopt(&mut self) {
-        if self.is_untouched() {
+        if self.state == State::Unmapped {
             self.state = State::NotReplicated;
         }
-    }
-
-    fn is_untouched(&self) -> bool {
-        self.state == State::Unmapped
     }
 
     fn reset<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {

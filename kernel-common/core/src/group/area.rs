@@ -41,6 +41,25 @@ pub(crate) struct AreaRecord {
     first: u64,
 }
 
+impl AreaRecord {
+    /// Whether it shows this object, kept coherent.
+    pub(crate) fn is_of(&self, object: ObjectId) -> bool {
+        matches!(self.pages, Pages::Object { object: shown, .. } if ObjectId::from(shown) == object)
+    }
+
+    pub(crate) const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Where a page of an object is shown.
+    pub(crate) fn address_of(&self, object: ObjectId, index: u64) -> Option<u64> {
+        const PAGE: u64 = maize_abi::PAGE_SIZE as u64;
+        let pages = index.checked_sub(self.first).filter(|_| self.is_of(object))?;
+        let address = self.start.checked_add(pages.checked_mul(PAGE)?)?;
+        (address < self.end).then_some(address)
+    }
+}
+
 impl<A: Arch> State<A> {
     /// Answers a member that does not know what is at an address.
     pub(crate) fn tell_area(&mut self, from: InstanceId, ask: AskArea) {
@@ -48,7 +67,11 @@ impl<A: Arch> State<A> {
         self.answer(from, ask.id, TellArea { id: ask.id, area }.into());
     }
 
-    fn describe_area(&mut self, from: InstanceId, ask: &AskArea) -> Result<AreaRecord, NoArea> {
+    pub(crate) fn describe_area(
+        &mut self,
+        from: InstanceId,
+        ask: &AskArea,
+    ) -> Result<AreaRecord, NoArea> {
         let led = &self.groups.led;
         let known = led.iter().find(|(space, group)| {
             space.serial() == ask.space.serial && group.members.contains(&from)
@@ -114,6 +137,11 @@ impl<A: Arch> State<A> {
             && let Some((start, len)) = self.memory.pristine_image(area.object)
         {
             return Ok(Pages::Image(start, len));
+        }
+        // A file that can be read and written by calls as well: those do not ask other instances
+        // for its pages.
+        if !private && area.label.as_ref().is_some_and(|label| label.inode != 0) {
+            return Err(NoArea::Unsupported);
         }
         let len = self.memory.object_len(area.object).ok_or(NoArea::Fault)?;
         Ok(Pages::Object { object: area.object.into(), len, private })

@@ -142,8 +142,7 @@ pub(crate) async fn ordered<A: Arch>(
                 let generation = s.fabric.pages.next_generation(object);
                 s.renew_pages(object, range.clone(), generation);
                 let count = range.end - range.start;
-                let (object, first) = (object.into(), range.start);
-                Dropped { object, first, count, generation, ends: false }
+                Dropped { object: object.into(), first: range.start, count, generation }
             }));
         }
     }

@@ -21,8 +21,6 @@ pub(crate) struct Replica {
     space: SpaceId,
     /// Objects that end with the space.
     private: BTreeSet<ObjectId>,
-    /// Counts what the home had forgotten: an area that it told of before may be one of them.
-    changes: u64,
 }
 
 impl Replica {
@@ -34,11 +32,6 @@ impl Replica {
     pub(crate) fn own(&mut self, object: ObjectId) {
         self.private.insert(object);
     }
-
-    /// The home has areas forgotten.
-    pub(super) const fn note_change(&mut self) {
-        self.changes += 1;
-    }
 }
 
 impl<A: Arch> State<A> {
@@ -49,7 +42,7 @@ impl<A: Arch> State<A> {
         }
         let layout = self.replica_layout();
         let space = self.memory.create_space(&mut self.arch, layout)?;
-        self.groups.replicas.insert(key, Replica { space, private: BTreeSet::new(), changes: 0 });
+        self.groups.replicas.insert(key, Replica { space, private: BTreeSet::new() });
         Ok(space)
     }
 
@@ -126,8 +119,7 @@ impl<A: Arch> State<A> {
 }
 
 impl<A: Arch> Handle<A> {
-    /// Learns from a space's home which area is at `address`. If the home changes areas meanwhile nothing
-    /// is learnt: the caller looks again.
+    /// Learns from a space's home which area is at `address`.
     ///
     /// # Errors
     /// [`NoArea`], also if the home is gone.
@@ -139,17 +131,15 @@ impl<A: Arch> Handle<A> {
         access: Access,
     ) -> Result<(), NoArea> {
         let home = InstanceId(key.home);
-        let changes = |s: &State<A>| s.groups.replicas.get(&key).map(|replica| replica.changes);
-        let (id, known) = self.with(|s| {
+        let id = self.with(|s| {
             s.stats.fabric.areas_fetched += 1;
             let access = access.bits();
-            let ask = |id| AskArea { id, space: key, address, access }.into();
-            (s.ask(home, current.tid.0, ask), changes(s))
+            s.ask(home, current.tid.0, |id| AskArea { id, space: key, address, access }.into())
         });
         match self.answer(current.task, home, id, Interruptible::Not).await {
             Ok(Message::TellArea(told)) => {
                 let record = told.area?;
-                self.with(|s| if changes(s) == known { s.learn_area(key, &record) } else { Ok(()) })
+                self.with(|s| s.learn_area(key, &record))
             }
             Ok(_) | Err(_) => Err(NoArea::Fault),
         }

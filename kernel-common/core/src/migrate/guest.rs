@@ -43,11 +43,13 @@ impl<A: Arch> State<A> {
             self.answer(from, id, Trapped { id, departure }.into());
             return Ok(());
         };
+        let needs_next = stay.page.and_then(|page| self.expect(from, tid, stay.space, page));
         let now = self.now();
         let task = self.tasks.reserve();
         let mut thread = Thread::new(Pid(stay.pid), task, regs, fpu, now);
         thread.rseq = rseq_area(stay.rseq);
         thread.shown = Nanos(stay.now);
+        thread.needs_next = needs_next;
         let (key, own_clock) = (stay.space, stay.own_clock);
         let errand = Errand::UserMode;
         thread.guest = Some(Guest { home: from, space, key, errand, own_clock });
@@ -115,6 +117,7 @@ struct Visit {
 
 /// Runs a guest until it needs its home.
 async fn stay_here<A: Arch>(k: Handle<A>, visit: Visit) {
+    k.unpack(visit.current).await;
     let trap = run_here(&k, &visit).await;
     k.with(|s| {
         let id = visit.id;
@@ -165,15 +168,13 @@ async fn page_fault<A: Arch>(
     // The area may change between the home's answer and its use; then the home is asked again, and
     // who has no luck leaves the fault to the home, which is never wrong.
     const TRIES: usize = 4;
-    for attempt in 0..TRIES {
+    for _ in 0..TRIES {
         match k.resolve_fault(visit.current, address, access).await {
             Ok(()) => {
                 k.with(|s| s.stats.page_faults += 1);
                 return Ok(());
             }
             Err(FaultError::NoMapping | FaultError::Denied) => {}
-            // A file may have grown since its area was learnt.
-            Err(FaultError::PastEnd) if attempt == 0 => {}
             // The home knows why, and whom to signal.
             Err(FaultError::PastEnd | FaultError::OutOfMemory) => {
                 return Err(TrapRecord::NeedsHome { address, access: access.bits() });
@@ -200,6 +201,7 @@ async fn served_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> bool {
         Some((sysno, regs.syscall_args()))
     });
     let Some((sysno, args)) = called else { return false };
+    k.with(|s| s.send_ahead(current.tid, visit.home, (sysno, args)));
     // Where its results go, and how long each is.
     let results = match sysno {
         Sysno::Getpid | Sysno::Gettid | Sysno::SchedYield => [(0, 0); 2],

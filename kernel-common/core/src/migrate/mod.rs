@@ -3,6 +3,7 @@
 mod balance;
 mod between;
 mod guest;
+mod luggage;
 mod packed;
 mod place;
 mod run;

@@ -25,6 +25,7 @@ impl<A: Arch> Handle<A> {
         if let Some(cpu) = moved {
             // As Linux does on migration: the thread's own word for its core.
             rseq::on_migration(self, current, cpu).await;
+            self.unpack(current).await;
         }
         match self.with(|s| s.away_place(current.tid)) {
             None if self.with(|s| s.is_stranded(current.tid)) => {
@@ -74,7 +75,7 @@ impl<A: Arch> State<A> {
     pub(crate) fn is_misplaced(&self, tid: Tid) -> bool {
         self.threads.get(&tid).is_some_and(|t| {
             let stays = t.away == self.away_place(tid);
-            let knows = t.away.is_none() || t.away_bound == t.is_requested();
+            let knows = t.away.is_none() || t.away_bound == t.bound.is_some();
             t.guest.is_none() && !(stays && knows)
         })
     }
@@ -87,6 +88,7 @@ impl<A: Arch> State<A> {
             return None;
         }
         thread.last_place = place;
+        thread.needs_next = Some(thread.regs.sp());
         self.stats.fabric.moves += 1;
         Some(u32::from(place.0))
     }
@@ -117,12 +119,13 @@ impl<A: Arch> State<A> {
         self.charge_system_time(current.tid);
         let space = self.thread_space(current.tid)?;
         let space = self.add_member(space, place);
+        let page = self.pack(current, place, space);
         let now = self.now();
         let process = self.processes.get(&current.pid);
         let own_clock = process.is_some_and(|process| process.seat.clock_ahead != 0);
         let thread = self.threads.get_mut(&current.tid)?;
         thread.away = Some(place);
-        thread.away_bound = thread.is_requested();
+        thread.away_bound = thread.bound.is_some();
         let stay = Stay {
             space,
             pid: current.pid.0,
@@ -131,8 +134,13 @@ impl<A: Arch> State<A> {
             rseq: rseq_record(thread.rseq),
             now: now.max(thread.shown).0,
             own_clock,
+            page,
         };
-        Some(self.ask(place, current.tid.0, |id| Run { id, stay }.into()))
+        let asked = self.ask(place, current.tid.0, |id| Run { id, stay }.into());
+        if let Some(page) = page {
+            self.send_after(place, page);
+        }
+        Some(asked)
     }
 
     /// Takes the thread back. `None` if it will not run again.

@@ -6,6 +6,7 @@ use maize_abi::{AnyRegs, Isa, IsaKind};
 use maize_hal::{Arch, Exception, FpuState, Interrupts, PageFault, Trap};
 use serde::{Deserialize, Serialize};
 
+use super::luggage::Luggage;
 use super::packed::Packed;
 use crate::group::SpaceKey;
 use crate::thread::{RseqArea, Thread};
@@ -16,7 +17,7 @@ pub(crate) struct Stay {
     pub(crate) space: SpaceKey,
     pub(crate) pid: u32,
     pub(crate) user: UserMode,
-    /// Whether it is to look at its next migration point.
+    /// Whether it is asked to move at its next migration point.
     pub(crate) bound: bool,
     /// Address, length and signature of the thread's `rseq` area.
     pub(crate) rseq: Option<(u64, u32, u32)>,
@@ -24,6 +25,8 @@ pub(crate) struct Stay {
     pub(crate) now: u64,
     /// Whether the process has a clock of its own, which only the home knows.
     pub(crate) own_clock: bool,
+    /// A page that follows.
+    pub(crate) page: Option<Luggage>,
 }
 
 /// A thread's registers, in its instruction set's order, and its FPU state in its processor's.

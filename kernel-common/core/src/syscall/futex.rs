@@ -108,6 +108,7 @@ async fn wait<A: Arch>(
         // Woken for good only by being taken out of the queue: then the wake counts, whatever
         // else came at the same time.
         if !call.k.with(|s| s.futexes.is_queued(tid)) {
+            call.k.with(|s| s.needs_next(tid, address));
             return Ok(0);
         }
         match woken {

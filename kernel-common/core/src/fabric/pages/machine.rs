@@ -36,6 +36,8 @@ pub(crate) enum Happened<'a> {
     SiblingDied(NodeId),
     Retired(PageKey),
     Expire(PageKey),
+    /// The page is not needed here any more.
+    Evict(PageKey),
     Discard {
         object: ObjectId,
         generation: u32,
@@ -126,8 +128,9 @@ macro_rules! each {
 fn layers<P: Policy<1>>(part: Part) -> Layers<P> {
     let hold_ns = HOLD.0;
     let config = Config { node: part.me, home: Home::At(part.home), hold_ns };
-    let tuning =
-        Tuning { prefetch_pages: part.prefetch.into(), hot_misses: 0, ..Tuning::default() };
+    // A page that comes ahead could meet the change that drops it at the home: nothing is fetched
+    // between machines before it is asked for.
+    let tuning = Tuning { prefetch_pages: 0, hot_misses: 0, ..Tuning::default() };
     let domain = Domain { sibling: part.me, lead: part.lead, ahead: part.prefetch, hold_ns };
     let machine = Adaptive::new(Agent::new(config, part.leads), tuning);
     Shared::new(machine, domain, part.siblings)
@@ -160,11 +163,6 @@ impl Machine {
 
     pub(crate) fn adopt(&mut self, page: PageKey) {
         each!(self, layers => layers.machine_mut().agent_mut().adopt(page));
-    }
-
-    /// Lets neighbours be fetched ahead up to this index of an object.
-    pub(crate) fn bound(&mut self, object: ObjectId, end: u32) {
-        each!(self, layers => layers.machine_mut().bound(object, end));
     }
 
     pub(crate) fn generation(&self, object: ObjectId, index: u32) -> u32 {
@@ -210,6 +208,17 @@ impl Machine {
     /// Whether a home can go on with its own requests while those of others wait.
     pub(crate) const fn orders_requests(&self) -> bool {
         matches!(self, Machine::Directory(_))
+    }
+
+    /// As if `to` had asked for a page that is here alone.
+    pub(crate) fn hand_over(&mut self, now: Nanos, to: NodeId, page: PageKey) -> Vec<Deed> {
+        let Machine::Directory(layers) = self else { return Vec::new() };
+        let epoch = layers.machine().agent().record(page).map_or(0, Directory::epoch);
+        let body = directory::Body::GetM { upgrade: false, deaths: 0 };
+        let message = Message::Outside(directory::Message { epoch, body });
+        let mut actions = Vec::new();
+        layers.handle(Time(now.0), Event::Message { from: to, page, message }, &mut actions);
+        actions.into_iter().filter_map(|action| deed(action, None)).collect()
     }
 
     pub(crate) fn handle(
@@ -293,6 +302,7 @@ where
         Happened::SiblingDied(sibling) => Event::SiblingDied { sibling },
         Happened::Retired(page) => Event::Retired { page },
         Happened::Expire(page) => Event::Expire { page },
+        Happened::Evict(page) => Event::Evict { page },
         Happened::Discard { object, generation, first, count } => {
             Event::Discard { object, generation, first, count }
         }

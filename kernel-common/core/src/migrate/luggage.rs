@@ -1,0 +1,139 @@
+//! Pages that travel with a thread, so that it need not wait for them where it arrives: the top of its
+//! stack, or the word that it waited on.
+//!
+//! A page goes away as if its instance had asked for it before (`Stay::page`
+//! tells that instance to expect it), and comes home as one that is given up. Both are what the page
+//! protocol does anyway; only the request is not sent, and nobody waits.
+
+use maize_abi::pte::Access;
+use maize_abi::{Isa, Sysno};
+use maize_hal::Arch;
+use maize_wire::InstanceId;
+use serde::{Deserialize, Serialize};
+
+use crate::fabric::RequestId;
+use crate::fabric::message::{AskArea, PageName};
+use crate::group::{AreaRecord, SpaceKey};
+use crate::handle::Handle;
+use crate::ids::Tid;
+use crate::state::State;
+use crate::thread::Current;
+
+/// A page that follows a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Luggage {
+    page: PageName,
+    /// What it is a page of.
+    area: AreaRecord,
+}
+
+impl<A: Arch> Handle<A> {
+    /// Maps the page that came with a thread before it traps for want of it.
+    pub(super) async fn unpack(&self, current: Current) {
+        let come = self.with(|s| s.has_come(current));
+        if let Some(address) = come {
+            // If it is not to be had after all the thread will find out.
+            let _ = self.resolve_fault(current, address, Access::WRITE).await;
+        }
+    }
+}
+
+impl<A: Arch> State<A> {
+    /// The address of what came with a thread that goes on here.
+    fn has_come(&mut self, current: Current) -> Option<u64> {
+        let thread = self.threads.get_mut(&current.tid)?;
+        if thread.guest.is_none() && self.away_place(current.tid).is_some() {
+            return None;
+        }
+        let address = self.threads.get_mut(&current.tid)?.needs_next.take()?;
+        let space = self.thread_space(current.tid)?;
+        let area = self.memory.area(space, address)?;
+        // At home only what was given up elsewhere: whatever is still there is fetched when it is used.
+        let (_, rights) = self.memory.page(area.object, area.index(address)).unzip();
+        let is_guest = self.threads.get(&current.tid)?.guest.is_some();
+        (is_guest || rights == Some(Access::empty())).then_some(address)
+    }
+
+    /// What is to follow a thread of this instance to `to`: the page that it will need first, if it is
+    /// here, with the right to write it.
+    pub(super) fn pack(
+        &mut self,
+        current: Current,
+        to: InstanceId,
+        key: SpaceKey,
+    ) -> Option<Luggage> {
+        let address = self.threads.get_mut(&current.tid)?.needs_next.take()?;
+        let own = <A::Isa as Isa>::KIND;
+        if self.isa_of(to) != Some(own) || !self.fabric.pages.can_hand_over(to) {
+            return None;
+        }
+        let space = self.thread_space(current.tid)?;
+        let area = self.memory.area(space, address)?;
+        let (object, index) = (area.object, area.index(address));
+        let page = self.page_to_hand_over(object, index)?;
+        let id = RequestId { asker: current.tid.0, sequence: 0 };
+        let ask = AskArea { id, space: key, address, access: Access::WRITE.bits() };
+        let area = self.describe_area(to, &ask).ok()?;
+        area.is_of(object).then_some(Luggage { page, area })
+    }
+
+    /// Which page a thread will need first when it goes on.
+    pub(crate) fn needs_next(&mut self, tid: Tid, address: u64) {
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.needs_next = Some(address);
+        }
+    }
+
+    /// Sends it after the thread.
+    pub(super) fn send_after(&mut self, to: InstanceId, luggage: Luggage) {
+        self.hand_over(to, luggage.page);
+    }
+
+    /// At the place that a thread of `from`'s goes to: its page is on the way.
+    /// Returns an address in it.
+    pub(super) fn expect(
+        &mut self,
+        from: InstanceId,
+        tid: Tid,
+        key: SpaceKey,
+        luggage: Luggage,
+    ) -> Option<u64> {
+        let Luggage { page, area } = luggage;
+        let (object, index) = page.place();
+        if object.home != from.0 {
+            return None;
+        }
+        let address = area.address_of(object, index)?;
+        let space = self.replica_space(key);
+        let known = space.and_then(|space| self.memory.area(space, area.start()));
+        let known = known.is_some_and(|known| known.object == object);
+        if !known && self.learn_area(key, &area).is_err() {
+            return None;
+        }
+        self.expect_page(tid, page);
+        Some(address)
+    }
+
+    /// A thread of another instance is about to go home by this call: what is on the top of its stack it
+    /// will need there.
+    pub(super) fn send_ahead(
+        &mut self,
+        tid: Tid,
+        home: InstanceId,
+        (call, args): (Sysno, [u64; 6]),
+    ) {
+        let leaves =
+            call == Sysno::SchedSetaffinity && (args[0] == 0 || args[0] == u64::from(tid.0));
+        if !leaves {
+            return;
+        }
+        self.release_holds(tid);
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let (Some(guest), address) = (thread.guest, thread.regs.sp()) else { return };
+        let Some(area) = self.memory.area(guest.space, address) else { return };
+        let (object, index) = (area.object, area.index(address));
+        if object.home == home.0 && self.fabric.pages.can_hand_over(home) {
+            self.give_up_page(object, index);
+        }
+    }
+}
