@@ -322,7 +322,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         if !self.arm_all(now, Meanwhile::Sleeps) {
             return Idle::Poll;
         }
-        if self.wait.polled && !core::mem::replace(&mut self.wait.slept, true) {
+        if !core::mem::replace(&mut self.wait.slept, true) && !self.interrupts {
             self.patience.disappoint();
         }
         Idle::Sleep(self.next_beat)

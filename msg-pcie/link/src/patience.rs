@@ -3,10 +3,10 @@
 use maize_hal::Nanos;
 
 /// Time to poll where polling has been in vain: a peer that polls as well answers within it.
-const SHORT: Nanos = Nanos(20_000);
+const SHORT: Nanos = Nanos(50_000);
 
 /// Waits in a row that polling did not shorten before it is cut short.
-const IN_VAIN: u8 = 2;
+const IN_VAIN: u8 = 4;
 
 /// Waits that are then polled for shortly, before it is tried again.
 const CUT_SHORT: u8 = 16;
@@ -59,14 +59,14 @@ mod tests {
             long += u32::from(patience.poll_for(MOST) == MOST);
             patience.disappoint();
         }
-        assert_eq!(long, 2 + 9, "every 17th wait");
+        assert_eq!(long, u32::from(IN_VAIN) + 9, "then every 17th wait");
         patience.reward();
         assert_eq!(patience.poll_for(MOST), MOST);
         assert_eq!(patience.poll_for(Nanos(0)), Nanos(0));
     }
 
     #[test]
-    fn one_long_wait_among_short_ones_is_none_to_learn_from() {
+    fn a_long_wait_among_short_ones_is_none_to_learn_from() {
         let mut patience = Patience::default();
         for _ in 0..100 {
             patience.disappoint();
