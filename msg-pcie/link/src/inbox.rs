@@ -75,6 +75,9 @@ pub(crate) struct Inbox {
     page: Option<PagePlace>,
 }
 
+/// Words of a body in a frame of up to two slots.
+const TWO_SLOTS: usize = INLINE_WORDS + SLOT_WORDS;
+
 impl Inbox {
     pub(crate) fn new(me: InstanceId, peer: InstanceId, coverage: Coverage) -> Inbox {
         Inbox {
@@ -153,24 +156,29 @@ impl Inbox {
         Some(Message { kind, class, sequence, length: self.length, has_page: false })
     }
 
-    /// Takes a frame in that is plain and due, and a message by itself; `None`, and nothing is
-    /// changed, if it is anything else: [`Inbox::accept`] tells what. What is taken here breaks
-    /// none of the rules there.
+    /// Takes a frame in that is plain and due, and a message by itself, given by its slots and the
+    /// words of the first, which the port has open; `None`, and nothing is changed, if it is anything
+    /// else: [`Inbox::accept`] tells what. What is taken here breaks none of the rules there.
     #[inline]
-    pub(crate) fn accept_plain<P: Port>(&mut self, port: &P, front: Front) -> Option<Message> {
-        let [_, first, second, third, a, b, c, d] = front.line;
+    pub(crate) fn accept_plain<P: Port>(
+        &mut self,
+        port: &P,
+        slots: usize,
+        [first, second, third, inline @ ..]: [u64; SLOT_WORDS - 1],
+    ) -> Option<Message> {
         let plain = self.plain?.decode([first, second, third])?;
         let class = plain.class.index();
-        if plain.slots() != front.slots
+        if plain.slots() != slots
             || plain.sequence != self.expected[class] as u32
             || self.partial[class].is_some()
         {
             return None;
         }
-        self.take_inline([a, b, c, d]);
-        let body_words = plain.body_words();
-        if body_words > INLINE_WORDS {
-            self.take_rest(port, body_words);
+        self.take_inline(inline);
+        match plain.body_words() {
+            0..=INLINE_WORDS => {}
+            ..=TWO_SLOTS => self.take_second(port.second_slot()),
+            body_words => self.take_rest(port, body_words),
         }
         self.expected[class] += 1;
         let page = plain.page.then(|| PagePlace { word: plain.page_word(), checksum: None });
@@ -238,6 +246,14 @@ impl Inbox {
     fn take_inline(&mut self, words: [u64; INLINE_WORDS]) {
         if let Some(first) = self.words.first_chunk_mut() {
             *first = words;
+        }
+    }
+
+    /// Takes the words of the second slot.
+    #[inline]
+    fn take_second(&mut self, words: [u64; SLOT_WORDS]) {
+        if let Some(second) = self.words[INLINE_WORDS..].first_chunk_mut() {
+            *second = words;
         }
     }
 

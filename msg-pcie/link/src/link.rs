@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::fmt;
 
 use maize_hal::Nanos;
-use maize_ring::{Broken, Meanwhile, Refused};
+use maize_ring::{Broken, Glimpse, Meanwhile, Refused};
 use maize_wire::{
     Body, Class, Epoch, Frame, FrameError, Header, InstanceId, Kind, MAX_BODY_BYTES,
     MAX_MESSAGE_BYTES, MAX_PAGE_BODY_BYTES, PAGE_WORDS, Parts, Route, Session, checksum::Coverage,
@@ -74,6 +74,10 @@ impl Held {
 /// Frames that one call takes in or puts out at the most, so that no call lasts for long.
 const FRAMES_A_CALL: usize = 16;
 
+/// Looks for room before a message is made to wait: some microseconds at the most, as long as a peer
+/// takes for a page.
+const LOOKS_FOR_ROOM: usize = 64;
+
 /// A message to send.
 #[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
@@ -97,7 +101,7 @@ struct Addressing {
 }
 
 impl Addressing {
-    #[inline]
+    #[inline(never)]
     fn frame<'a>(
         self,
         session: Session,
@@ -138,9 +142,10 @@ pub struct Link {
     sequence: [u64; Class::COUNT],
     /// What has been handed out and is to be given back.
     held: Held,
-    /// A poll may have more to do than to look at the port: something is held, there are news or
-    /// messages that wait, there is no session, or frames have checksums.
+    /// A poll may have more to do than to look at the port: something is held, or it is eventful.
     busy: bool,
+    /// There may be news or messages that wait, there is no session, or frames have checksums.
+    eventful: bool,
     /// What this side says of the link has changed since the last [`Link::notify`].
     owes_doorbell: bool,
     /// The peer's life has just changed, or is waiting for the peer: another look may tell more.
@@ -165,6 +170,7 @@ impl Link {
             sequence: [0; Class::COUNT],
             held: Held::Nothing,
             busy: true,
+            eventful: true,
             owes_doorbell: false,
             unsettled: false,
             news: VecDeque::with_capacity(4),
@@ -222,7 +228,7 @@ impl Link {
     pub fn step(&mut self, now: Nanos, port: &mut impl Port, input: Input) {
         let (life, before) = (self.life(), self.life.session());
         let outcome = self.life.step(now, input);
-        self.busy = true;
+        self.stir();
         self.unsettled = life != self.life() || matches!(self.life(), Life::Joining { .. });
         // Whoever sleeps is to see at once that somebody has come or gone.
         self.owes_doorbell |= outcome.act.is_some();
@@ -240,6 +246,12 @@ impl Link {
             self.stats.count(news);
             self.news.push_back(news);
         }
+    }
+
+    /// The next poll looks at more than the port.
+    #[inline]
+    fn stir(&mut self) {
+        (self.busy, self.eventful) = (true, true);
     }
 
     /// Stops counting the peer's silence while a debugger holds it, or counts it again.
@@ -277,15 +289,19 @@ impl Link {
                 (self.held, self.busy) = (Held::Slot(message.length as u64), true);
                 Glance::Message(message)
             }
-            None => self.glance_at_frame(port),
+            None => self.glance_at_frame(port, glimpse),
         }
     }
 
     /// The same for a plain frame of any size.
     #[inline(never)]
-    fn glance_at_frame(&mut self, port: &mut impl Port) -> Glance {
-        let Ok(Some(front)) = port.front() else { return Glance::Other };
-        match self.inbox.accept_plain(port, front) {
+    fn glance_at_frame(&mut self, port: &mut impl Port, glimpse: Glimpse) -> Glance {
+        let Some(slots) = glimpse.slots().filter(|slots| port.open(*slots)) else {
+            return Glance::Other;
+        };
+        let [first, second, third, a] = glimpse.words;
+        let [b, c, d] = port.rest_of_slot();
+        match self.inbox.accept_plain(port, slots, [first, second, third, a, b, c, d]) {
             Some(message) => {
                 self.deliver(&message);
                 Glance::Message(message)
@@ -298,9 +314,19 @@ impl Link {
     #[inline]
     fn get_ready(&mut self, port: &mut impl Port) -> Option<Glance> {
         self.give_back(port);
+        if !self.eventful {
+            self.busy = false;
+            return None;
+        }
+        self.look_for_events()
+    }
+
+    #[inline(never)]
+    fn look_for_events(&mut self) -> Option<Glance> {
         let waits = !self.news.is_empty() || self.unsettled;
         let talks = self.life.session().is_some();
-        self.busy = waits || !talks || self.plain.is_none() || !self.outbox.is_quiet();
+        self.eventful = waits || !talks || self.plain.is_none() || !self.outbox.is_quiet();
+        self.busy = self.eventful;
         match (self.busy, waits || talks) {
             (false, _) => None,
             (true, true) => Some(Glance::Other),
@@ -312,7 +338,7 @@ impl Link {
     /// ordinary. Of what was seen then, nothing is used: frames are copied and validated anew.
     #[inline(never)]
     pub(crate) fn poll_other(&mut self, now: Nanos, port: &mut impl Port) -> Option<Event> {
-        self.busy = true;
+        self.stir();
         if !self.news.is_empty() {
             return self.news.pop_front().map(Event::News);
         }
@@ -385,12 +411,15 @@ impl Link {
     ) -> Result<u32, SendError> {
         let Outgoing { class, kind, contents, page } = message;
         let sequence = self.sequence[class.index()];
-        if let (Some(route), None, true) = (self.plain, page, self.outbox.is_empty())
-            && self.push_slot(port, route, (class, kind, sequence as u32), contents)
-        {
-            self.sequence[class.index()] = sequence + 1;
-            self.stats.bytes_sent += contents.len() as u64;
-            return Ok(sequence as u32);
+        if let (Some(route), true) = (self.plain, self.outbox.is_empty()) {
+            let id = (class, kind, sequence as u32);
+            if page.is_none() && self.push_slot(port, route, id, contents)
+                || self.push_lines(port, route, id, contents, page)
+            {
+                self.sequence[class.index()] = sequence + 1;
+                self.stats.bytes_sent += contents.len() as u64;
+                return Ok(sequence as u32);
+            }
         }
         self.send_other(now, port, (class, kind), contents, page)
     }
@@ -418,7 +447,23 @@ impl Link {
         }
     }
 
-    /// Sends what is not a short plain message with nothing in its way.
+    /// The same of a message in a plain frame of any size.
+    #[inline(never)]
+    fn push_lines(
+        &mut self,
+        port: &mut impl Port,
+        route: Route,
+        id: (Class, Kind, u32),
+        contents: &[u8],
+        page: Option<&[u64; PAGE_WORDS]>,
+    ) -> bool {
+        let Some((slots, lines)) = route.lines(id, contents, page) else { return false };
+        let sent = port.push_lines(slots, lines, self.limits[id.0.index()]).is_ok();
+        self.stats.pages_sent += u64::from(sent && page.is_some());
+        sent
+    }
+
+    /// Sends what is not a plain message with nothing in its way.
     #[inline(never)]
     fn send_other(
         &mut self,
@@ -437,15 +482,9 @@ impl Link {
         let sequence = self.sequence[class.index()];
         let mut sent = false;
         if contents.len() <= MAX_BODY_BYTES && self.outbox.may_overtake(class) {
-            sent = match self.plain {
-                Some(route) => {
-                    let id = (class, kind, sequence as u32);
-                    let frame = Frame::plain(route, id, contents, page);
-                    let frame = frame.map_err(|_| SendError::TooLong)?;
-                    self.publish(now, port, &frame, class)?
-                }
-                None => self.send_checked(now, port, session, message)?,
-            };
+            let id = (class, kind, sequence as u32);
+            let frame = self.frame(session, id, Body { fragment: None, contents }, page);
+            sent = self.publish(now, port, &frame.map_err(|_| SendError::TooLong)?, class)?;
         }
         if sent {
             self.sequence[class.index()] = sequence + 1;
@@ -457,18 +496,19 @@ impl Link {
         Ok(sequence as u32)
     }
 
-    /// Publishes a message with a checksum. `false` if there is no room.
-    #[inline(never)]
-    fn send_checked(
-        &mut self,
-        now: Nanos,
-        port: &mut impl Port,
+    /// The frame of a message, or of a part of one.
+    #[inline]
+    fn frame<'a>(
+        &self,
         session: Session,
-        Outgoing { class, kind, contents, page }: Outgoing<'_>,
-    ) -> Result<bool, SendError> {
-        let id = (class, kind, self.sequence[class.index()] as u32);
-        let frame = self.addressing.frame(session, id, Body { fragment: None, contents }, page);
-        self.publish(now, port, &frame.map_err(|_| SendError::TooLong)?, class)
+        id: (Class, Kind, u32),
+        body: Body<'a>,
+        page: Option<&'a [u64; PAGE_WORDS]>,
+    ) -> Result<Frame<'a>, FrameError> {
+        match (self.plain, body.fragment) {
+            (Some(route), None) => Frame::plain(route, id, body.contents, page),
+            _ => self.addressing.frame(session, id, body, page),
+        }
     }
 
     /// Makes a message wait, and sends what there is room for. It is counted in between: the session,
@@ -480,7 +520,7 @@ impl Link {
         port: &mut impl Port,
         Outgoing { class, kind, contents, page }: Outgoing<'_>,
     ) -> Result<(), SendError> {
-        self.busy = true;
+        self.stir();
         let id = (class, kind, self.sequence[class.index()] as u32);
         if let Err(overflow) = self.outbox.queue(id, contents, page) {
             self.stats.refused += 1;
@@ -538,6 +578,35 @@ impl Link {
         }
     }
 
+    /// Puts a frame into the port. If there is no room for it and nothing waits yet, looks a few
+    /// times whether the peer makes room: a peer that is just taking messages does so sooner than a
+    /// message is copied into the queue and out of it again.
+    #[inline]
+    fn push(
+        &mut self,
+        port: &mut impl Port,
+        frame: &Frame<'_>,
+        limit: usize,
+    ) -> Result<(), Refused> {
+        let pushed = port.push(frame, limit);
+        if pushed == Err(Refused::Full) && self.outbox.is_empty() {
+            return Self::push_patiently(port, frame, limit);
+        }
+        pushed
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_patiently(
+        port: &mut impl Port,
+        frame: &Frame<'_>,
+        limit: usize,
+    ) -> Result<(), Refused> {
+        let looks = (0..LOOKS_FOR_ROOM).map(|_| port.push(frame, limit));
+        let mut looks = looks.skip_while(|pushed| *pushed == Err(Refused::Full));
+        looks.next().unwrap_or(Err(Refused::Full))
+    }
+
     /// Publishes a frame of that class, if its limit allows. `false` if there is no room.
     #[inline]
     fn publish(
@@ -547,7 +616,7 @@ impl Link {
         frame: &Frame<'_>,
         class: Class,
     ) -> Result<bool, SendError> {
-        match port.push(frame, self.limits[class.index()]) {
+        match self.push(port, frame, self.limits[class.index()]) {
             Ok(()) => {
                 self.outbox.passed(class, frame.slots());
                 Ok(true)
@@ -573,7 +642,7 @@ impl Link {
             let id = (class, front.kind, front.sequence);
             let body = front.next_body();
             let bytes = body.contents.len();
-            let Ok(frame) = self.addressing.frame(session, id, body, front.page()) else { return };
+            let Ok(frame) = self.frame(session, id, body, front.page()) else { return };
             let slots = frame.slots();
             match port.push(&frame, self.limits[limit.index()]) {
                 Ok(()) => {
@@ -596,7 +665,8 @@ impl Link {
                     return None;
                 }
             };
-            if let Some(message) = self.inbox.accept_plain(port, front) {
+            let [_, words @ ..] = front.line;
+            if let Some(message) = self.inbox.accept_plain(port, front.slots, words) {
                 self.deliver(&message);
                 return Some(message);
             }

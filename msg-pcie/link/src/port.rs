@@ -4,7 +4,7 @@ use core::fmt;
 
 use maize_ring::{Broken, Front, GLIMPSE_WORDS, Glimpse, Meanwhile, Refused};
 use maize_window::Presence;
-use maize_wire::{Frame, SLOT_WORDS, Session};
+use maize_wire::{Frame, Lines, SLOT_WORDS, Session};
 
 /// One end of the connection between two instances: a ring in each direction, and the few words
 /// by which each side says what it thinks of the other.
@@ -38,11 +38,23 @@ pub trait Port {
     /// As [`Port::push`].
     fn push_slot<const N: usize>(&mut self, words: [u64; N], limit: usize) -> Result<(), Refused>;
 
+    /// Publishes a frame of that many slots, given by its lines.
+    ///
+    /// # Errors
+    /// As [`Port::push`].
+    fn push_lines(&mut self, slots: usize, lines: Lines<'_>, limit: usize) -> Result<(), Refused>;
+
     /// A glance at the head of the peer's ring, see [`maize_ring::Consumer::glimpse`].
     fn glimpse(&mut self) -> Option<Glimpse>;
 
     /// The words of the slot at the head behind those of a glimpse.
     fn rest_of_slot(&self) -> [u64; SLOT_WORDS - 1 - GLIMPSE_WORDS];
+
+    /// Takes note of the slots that a glimpse has shown, see [`maize_ring::Consumer::open`].
+    fn open(&mut self, slots: usize) -> bool;
+
+    /// The words of the slot behind the first, of a frame that has one.
+    fn second_slot(&self) -> [u64; SLOT_WORDS];
 
     /// Gives the frame at the head back, which a glimpse has shown to be one of one slot.
     fn pop_slot(&mut self);

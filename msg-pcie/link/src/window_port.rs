@@ -5,7 +5,7 @@ use maize_ring::{
     ProducerParts, Refused,
 };
 use maize_window::{Layout, PeerLine, PresenceCell, Window};
-use maize_wire::{Epoch, Frame, InstanceId, MAX_FRAME_SLOTS, SLOT_WORDS, Session};
+use maize_wire::{Epoch, Frame, InstanceId, Lines, MAX_FRAME_SLOTS, SLOT_WORDS, Session};
 
 use crate::{Leave, PeerView, Port};
 
@@ -56,7 +56,7 @@ impl<W: Window> WindowPort<W> {
     }
 
     #[inline(never)]
-    fn push_long(&mut self, frame: Frame<'_>, limit: usize) -> Result<(), Refused> {
+    fn push_by_words(&mut self, frame: Frame<'_>, limit: usize) -> Result<(), Refused> {
         let mut claim = self.producer.claim(frame.slots(), limit)?;
         frame.write(&mut claim);
         claim.publish();
@@ -94,16 +94,21 @@ impl<W: Window> Port for WindowPort<W> {
 
     #[inline]
     fn push(&mut self, frame: &Frame<'_>, limit: usize) -> Result<(), Refused> {
-        if let Some(line) = frame.line() {
-            return self.producer.push_slot(line, limit);
+        if let Some(lines) = frame.lines() {
+            return self.push_lines(frame.slots(), lines, limit);
         }
         // A copy: a frame that has no address is not kept in memory in the common case above.
-        self.push_long(*frame, limit)
+        self.push_by_words(*frame, limit)
     }
 
     #[inline]
     fn push_slot<const N: usize>(&mut self, words: [u64; N], limit: usize) -> Result<(), Refused> {
         self.producer.push_slot(words, limit)
+    }
+
+    #[inline(always)]
+    fn push_lines(&mut self, slots: usize, lines: Lines<'_>, limit: usize) -> Result<(), Refused> {
+        self.producer.push_lines(slots, lines, limit)
     }
 
     #[inline]
@@ -114,6 +119,16 @@ impl<W: Window> Port for WindowPort<W> {
     #[inline]
     fn rest_of_slot(&self) -> [u64; SLOT_WORDS - 1 - GLIMPSE_WORDS] {
         self.consumer.rest_of_slot()
+    }
+
+    #[inline]
+    fn open(&mut self, slots: usize) -> bool {
+        self.consumer.open(slots)
+    }
+
+    #[inline]
+    fn second_slot(&self) -> [u64; SLOT_WORDS] {
+        self.consumer.second_slot()
     }
 
     #[inline]

@@ -42,6 +42,19 @@ pub struct Glimpse {
     pub words: [u64; GLIMPSE_WORDS],
 }
 
+impl Glimpse {
+    /// Slots of the frame that is due, if that is what the line is: nothing else of its stamp
+    /// differs from one of one slot. What a frame of so many slots can be, its header tells.
+    #[inline]
+    #[must_use]
+    pub const fn slots(&self) -> Option<usize> {
+        if self.differs & !(0xffff << 32) != 0 {
+            return None;
+        }
+        Some((self.differs >> 32) as usize ^ 1)
+    }
+}
+
 /// Words behind the stamp that a glimpse shows.
 pub const GLIMPSE_WORDS: usize = 4;
 
@@ -125,6 +138,25 @@ impl<W: Window> Consumer<W> {
     pub fn rest_of_slot(&self) -> [u64; SLOT_WORDS - 1 - GLIMPSE_WORDS] {
         let start = self.geometry.word_of(self.head);
         self.parts.ring.load_array(start + 1 + GLIMPSE_WORDS)
+    }
+
+    /// Takes note of the slots of the frame at the head, as a glimpse has shown them: from then on
+    /// [`Consumer::read`] and [`Consumer::pop`] know it. `false`, and nothing is noted, if no frame
+    /// has so many.
+    #[inline]
+    #[must_use]
+    pub fn open(&mut self, slots: usize) -> bool {
+        let possible = slots > 0 && slots <= self.geometry.largest_frame;
+        if possible {
+            self.front = slots;
+        }
+        possible
+    }
+
+    /// The words of the slot behind the first, of a frame that has one.
+    #[inline]
+    pub fn second_slot(&self) -> [u64; SLOT_WORDS] {
+        self.parts.ring.load_array(self.geometry.word_of(self.head + 1))
     }
 
     /// Gives the frame at the head back, which was one of one slot.

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use maize_window::Window;
-use maize_wire::{SLOT_WORDS, Session, Sink};
+use maize_wire::{Lines, SLOT_WORDS, Session, Sink};
 
 use crate::{
     Broken, Corrupt, Geometry, GeometryError, Meanwhile, NEVER, WANT_MEANWHILE,
@@ -106,6 +106,17 @@ impl<W: Window> Producer<W> {
     /// [`Refused::Broken`] if there is nobody to send to.
     #[inline]
     pub fn claim(&mut self, slots: usize, limit: usize) -> Result<Claim<'_, W>, Refused> {
+        let count = self.make_room(slots, limit)?;
+        // The body may cover stamps that were cleared, and the claim may be dropped.
+        self.cleared = self.tail + 1;
+        let next = self.geometry.word_of(self.tail) + 1;
+        let left = slots * SLOT_WORDS - 1;
+        Ok(Claim { producer: self, slots: count, next, left })
+    }
+
+    /// Whether there is room as [`Producer::claim`] wants it.
+    #[inline]
+    fn make_room(&mut self, slots: usize, limit: usize) -> Result<u16, Refused> {
         let limit = limit.min(self.geometry.capacity());
         let Ok(count) = u16::try_from(slots) else { return Err(Refused::Size) };
         if slots == 0 || slots > self.geometry.largest_frame || slots > limit {
@@ -117,11 +128,61 @@ impl<W: Window> Producer<W> {
                 return Err(Refused::Full);
             }
         }
-        // The body may cover stamps that were cleared, and the claim may be dropped.
-        self.cleared = self.tail + 1;
-        let next = self.geometry.word_of(self.tail) + 1;
-        let left = slots * SLOT_WORDS - 1;
-        Ok(Claim { producer: self, slots: count, next, left })
+        Ok(count)
+    }
+
+    /// Publishes a frame of `slots` slots, given by its lines: what [`Producer::claim`] and
+    /// [`Claim::publish`] do with it. Its first line is written last, at once, so that a consumer
+    /// that polls it takes it away from this side only once.
+    ///
+    /// # Errors
+    /// As [`Producer::claim`]; also [`Refused::Size`] if the lines are more than the slots.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the lines are not to be put together in memory")]
+    pub fn push_lines(
+        &mut self,
+        slots: usize,
+        Lines { first, rest, last, page }: Lines<'_>,
+        limit: usize,
+    ) -> Result<(), Refused> {
+        let count = self.make_room(slots, limit)?;
+        let behind = (slots - 1) * SLOT_WORDS;
+        if rest.len() + usize::from(last.is_some()) + page.len() > behind {
+            return Err(Refused::Size);
+        }
+        let (start, end) = (self.tail, self.tail + slots as u64);
+        let second = self.geometry.word_of(start + 1);
+        if rest.len() <= SLOT_WORDS {
+            // A slot does not go across the ring's end.
+            for (offset, word) in rest.iter().enumerate() {
+                self.parts.ring.store(second + offset, *word);
+            }
+        } else {
+            self.copy_in(second, rest);
+        }
+        if let Some(last) = last {
+            self.copy_in(second + rest.len(), &[last]);
+        }
+        if !page.is_empty() {
+            self.copy_in(second + behind - page.len(), page);
+        }
+        self.clear(end);
+        self.tail = end;
+        let stamp = stamp(start, count, self.tag);
+        self.parts.ring.store_line(self.geometry.slot_of(start), stamp, first);
+        Ok(())
+    }
+
+    /// Copies words into the ring, from its word `word` (modulo the ring) on.
+    #[inline]
+    fn copy_in(&self, word: usize, words: &[u64]) {
+        let ring = &self.parts.ring;
+        let start = word & (ring.words() - 1);
+        let (first, second) = words.split_at(words.len().min(ring.words() - start));
+        ring.copy_in(start, first);
+        if !second.is_empty() {
+            ring.copy_in(0, second);
+        }
     }
 
     /// Publishes a frame of one slot, given by its words behind the stamp as far as they mean
@@ -279,17 +340,8 @@ impl<W: Window> Sink for Claim<'_, W> {
         debug_assert!(words.len() <= self.left, "frame is longer than its claim");
         let words = &words[..words.len().min(self.left)];
         self.left -= words.len();
-        let ring = &self.producer.parts.ring;
-        let to_end = ring.words() - self.next;
-        if words.len() < to_end {
-            ring.copy_in(self.next, words);
-            self.next += words.len();
-        } else {
-            let (first, second) = words.split_at(to_end);
-            ring.copy_in(self.next, first);
-            ring.copy_in(0, second);
-            self.next = second.len();
-        }
+        self.producer.copy_in(self.next, words);
+        self.next += words.len();
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use maize_link::{Announce, Leave, PeerView, Port};
 use maize_ring::{Broken, Front, GLIMPSE_WORDS, Glimpse, Meanwhile, Refused};
 use maize_window::Presence;
-use maize_wire::{Frame, InstanceId, MAX_FRAME_SLOTS, SLOT_WORDS, Session, Sink};
+use maize_wire::{Frame, InstanceId, Lines, MAX_FRAME_SLOTS, SLOT_WORDS, Session, Sink};
 
 use crate::{net::Net, pipe::Store};
 
@@ -29,6 +29,21 @@ impl SimPort {
 
     fn store(&self, store: Store) {
         self.net.inner().store(self.me, self.peer, store);
+    }
+
+    /// Sends the words of a frame, its stamp's included.
+    fn publish(&mut self, words: Vec<u64>, limit: usize) -> Result<(), Refused> {
+        let (slots, limit) = (words.len() / SLOT_WORDS, limit.min(self.capacity()));
+        if slots > MAX_FRAME_SLOTS || slots > limit {
+            return Err(Refused::Size);
+        }
+        self.look_at_consumer()?;
+        if self.in_use + slots > limit {
+            return Err(Refused::Full);
+        }
+        (self.in_use, self.sent) = (self.in_use + slots, true);
+        self.store(Store::Frame(words));
+        Ok(())
     }
 
     /// Takes note of the slots that the peer gave back.
@@ -79,46 +94,44 @@ impl Port for SimPort {
     }
 
     fn push(&mut self, frame: &Frame<'_>, limit: usize) -> Result<(), Refused> {
-        let (slots, limit) = (frame.slots(), limit.min(self.capacity()));
-        if slots > MAX_FRAME_SLOTS || slots > limit {
-            return Err(Refused::Size);
-        }
-        self.look_at_consumer()?;
-        if self.in_use + slots > limit {
-            return Err(Refused::Full);
-        }
-        let mut words = Words(Vec::with_capacity(slots * SLOT_WORDS));
+        let mut words = Words(Vec::with_capacity(frame.slots() * SLOT_WORDS));
         words.word(0);
         frame.write(&mut words);
-        words.0.resize(slots * SLOT_WORDS, 0);
-        self.in_use += slots;
-        self.sent = true;
-        self.store(Store::Frame(words.0));
-        Ok(())
+        words.0.resize(frame.slots() * SLOT_WORDS, 0);
+        self.publish(words.0, limit)
     }
 
     fn push_slot<const N: usize>(&mut self, words: [u64; N], limit: usize) -> Result<(), Refused> {
-        let limit = limit.min(self.capacity());
-        self.look_at_consumer()?;
-        if self.in_use >= limit {
-            return Err(Refused::Full);
-        }
-        (self.in_use, self.sent) = (self.in_use + 1, true);
         let mut line = Vec::with_capacity(SLOT_WORDS);
         line.push(0);
         line.extend(words);
         line.resize(SLOT_WORDS, 0);
-        self.store(Store::Frame(line));
-        Ok(())
+        self.publish(line, limit)
+    }
+
+    fn push_lines(
+        &mut self,
+        slots: usize,
+        Lines { first, rest, last, page }: Lines<'_>,
+        limit: usize,
+    ) -> Result<(), Refused> {
+        let mut words = Vec::with_capacity(slots * SLOT_WORDS);
+        words.push(0);
+        words.extend(first);
+        words.extend(rest);
+        words.extend(last);
+        words.resize((slots * SLOT_WORDS).saturating_sub(page.len()), 0);
+        words.extend(page);
+        self.publish(words, limit)
     }
 
     fn glimpse(&mut self) -> Option<Glimpse> {
         match self.front() {
             Ok(None) => None,
-            Ok(Some(Front { slots: 1, line: [_, a, b, c, d, ..] })) => {
-                Some(Glimpse { differs: 0, words: [a, b, c, d] })
+            Ok(Some(Front { slots, line: [_, a, b, c, d, ..] })) => {
+                Some(Glimpse { differs: (slots as u64 ^ 1) << 32, words: [a, b, c, d] })
             }
-            Ok(Some(_)) | Err(_) => Some(Glimpse { differs: 1, words: [0; GLIMPSE_WORDS] }),
+            Err(_) => Some(Glimpse { differs: 1, words: [0; GLIMPSE_WORDS] }),
         }
     }
 
@@ -126,6 +139,16 @@ impl Port for SimPort {
         let mut rest = [0; SLOT_WORDS - 1 - GLIMPSE_WORDS];
         self.read(1 + GLIMPSE_WORDS, &mut rest);
         rest
+    }
+
+    fn open(&mut self, slots: usize) -> bool {
+        slots > 0 && slots <= MAX_FRAME_SLOTS
+    }
+
+    fn second_slot(&self) -> [u64; SLOT_WORDS] {
+        let mut slot = [0; SLOT_WORDS];
+        self.read(SLOT_WORDS, &mut slot);
+        slot
     }
 
     fn pop_slot(&mut self) {

@@ -100,15 +100,17 @@ pub trait Window: Clone {
         }
     }
 
-    /// The first word of a line of eight, given by its number, and the `N` behind it, if the first is not `nothing`: it is loaded first, the others stay behind it,
-    /// unordered among themselves.
+    /// The first word of a line of eight, given by its number, and the `N` behind it, if the first
+    /// is not `nothing`: then it is loaded first and the others stay behind it, unordered among
+    /// themselves. Finding nothing orders nothing, so that looking again and again is cheap.
     #[inline]
     fn load_line<const N: usize>(&self, line: usize, nothing: u64) -> Option<(u64, [u64; N])> {
         const { assert!(N < 8) };
-        let first = self.load_acquire(line * 8);
+        let first = self.load(line * 8);
         if first == nothing {
             return None;
         }
+        self.fence_acquire();
         Some((first, self.load_array(line * 8 + 1)))
     }
 

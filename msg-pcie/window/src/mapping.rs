@@ -134,10 +134,13 @@ impl Window for Mapping<'_> {
         const { assert!(N < 8) };
         // One check of the bounds for all of them.
         let line = &self.0.as_chunks::<8>().0[line];
-        let first = line[0].load(Acquire);
+        let first = line[0].load(Relaxed);
         if first == nothing {
             return None;
         }
+        // A fence rather than an acquiring load: on aarch64 `dmb ishld`, which costs less than
+        // `ldar` behind a store to another line, and only where there is something.
+        fence(Acquire);
         Some((first, core::array::from_fn(|offset| line[offset + 1].load(Relaxed))))
     }
 
@@ -154,12 +157,12 @@ impl Window for Mapping<'_> {
     #[inline]
     fn copy_out(&self, word: usize, into: &mut [u64]) {
         let from = &self.0[word..word + into.len()];
-        let (into_eights, into_rest) = into.as_chunks_mut::<8>();
-        let (from_eights, from_rest) = from.as_chunks::<8>();
-        // Eight moves a turn: compilers neither merge atomic accesses nor unroll them by
-        // themselves, and under emulation the loop's overhead is what one pays for.
-        for (into, from) in into_eights.iter_mut().zip(from_eights) {
-            *into = from.each_ref().map(|word| word.load(Relaxed));
+        let (into_turns, into_rest) = into.as_chunks_mut::<TURN>();
+        let (from_turns, from_rest) = from.as_chunks::<TURN>();
+        for (into, from) in into_turns.iter_mut().zip(from_turns) {
+            for (into, from) in into.iter_mut().zip(from) {
+                *into = from.load(Relaxed);
+            }
         }
         for (into, from) in into_rest.iter_mut().zip(from_rest) {
             *into = from.load(Relaxed);
@@ -169,9 +172,9 @@ impl Window for Mapping<'_> {
     #[inline]
     fn copy_in(&self, word: usize, from: &[u64]) {
         let into = &self.0[word..word + from.len()];
-        let (into_eights, into_rest) = into.as_chunks::<8>();
-        let (from_eights, from_rest) = from.as_chunks::<8>();
-        for (into, from) in into_eights.iter().zip(from_eights) {
+        let (into_turns, into_rest) = into.as_chunks::<TURN>();
+        let (from_turns, from_rest) = from.as_chunks::<TURN>();
+        for (into, from) in into_turns.iter().zip(from_turns) {
             for (into, from) in into.iter().zip(from) {
                 into.store(*from, Relaxed);
             }
@@ -181,6 +184,10 @@ impl Window for Mapping<'_> {
         }
     }
 }
+
+/// Words that are copied in one turn of a loop: compilers neither merge atomic accesses nor unroll
+/// loops of them by themselves, and under emulation the loop's overhead is what one pays for.
+const TURN: usize = 16;
 
 /// Why memory cannot be a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -73,14 +73,17 @@ fn padded(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
-/// The words of a body that shares the header's slot; `None` if it is longer, or not aligned.
+/// A body as words: those that share the header's slot, whole ones behind them, and a last one that
+/// is padded. `None` if it is not aligned.
+type Words<'a> = ([u64; INLINE_WORDS], &'a [u64], Option<u64>);
+
 #[inline]
-fn inline_words(contents: &[u8]) -> Option<[u64; INLINE_WORDS]> {
-    if contents.len() > INLINE_WORDS * 8 {
-        return None;
-    }
+fn words_of(contents: &[u8]) -> Option<Words<'_>> {
     let (whole, tail) = contents.split_at(contents.len() & !7);
     let whole: &[u64] = bytemuck::try_cast_slice(whole).ok()?;
+    if let Some((inline, rest)) = whole.split_first_chunk() {
+        return Some((*inline, rest, (!tail.is_empty()).then(|| padded(tail))));
+    }
     let mut words = [0; INLINE_WORDS];
     for (into, word) in words.iter_mut().zip(whole) {
         *into = *word;
@@ -88,11 +91,33 @@ fn inline_words(contents: &[u8]) -> Option<[u64; INLINE_WORDS]> {
     if !tail.is_empty() {
         words[whole.len()] = padded(tail);
     }
-    Some(words)
+    Some((words, &[], None))
+}
+
+/// The words of a body that shares the header's slot; `None` if it is longer, or not aligned.
+#[inline]
+fn inline_words(contents: &[u8]) -> Option<[u64; INLINE_WORDS]> {
+    if contents.len() > INLINE_WORDS * 8 {
+        return None;
+    }
+    words_of(contents).map(|(words, _, _)| words)
+}
+
+/// A frame by its lines, as [`Frame::lines`] gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lines<'a> {
+    /// The words of the first slot behind the stamp, padding included.
+    pub first: [u64; SLOT_WORDS - 1],
+    /// Words of the body in the slots behind it, from their start.
+    pub rest: &'a [u64],
+    /// One more word of the body, behind those.
+    pub last: Option<u64>,
+    /// The page's words, at the frame's end; none if there is no page.
+    pub page: &'a [u64],
 }
 
 impl Route {
-    /// The words behind the stamp of a plain frame of one slot, as [`Frame::line`] gives them, without
+    /// The words behind the stamp of a plain frame of one slot, as [`Frame::lines`] gives them, without
     /// the frame; `None` if it fills more, or if it is quicker written word by word.
     #[inline]
     #[must_use]
@@ -114,6 +139,26 @@ impl Route {
         let [word] = words else { return None };
         let [first, second, third] = self.slot_header(id, contents)?;
         Some([first, second, third, *word])
+    }
+
+    /// The lines of a plain frame, as [`Frame::lines`] gives them, and how many slots it fills;
+    /// `None` if the body is too long, or if it is quicker written word by word.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the lines are not to be put together in memory")]
+    #[must_use]
+    pub fn lines<'a>(
+        self,
+        (class, kind, sequence): (Class, Kind, u32),
+        contents: &'a [u8],
+        page: Option<&'a [u64; PAGE_WORDS]>,
+    ) -> Option<(usize, Lines<'a>)> {
+        let length = u32::try_from(contents.len()).ok()?;
+        let plain = Plain { kind, class, length, page: page.is_some(), sequence };
+        let [first, second, third] = self.encode(&plain).ok()?;
+        let ([a, b, c, d], rest, last) = words_of(contents)?;
+        let page: &[u64] = page.map_or(&[], |page| page);
+        let first = [first, second, third, a, b, c, d];
+        Some((plain.slots(), Lines { first, rest, last, page }))
     }
 
     #[inline]
@@ -212,15 +257,20 @@ impl<'a> Frame<'a> {
         self.slots
     }
 
-    /// The words behind the stamp of a frame that fills one slot, padding included; `None` if it
-    /// fills more, or if it is quicker written word by word ([`Frame::write`]).
+    /// The frame by its lines; `None` if it is quicker written word by word ([`Frame::write`]): a
+    /// fragment, a page with a checksum, a body that is not aligned. What lies in a slot behind the
+    /// words given means nothing.
     #[inline]
     #[must_use]
-    pub fn line(&self) -> Option<[u64; SLOT_WORDS - 1]> {
-        let (None, None) = (self.body.fragment, self.page) else { return None };
+    pub fn lines(&self) -> Option<Lines<'_>> {
+        let page: &[u64] = match (self.body.fragment, self.page) {
+            (None, None) => &[],
+            (None, Some((page, None))) => page,
+            _ => return None,
+        };
         let [first, second, third] = self.words;
-        let [a, b, c, d] = inline_words(self.body.contents)?;
-        Some([first, second, third, a, b, c, d])
+        let ([a, b, c, d], rest, last) = words_of(self.body.contents)?;
+        Some(Lines { first: [first, second, third, a, b, c, d], rest, last, page })
     }
 
     /// Writes every word of the frame behind the stamp.
@@ -344,18 +394,30 @@ mod tests {
                 let mut same = Words(vec![0]);
                 plain.write(&mut same);
                 prop_assert_eq!((plain.slots(), &same.0), (frame.slots(), &words));
+                let lines = route.lines(id, contents, with_page.then_some(&page.0));
+                prop_assert_eq!(lines, frame.lines().map(|lines| (frame.slots(), lines)));
+                let line = frame.lines().filter(|_| frame.slots() == 1).map(|lines| lines.first);
                 if !with_page {
-                    prop_assert_eq!(route.slot(id, contents), frame.line());
+                    prop_assert_eq!(route.slot(id, contents), line);
                     if let Some(short) = route.short_slot(id, contents) {
                         prop_assert_eq!(contents.len(), 8);
                         prop_assert_eq!(&short[..], &route.slot(id, contents).unwrap()[..4]);
                     }
                 }
             }
-            if let Some(line) = frame.line() {
-                prop_assert_eq!(frame.slots(), 1);
-                prop_assert_eq!(&line[..words.len() - 1], &words[1..]);
-                prop_assert!(line[words.len() - 1..].iter().all(|word| *word == 0));
+            if let Some(Lines { first, rest, last, page }) = frame.lines() {
+                let mut by_lines = vec![0; frame.slots() * SLOT_WORDS];
+                let body: Vec<u64> = rest.iter().copied().chain(last).collect();
+                by_lines[1..SLOT_WORDS].copy_from_slice(&first);
+                by_lines[SLOT_WORDS..][..body.len()].copy_from_slice(&body);
+                let page_word = by_lines.len() - page.len();
+                by_lines[page_word..].copy_from_slice(page);
+                prop_assert!(by_lines[words.len()..].iter().all(|word| *word == 0));
+                prop_assert_eq!(&by_lines[..words.len()], &words[..]);
+            } else {
+                let whole = contents.len() & !7;
+                let aligned = bytemuck::try_cast_slice::<u8, u64>(&contents[..whole]).is_ok();
+                prop_assert!(fragmented || page_checked || !aligned);
             }
             let (back, sum) = Header::from_words([words[1], words[2], words[3]]).unwrap();
             prop_assert_eq!(back.slots(), frame.slots());

@@ -82,6 +82,18 @@ const FLAG_CHECKED: u8 = 1 << 4;
 const FLAG_PAGE_CHECKED: u8 = 1 << 5;
 const FLAGS_RESERVED: u8 = 0b1100_0000;
 
+/// Word of a frame at which its page starts: the first slot boundary behind the body.
+#[inline]
+pub(crate) const fn page_word(body_words: usize) -> usize {
+    (HEADER_WORDS + body_words).div_ceil(SLOT_WORDS) * SLOT_WORDS
+}
+
+/// Slots of a frame with a page, or without one, at that word.
+#[inline]
+pub(crate) const fn slots(page_word: usize, page: bool) -> usize {
+    (page_word + if page { PAGE_WORDS } else { 0 }) / SLOT_WORDS
+}
+
 impl Header {
     /// Words of the body region: the body, padded, and the page's checksum word.
     #[inline]
@@ -94,14 +106,14 @@ impl Header {
     #[inline]
     #[must_use]
     pub const fn page_word(&self) -> usize {
-        (HEADER_WORDS + self.body_words()).div_ceil(SLOT_WORDS) * SLOT_WORDS
+        page_word(self.body_words())
     }
 
     /// Slots of the whole frame.
     #[inline]
     #[must_use]
     pub const fn slots(&self) -> usize {
-        (self.page_word() + if self.parts.page { PAGE_WORDS } else { 0 }) / SLOT_WORDS
+        slots(self.page_word(), self.parts.page)
     }
 
     /// The header's words as they travel, with the checksum (zero if the frame has none).

@@ -32,7 +32,7 @@ mod id;
 mod page;
 mod plain;
 
-pub use frame::{Body, FRAGMENT_WORDS, Fragment, Frame, Sink, body_matches};
+pub use frame::{Body, FRAGMENT_WORDS, Fragment, Frame, Lines, Sink, body_matches};
 pub use header::{Class, FrameError, Header, Kind, Parts, VERSION};
 pub use id::{Epoch, InstanceId, Session};
 pub use page::{PAGE_BYTES, PAGE_WORDS, Page};

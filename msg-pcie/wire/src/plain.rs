@@ -2,9 +2,9 @@
 //! are where checksums are off, and their headers are made and recognised by whole words.
 
 use crate::{
-    Class, Epoch, FrameError, HEADER_WORDS, INLINE_WORDS, InstanceId, Kind, MAX_BODY_BYTES,
-    MAX_PAGE_BODY_BYTES, PAGE_WORDS, SLOT_WORDS, VERSION,
-    header::{FLAG_CLASS, FLAG_PAGE},
+    Class, Epoch, FrameError, INLINE_WORDS, InstanceId, Kind, MAX_BODY_BYTES, MAX_PAGE_BODY_BYTES,
+    VERSION,
+    header::{FLAG_CLASS, FLAG_PAGE, page_word, slots},
 };
 
 /// From whom to whom, in which incarnation of the sender: one word, the same in every frame of a
@@ -142,14 +142,14 @@ impl Plain {
     #[inline]
     #[must_use]
     pub const fn page_word(&self) -> usize {
-        (HEADER_WORDS + self.body_words()).div_ceil(SLOT_WORDS) * SLOT_WORDS
+        page_word(self.body_words())
     }
 
     /// Slots of the whole frame.
     #[inline]
     #[must_use]
     pub const fn slots(&self) -> usize {
-        (self.page_word() + if self.page { PAGE_WORDS } else { 0 }) / SLOT_WORDS
+        slots(self.page_word(), self.page)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use maize_ring::{Consumer, ConsumerParts, Producer, ProducerParts, Refused};
 use maize_window::{Span, Window};
-use maize_wire::{Epoch, SLOT_WORDS, Session, Sink};
+use maize_wire::{Epoch, Lines, SLOT_WORDS, Session, Sink};
 
 /// Words of memory for a ring of that many slots.
 pub(crate) const fn words_for(slots: usize) -> usize {
@@ -81,19 +81,34 @@ impl<W: Window> RingMemory<W> {
     }
 }
 
-/// Sends a frame that fills as many slots as its words need. Both ways of sending a frame of one
-/// slot are taken.
+/// Sends a frame that fills as many slots as its words need. Its first word decides which of the
+/// ways of sending such a frame is taken.
 pub(crate) fn send<W: Window>(
     producer: &mut Producer<W>,
     words: &[u64],
     limit: usize,
 ) -> Result<(), Refused> {
+    let slots = (words.len() + 1).div_ceil(SLOT_WORDS);
+    let number = words.first().copied().unwrap_or(0);
+    if number.is_multiple_of(3) {
+        let (front, behind) = words.split_at(words.len().min(SLOT_WORDS - 1));
+        let mut first = [0; SLOT_WORDS - 1];
+        first[..front.len()].copy_from_slice(front);
+        // What fills the last slot passes for a page, and a single word for a last one.
+        let page = if (words.len() + 1).is_multiple_of(SLOT_WORDS) { SLOT_WORDS } else { 0 };
+        let (body, page) = behind.split_at(behind.len() - page.min(behind.len()));
+        let (rest, last) = match body {
+            [rest @ .., last] if rest.len() % 2 == 1 => (rest, Some(*last)),
+            _ => (body, None),
+        };
+        return producer.push_lines(slots, Lines { first, rest, last, page }, limit);
+    }
     if let Ok(line) = <[u64; SLOT_WORDS - 1]>::try_from(words)
-        && line[0] % 2 == 1
+        && number % 2 == 1
     {
         return producer.push_slot(line, limit);
     }
-    let mut claim = producer.claim((words.len() + 1).div_ceil(SLOT_WORDS), limit)?;
+    let mut claim = producer.claim(slots, limit)?;
     claim.words(words);
     claim.publish();
     Ok(())

@@ -13,7 +13,9 @@
 //! |---|---|
 //! | `round-trip` | 8 bytes there and back: 2 sends, 2 polls that find a message, 2 notifications |
 //! | `empty-poll` | a poll of each side that finds nothing |
+//! | `message` | 64 bytes one way, which fill two slots: send, notification, poll |
 //! | `page` | a page one way: send, notification, poll, copy |
+//! | `waiting-page` | the same to a peer that is behind: each page has waited for room |
 
 use std::{env, hint::black_box, io, process::ExitCode};
 
@@ -31,13 +33,15 @@ const NOW: Nanos = Nanos(1);
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let (Some(what), Some(rounds)) = (arguments.first(), arguments.get(1)) else {
-        eprintln!("msg-count round-trip|empty-poll|page ROUNDS");
+        eprintln!("msg-count round-trip|empty-poll|message|page|waiting-page ROUNDS");
         return ExitCode::FAILURE;
     };
     let measured: fn(&mut Pair<'_>, u64) -> u64 = match what.as_str() {
         "round-trip" => measured_round_trips,
         "empty-poll" => measured_empty_polls,
+        "message" => measured_messages,
         "page" => measured_pages,
+        "waiting-page" => measured_waiting_pages,
         _ => return ExitCode::FAILURE,
     };
     match rounds.parse().map_err(io::Error::other).and_then(|rounds| run(measured, rounds)) {
@@ -79,7 +83,11 @@ fn run(measured: fn(&mut Pair<'_>, u64) -> u64, rounds: u64) -> io::Result<()> {
 }
 
 fn send(fabric: &mut HostFabric<'_>, to: InstanceId, number: u64, page: Option<&Page>) {
-    let contents = bytemuck::bytes_of(&number);
+    send_words(fabric, to, &[number], page);
+}
+
+fn send_words(fabric: &mut HostFabric<'_>, to: InstanceId, words: &[u64], page: Option<&Page>) {
+    let contents = bytemuck::cast_slice(words);
     let page = page.map(|page| &page.0);
     let message = Outgoing { class: Class::Normal, kind: KIND, contents, page };
     // One that is refused is missed by the receiver.
@@ -115,6 +123,18 @@ fn measured_empty_polls(pair: &mut Pair<'_>, rounds: u64) -> u64 {
 }
 
 #[inline(never)]
+fn measured_messages(pair: &mut Pair<'_>, rounds: u64) -> u64 {
+    let mut words = [0; 8];
+    let mut whole = 0;
+    for round in 0..rounds {
+        words[0] = round;
+        send_words(&mut pair.near, FAR, &words, None);
+        whole += u64::from(receive(&mut pair.far) == Some(round));
+    }
+    whole
+}
+
+#[inline(never)]
 fn measured_pages(pair: &mut Pair<'_>, rounds: u64) -> u64 {
     let mut copy = [0; PAGE_WORDS];
     let mut whole = 0;
@@ -123,6 +143,25 @@ fn measured_pages(pair: &mut Pair<'_>, rounds: u64) -> u64 {
         send(&mut pair.near, FAR, round, Some(&pair.page));
         let came = receive(&mut pair.far) == Some(round) && pair.far.copy_page(NOW, &mut copy);
         whole += u64::from(came && black_box(&copy)[PAGE_WORDS - 1] == round);
+    }
+    whole
+}
+
+#[inline(never)]
+fn measured_waiting_pages(pair: &mut Pair<'_>, rounds: u64) -> u64 {
+    /// More than the ring takes of a class, and fewer than also wait.
+    const BEHIND: u64 = 40;
+    let mut copy = [0; PAGE_WORDS];
+    let (mut sent, mut whole) = (0, 0);
+    for round in 0..rounds {
+        while sent < rounds && sent < round + BEHIND {
+            send(&mut pair.near, FAR, sent, Some(&pair.page));
+            sent += 1;
+        }
+        // What waits is sent when its sender polls.
+        whole += u64::from(pair.near.poll(NOW).is_none());
+        let came = receive(&mut pair.far) == Some(round) && pair.far.copy_page(NOW, &mut copy);
+        whole -= u64::from(!came);
     }
     whole
 }
