@@ -74,9 +74,9 @@ impl Held {
 /// Frames that one call takes in or puts out at the most, so that no call lasts for long.
 const FRAMES_A_CALL: usize = 16;
 
-/// Looks for room before a message is made to wait: some microseconds at the most, as long as a peer
-/// takes for a page.
-const LOOKS_FOR_ROOM: usize = 64;
+/// Looks for room before a message is made to wait: some ten microseconds at the most, a few times as
+/// long as a peer takes for a page.
+const LOOKS_FOR_ROOM: usize = 256;
 
 /// A message to send.
 #[derive(Clone, Copy)]

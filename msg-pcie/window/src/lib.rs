@@ -13,6 +13,7 @@
 #[cfg(any(test, feature = "host", feature = "loom"))]
 extern crate std;
 
+mod fence;
 mod header;
 #[cfg(feature = "host")]
 mod host;

@@ -102,7 +102,7 @@ impl Window for Mapping<'_> {
 
     #[inline]
     fn fence(&self) {
-        fence(SeqCst);
+        crate::fence::full();
     }
 
     #[inline]

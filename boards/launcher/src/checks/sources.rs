@@ -8,9 +8,10 @@ use super::metadata::Metadata;
 use crate::workspace::Workspace;
 
 /// Files outside `arch/` that may ask for the target instruction set, each with the reason.
-const TARGET_ARCH: [(&str, &str); 2] = [
+const TARGET_ARCH: [(&str, &str); 3] = [
     ("boards/launcher/src/checks/", "these checks speak of it"),
     ("migrate-xisa/runtime/src/arch/", "a program's own half of a context switch"),
+    ("msg-pcie/window/src/fence.rs", "a fence that the compiler makes too dear in kernels"),
 ];
 
 /// Packages that need `unsafe`, each with the reason; all others of the kernel forbid it.
