@@ -62,6 +62,21 @@ pub enum Glance {
     Other,
 }
 
+impl Glance {
+    /// The event that the glance has shown, or what `other` finds out.
+    #[inline]
+    pub fn event_or_else(
+        self,
+        other: impl FnOnce() -> Option<(InstanceId, Event)>,
+    ) -> Option<(InstanceId, Event)> {
+        match self {
+            Glance::Nothing => None,
+            Glance::Message(peer, message) => Some((peer, Event::Message(message))),
+            Glance::Other => other(),
+        }
+    }
+}
+
 struct Peer<P> {
     link: Link,
     port: P,
@@ -84,6 +99,8 @@ pub struct Fabric<P, A> {
     last_activity: Nanos,
     /// Whether peers were asked for a doorbell since the last poll.
     armed: bool,
+    /// A doorbell has rung since the peers were looked at.
+    heard: bool,
     /// Whether a peer that works was rung for since the last poll: see [`Fabric::idle`].
     interrupts: bool,
     patience: Patience,
@@ -128,6 +145,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
             current: 0,
             last_activity: now,
             armed: false,
+            heard: false,
             interrupts: false,
             patience: Patience::default(),
             wait: Wait::default(),
@@ -169,11 +187,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     /// are published, and the peers' looked at, when they are due.
     #[inline]
     pub fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
-        match self.glance(now) {
-            Glance::Nothing => None,
-            Glance::Message(peer, message) => Some((peer, Event::Message(message))),
-            Glance::Other => self.poll_other(now),
-        }
+        self.glance(now).event_or_else(|| self.poll_other(now))
     }
 
     /// What [`Fabric::poll`] does first, and nearly always all it does: to find nothing, or a short
@@ -211,7 +225,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
                 }
             }
         }
-        Glance::Nothing
+        if self.heard { Glance::Other } else { Glance::Nothing }
     }
 
     #[inline(never)]
@@ -219,6 +233,15 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         if now >= self.next_beat {
             self.beat(now);
         }
+        let event = self.poll_in_turn(now);
+        if event.is_none() && core::mem::take(&mut self.heard) {
+            self.look(now);
+            return self.poll_in_turn(now);
+        }
+        event
+    }
+
+    fn poll_in_turn(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
         for _ in 0..self.peers.len() {
             let index = if self.turn < self.peers.len() { self.turn } else { 0 };
             self.turn = index + 1;
@@ -290,9 +313,13 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         }
     }
 
-    /// Takes note that this instance's doorbell has rung: besides messages it may mean that
-    /// somebody has come or gone.
-    pub fn heard_doorbell(&mut self, now: Nanos) {
+    /// Takes note that this instance's doorbell has rung. Mostly there is a message, which is to be
+    /// had at once; that somebody may have come or gone is looked at when a poll finds no more.
+    pub fn heard_doorbell(&mut self) {
+        self.heard = true;
+    }
+
+    fn look(&mut self, now: Nanos) {
         for Peer { link, port } in &mut self.peers {
             link.look(now, port);
         }
@@ -421,9 +448,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     fn beat(&mut self, now: Nanos) {
         self.next_beat = now + self.config.beat_every;
         self.announce(self.state);
-        for Peer { link, port } in &mut self.peers {
-            link.look(now, port);
-        }
+        self.look(now);
     }
 
     fn step(&mut self, now: Nanos, peer: InstanceId, input: Input) {

@@ -153,7 +153,7 @@ impl Sim {
         if node.rung.iter().any(|at| *at <= now) {
             node.rung.retain(|at| *at > now);
             node.asleep = None;
-            node.fabric.heard_doorbell(now);
+            node.fabric.heard_doorbell();
         }
         if node.asleep.is_some_and(|until| until > now) {
             return;

@@ -89,7 +89,7 @@ impl<A: Arch, S: ByteStream> Bare<A, S> {
             self.armed = Nanos::NEVER;
         }
         if interrupts.contains(Interrupts::DOORBELL) {
-            self.links.heard_doorbell(self.arch.now());
+            self.links.heard_doorbell();
         }
         self.host |= interrupts.contains(Interrupts::HOST);
     }

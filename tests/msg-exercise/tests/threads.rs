@@ -64,7 +64,7 @@ impl<'a> Station for Host<'a> {
 
     fn sleep(&mut self, until: Nanos) {
         thread::park_timeout(Duration::from_nanos(until.since(self.clock.now()).0));
-        self.fabric.heard_doorbell(self.clock.now());
+        self.fabric.heard_doorbell();
     }
 
     fn memory(&self, _: InstanceId) -> Option<Mapping<'a>> {

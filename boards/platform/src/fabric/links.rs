@@ -110,6 +110,8 @@ pub struct Links<W: Window, D> {
     /// The first window that did not stand its test, if no peer was ready before.
     refused: Option<(InstanceId, Refusal)>,
     testing: bool,
+    /// A doorbell has rung since the last look at what it may mean.
+    heard: bool,
     probing_until: Nanos,
     next_probe: Nanos,
     last_probe: Nanos,
@@ -169,6 +171,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             host_frames: VecDeque::new(),
             refused: None,
             testing: false,
+            heard: false,
             probing_until: Nanos(0),
             next_probe: now,
             last_probe: Nanos(0),
@@ -231,11 +234,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     /// The next event, and whose it is; `None` if there is none now.
     #[inline]
     pub fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
-        match self.glance(now) {
-            Glance::Nothing => None,
-            Glance::Message(peer, message) => Some((peer, Event::Message(message))),
-            Glance::Other => self.poll_other(now),
-        }
+        self.glance(now).event_or_else(|| self.poll_other(now))
     }
 
     /// What [`Self::poll`] does first, see [`WindowFabric::glance`].
@@ -290,24 +289,34 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         {
             return Some(event);
         }
-        loop {
-            let (peer, event) = self.fabric.poll(now)?;
+        while let Some((peer, event)) = self.fabric.poll(now) {
             if let Some(event) = self.take_in(now, peer, event) {
                 return Some(event);
             }
         }
+        if !core::mem::take(&mut self.heard) {
+            return None;
+        }
+        // Whoever rang may also wait for a test or have clocks measured, but messages come first.
+        self.next_probe = now;
+        self.attend(now)
     }
 
     /// Does what a poll has to do besides looking at the links. Returns what is to be handed out
     /// first.
     fn attend(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
-        if now >= self.next_probe || self.testing || now < self.probing_until {
+        if now >= self.next_probe || self.is_measuring(now) {
             self.check(now);
         }
         let event = self.events.pop_front();
-        let at_once = self.testing || now < self.probing_until || !self.events.is_empty();
+        let at_once = self.is_measuring(now) || !self.events.is_empty();
         self.attend_at = if at_once { Nanos(0) } else { self.next_probe };
         event
+    }
+
+    /// Whether a window is being tested or a clock measured, which goes on with every poll.
+    fn is_measuring(&self, now: Nanos) -> bool {
+        self.testing || now < self.probing_until
     }
 
     /// Takes in an event of the links that is not just a message for the instance.
@@ -333,6 +342,9 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         let is_message = |event: &Event| matches!(event, Event::Message(_));
         if self.events.iter().any(|(_, event)| is_message(event)) {
             return true;
+        }
+        if core::mem::take(&mut self.heard) {
+            self.next_probe = now;
         }
         self.check(now);
         self.attend_at = Nanos(0);
@@ -442,11 +454,10 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     }
 
     /// Takes note that this instance's doorbell has rung.
-    pub fn heard_doorbell(&mut self, now: Nanos) {
+    pub fn heard_doorbell(&mut self) {
         self.count(Counter::DoorbellsHeard);
-        self.fabric.heard_doorbell(now);
-        self.next_probe = now;
-        self.attend_at = now;
+        self.fabric.heard_doorbell();
+        self.heard = true;
     }
 
     /// What to do now that [`Self::poll`] has returned nothing. Notify first.

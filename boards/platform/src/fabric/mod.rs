@@ -96,7 +96,7 @@ fn settle<A: Arch>(arch: &mut A, links: &mut MachineLinks) -> Result<(), JoinErr
         if let Idle::Sleep(next) = links.idle_while_settling(now) {
             arch.set_timer(next.min(until));
             if arch.wait_for_interrupt().contains(Interrupts::DOORBELL) {
-                links.heard_doorbell(arch.now());
+                links.heard_doorbell();
             }
         }
     }

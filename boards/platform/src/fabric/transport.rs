@@ -64,8 +64,8 @@ impl Transport for CoreTransport {
         self.links.borrow_mut().notify();
     }
 
-    fn heard_doorbell(&mut self, now: Nanos) {
-        self.links.borrow_mut().heard_doorbell(now);
+    fn heard_doorbell(&mut self, _: Nanos) {
+        self.links.borrow_mut().heard_doorbell();
     }
 
     fn arm(&mut self, now: Nanos) -> bool {

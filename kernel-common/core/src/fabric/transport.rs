@@ -183,8 +183,8 @@ impl<P: Port, A: Announce, D: FnMut(InstanceId)> Transport for LinkTransport<P, 
         self.fabric.notify(&mut self.ring);
     }
 
-    fn heard_doorbell(&mut self, now: Nanos) {
-        self.fabric.heard_doorbell(now);
+    fn heard_doorbell(&mut self, _: Nanos) {
+        self.fabric.heard_doorbell();
     }
 
     fn arm(&mut self, now: Nanos) -> bool {

@@ -74,7 +74,7 @@ impl Duel {
             {
                 self.status = Some(status);
             }
-            self.peer.heard_doorbell(self.now);
+            self.peer.heard_doorbell();
             while let Some((_, event)) = self.peer.poll(self.now) {
                 if let Event::Message(message) = event {
                     self.heard.push((message.kind, self.peer.body().to_vec()));
