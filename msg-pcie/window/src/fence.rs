@@ -1,8 +1,6 @@
 //! The fence that keeps a store in front of a later load.
 #![allow(unsafe_code, reason = "an instruction that the language has no way to ask for")]
 
-use core::sync::atomic::Ordering::SeqCst;
-
 /// Keeps every access before it in front of every access behind it.
 ///
 /// `core::sync::atomic::fence` does so too, but where there is no SSE2, as in kernels, compilers
@@ -20,5 +18,5 @@ pub(crate) fn full() {
 #[cfg(not(all(target_arch = "x86_64", not(target_feature = "sse2"), not(miri))))]
 #[inline]
 pub(crate) fn full() {
-    core::sync::atomic::fence(SeqCst);
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
 }
