@@ -49,6 +49,7 @@ pub fn hooks() -> Option<&'static Hooks> {
 
 /// Ends the instance. Without hooks nothing can be told to anyone, and the core only stops.
 pub fn end(how: End) -> ! {
+    crate::console::flush();
     if let Some(hooks) = hooks() {
         (hooks.end)(how)
     }

@@ -6,6 +6,7 @@ use maize_hal::Nanos;
 use maize_hostlink::LauncherMessage;
 use maize_wire::InstanceId;
 
+use crate::console::flush_if_free;
 use crate::fabric::MachineLinks;
 use crate::siblings::{Siblings, has_stopped, leave, membership, must_stop};
 use crate::{ByteStream, End, HostLink};
@@ -58,6 +59,7 @@ pub fn serve<S: ByteStream>(
         link.tell(&report);
     }
     link.pump();
+    flush_if_free();
     again
 }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::console::line;
+use crate::console::line_at_once as line;
 use crate::siblings::ConsoleTurn;
 use crate::{End, end, hooks};
 

@@ -102,6 +102,17 @@ impl<W: Window> Control<W> {
         }
     }
 
+    /// Takes the console for instance `index` if it is free or has it already; `None` if another has
+    /// it.
+    pub fn try_lock_console(&self, index: u16) -> Option<Locked> {
+        let me = u64::from(index) + 1;
+        match self.0.compare_exchange(0, 0, me) {
+            Ok(_) => Some(Locked::Taken),
+            Err(found) if found == me => Some(Locked::Kept),
+            Err(_) => None,
+        }
+    }
+
     /// Gives the console back, if it was not taken away.
     pub fn unlock_console(&self, index: u16) {
         let _ = self.0.compare_exchange(0, u64::from(index) + 1, 0);
@@ -149,6 +160,8 @@ mod tests {
         let control = Control::new(Mapping::from_words(&words));
         assert_eq!(control.lock_console(5, 3), Locked::Taken);
         assert_eq!(control.lock_console(5, 3), Locked::Kept);
+        assert_eq!(control.try_lock_console(5), Some(Locked::Kept));
+        assert_eq!(control.try_lock_console(2), None, "nobody waits for it");
         assert_eq!(control.lock_console(2, 3), Locked::Taken, "the holder never came back");
         control.unlock_console(5);
         assert_eq!(control.lock_console(2, 3), Locked::Kept, "what was lost is not given back");

@@ -90,6 +90,15 @@ impl ConsoleTurn {
         let taken = |m: &&Membership| m.control.lock_console(m.index, PATIENCE) == Locked::Taken;
         ConsoleTurn(membership().filter(taken))
     }
+
+    /// The console, if nobody else has it.
+    pub(crate) fn take_if_free() -> Option<ConsoleTurn> {
+        let Some(m) = membership() else { return Some(ConsoleTurn(None)) };
+        match m.control.try_lock_console(m.index)? {
+            Locked::Taken => Some(ConsoleTurn(Some(m))),
+            Locked::Kept => Some(ConsoleTurn(None)),
+        }
+    }
 }
 
 impl Drop for ConsoleTurn {
