@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use maize_hostlink::control::{Histogram, Stats};
 use maize_trace::chrome::{InstanceTrace, timeline};
-use maize_trace::{Counter, Counters, Event, EventKind, KINDS, Latency, Lost, Reader};
+use maize_trace::{Counters, Event, EventKind, Latency, Lost, Reader};
 use maize_window::{
     HeaderError, HostWindow, Layout, LayoutError, MIN_INSTANCES, Mapping, Window, WindowHeader,
 };
+use maize_wire::InstanceId;
 use maize_wire::checksum::Coverage;
-use maize_wire::{InstanceId, Kind};
 
 /// Size of a window, in bytes.
 pub const WINDOW_BYTES: u64 = 64 << 20;
@@ -165,22 +165,7 @@ impl FabricWindow {
         let span = self.header.layout.counters(InstanceId(instance));
         let words = span.and_then(|span| self.window.window().part(span));
         words.and_then(|words| Counters::new(words).ok()).map_or_else(Stats::default, |counters| {
-            let mut stats = Stats::default();
-            let mut add = |name: String, count: u64| {
-                if count > 0 {
-                    stats.counters.push((name, count));
-                }
-            };
-            for counter in Counter::ALL {
-                add(format!("fabric.{}", kebab(&format!("{counter:?}"))), counters.count(counter));
-            }
-            for kind in (0u16..).take(KINDS) {
-                let counts = counters.kind(Kind(kind));
-                add(format!("message.{kind}.sent"), counts.sent);
-                add(format!("message.{kind}.bytes-sent"), counts.bytes_sent);
-                add(format!("message.{kind}.received"), counts.received);
-                add(format!("message.{kind}.bytes-received"), counts.bytes_received);
-            }
+            let mut stats = Stats { counters: counters.named(), ..Stats::default() };
             let histograms = LATENCIES.into_iter().map(|(latency, name)| {
                 histogram(format!("latency.{name}"), &counters.histogram(latency).counts)
             });
@@ -194,18 +179,6 @@ impl AsFd for FabricWindow {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.window.as_fd()
     }
-}
-
-/// `DoorbellsRung` as `doorbells-rung`.
-fn kebab(name: &str) -> String {
-    let mut text = String::new();
-    for letter in name.chars() {
-        if letter.is_uppercase() && !text.is_empty() {
-            text.push('-');
-        }
-        text.push(letter.to_ascii_lowercase());
-    }
-    text
 }
 
 /// The window has the counts of a latency's powers of two and nothing finer: least and greatest are
@@ -233,8 +206,8 @@ fn histogram(name: String, counts: &[u64]) -> Histogram {
 mod tests {
     use super::*;
     use maize_hal::Nanos;
-    use maize_trace::{Tracer, flow};
-    use maize_wire::Class;
+    use maize_trace::{Counter, Tracer, flow};
+    use maize_wire::{Class, Kind};
     use serde_json::Value;
 
     #[test]

@@ -7,6 +7,7 @@ use core::task::{Context, Poll};
 
 use maize_abi::UserRegs;
 use maize_hal::{Arch, Interrupts, Nanos, Trap};
+use maize_trace::EventKind;
 
 use crate::handle::Handle;
 use crate::ids::Tid;
@@ -57,6 +58,16 @@ impl RunQueue {
     }
 }
 
+/// Why a thread left user mode, as a trace has it.
+const fn reason(trap: Trap) -> u64 {
+    match trap {
+        Trap::Syscall => 0,
+        Trap::PageFault(_) => 1,
+        Trap::Exception(_) => 2,
+        Trap::Interrupt(_) => 3,
+    }
+}
+
 impl<A: Arch> State<A> {
     /// Runs the first ready thread in user mode until something needs the kernel. False if no
     /// thread is ready.
@@ -84,6 +95,9 @@ impl<A: Arch> State<A> {
         self.show_request(tid);
         let Ok(root) = self.memory.root(space) else { return true };
         self.report_ready(started);
+        if self.is_traced() {
+            self.trace_at(started, EventKind::RunBegin, tid, [0; 2]);
+        }
         let Some(thread) = self.threads.get_mut(&tid) else { return true };
         let first = thread.regs.pc();
         let Some(regs) = UserRegs::of_any(&mut thread.regs) else { return true };
@@ -99,6 +113,9 @@ impl<A: Arch> State<A> {
         thread.trap = Some((trap, ended));
         let task = thread.task;
         self.tasks.wake(task);
+        if self.is_traced() {
+            self.trace_at(ended, EventKind::RunEnd, tid, [reason(trap), 0]);
+        }
         true
     }
 

@@ -4,6 +4,7 @@ use maize_abi::pte::Access;
 use maize_abi::signal::{Signal, si_code};
 use maize_hal::{Arch, Exception, PageFault, Trap};
 use maize_mm::FaultError;
+use maize_trace::EventKind;
 
 use crate::handle::Handle;
 use crate::homes::Parked;
@@ -30,7 +31,13 @@ pub(crate) async fn thread_main<A: Arch>(k: Handle<A>, mut current: Current) {
         let trap = k.run_user(current).await;
         k.with(|s| s.after_user_mode(&k, current));
         match trap {
-            Trap::Syscall => syscall::handle(&k, current).await,
+            Trap::Syscall => {
+                let traced = k.with(|s| s.trace_call(current.tid));
+                syscall::handle(&k, current).await;
+                if let Some(number) = traced {
+                    k.with(|s| s.trace_call_end(current.tid, number));
+                }
+            }
             Trap::PageFault(fault) => page_fault(&k, current, fault).await,
             Trap::Exception(exception) => k.with(|s| s.force_fault(current.tid, exception)),
             Trap::Interrupt(_) => rseq::on_preemption(&k, current).await,
@@ -39,8 +46,23 @@ pub(crate) async fn thread_main<A: Arch>(k: Handle<A>, mut current: Current) {
     lifecycle::exit_thread(&k, current).await;
 }
 
+impl<A: Arch> Handle<A> {
+    /// Resolves a fault of user code, and leaves in the trace from when to when.
+    pub(crate) async fn resolve_traced_fault(
+        &self,
+        current: Current,
+        PageFault { address, access }: PageFault,
+    ) -> Result<(), FaultError> {
+        let words = [address, u64::from(access.bits())];
+        self.with(|s| s.trace(EventKind::FaultBegin, current.tid, words));
+        let resolved = self.resolve_fault(current, address, access).await;
+        self.with(|s| s.trace(EventKind::FaultEnd, current.tid, words));
+        resolved
+    }
+}
+
 async fn page_fault<A: Arch>(k: &Handle<A>, current: Current, fault: PageFault) {
-    let error = match k.resolve_fault(current, fault.address, fault.access).await {
+    let error = match k.resolve_traced_fault(current, fault).await {
         Ok(()) => return k.with(|s| s.stats.page_faults += 1),
         Err(error) => error,
     };

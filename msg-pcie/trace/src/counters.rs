@@ -6,6 +6,7 @@
 //! 576 + 64·latency ..   for each latency: counts by power of two of nanoseconds
 //! ```
 
+use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
 use maize_hal::Nanos;
@@ -70,6 +71,29 @@ impl Counter {
         Counter::Interrupts,
         Counter::Switches,
     ];
+
+    /// What it is called in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Counter::DoorbellsRung => "doorbells-rung",
+            Counter::DoorbellsHeard => "doorbells-heard",
+            Counter::Sleeps => "sleeps",
+            Counter::EmptyPolls => "empty-polls",
+            Counter::MessagesQueued => "messages-queued",
+            Counter::MessagesRefused => "messages-refused",
+            Counter::StaleFrames => "stale-frames",
+            Counter::Sessions => "sessions",
+            Counter::Silences => "silences",
+            Counter::Corruptions => "corruptions",
+            Counter::Faults => "faults",
+            Counter::Syscalls => "syscalls",
+            Counter::MigrationsOut => "migrations-out",
+            Counter::MigrationsIn => "migrations-in",
+            Counter::Interrupts => "interrupts",
+            Counter::Switches => "switches",
+        }
+    }
 }
 
 /// Latencies that have a histogram. The number is its place in the window.
@@ -218,6 +242,29 @@ impl<W: Window> Counters<W> {
         Histogram { counts }
     }
 
+    /// All that was counted, by name: `fabric.<counter>`, and `message.<kind>.<what>`. What is zero is
+    /// left out.
+    #[must_use]
+    pub fn named(&self) -> Vec<(String, u64)> {
+        let mut named = Vec::new();
+        let mut add = |count: u64, name: &dyn Fn() -> String| {
+            if count > 0 {
+                named.push((name(), count));
+            }
+        };
+        for counter in Counter::ALL {
+            add(self.count(counter), &|| format!("fabric.{}", counter.name()));
+        }
+        for kind in (0u16..).take(KINDS) {
+            let KindCounts { sent, bytes_sent, received, bytes_received } = self.kind(Kind(kind));
+            add(sent, &|| format!("message.{kind}.sent"));
+            add(bytes_sent, &|| format!("message.{kind}.bytes-sent"));
+            add(received, &|| format!("message.{kind}.received"));
+            add(bytes_received, &|| format!("message.{kind}.bytes-received"));
+        }
+        named
+    }
+
     #[inline]
     fn bump(&self, word: usize, by: u64) {
         self.0.store(word, self.0.load(word).wrapping_add(by));
@@ -248,7 +295,6 @@ mod tests {
     use super::*;
     use core::sync::atomic::AtomicU64;
     use maize_window::Mapping;
-    use std::vec::Vec;
 
     #[test]
     fn every_count_has_its_own_word() {
@@ -267,6 +313,10 @@ mod tests {
         for counter in Counter::ALL {
             assert_eq!(counters.count(counter), counter as u64 + 1);
         }
+        let named = counters.named();
+        assert_eq!(named.len(), Counter::ALL.len() + 4 * KINDS);
+        assert!(named.contains(&("fabric.doorbells-heard".into(), 2)));
+        assert!(named.contains(&("message.3.bytes-received".into(), 100)));
         let once = KindCounts { sent: 1, bytes_sent: 10, received: 1, bytes_received: 100 };
         assert_eq!(counters.kind(Kind(0)), once);
         assert_eq!(counters.kind(Kind(126)), once);

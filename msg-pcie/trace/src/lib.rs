@@ -8,7 +8,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(any(test, feature = "host"))]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;

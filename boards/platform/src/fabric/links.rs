@@ -91,6 +91,8 @@ pub struct Links<W: Window, D> {
     doorbell: D,
     peers: Vec<Peer<W>>,
     counters: Option<Counters<W>>,
+    /// Whether the launcher can read the counters itself.
+    counters_are_seen: bool,
     tracer: Option<Tracer<W>>,
     /// The peers that messages are exchanged with, as bits.
     ready: Ready,
@@ -159,6 +161,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             fabric,
             doorbell,
             peers,
+            counters_are_seen: first.is_some_and(|reached| reached.between_machines),
             counters: counters.and_then(|words| Counters::new(words).ok()),
             tracer: trace.filter(|_| config.trace).and_then(Tracer::new),
             ready: Ready::default(),
@@ -579,10 +582,12 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         self.reports.push_back(KernelMessage::Up { instance, epoch });
     }
 
-    /// The links' counts, by name.
+    /// The links' counts, by name; with those in the window if that is of this machine alone, where
+    /// the launcher does not see them.
     #[must_use]
     pub fn counts(&self) -> Vec<(String, u64)> {
-        let mut counts = Vec::new();
+        let own = self.counters.as_ref().filter(|_| !self.counters_are_seen);
+        let mut counts = own.map(Counters::named).unwrap_or_default();
         for peer in &self.peers {
             if let Some(link) = self.fabric.stats(peer.id) {
                 stats::add(&mut counts, peer.id, &link);
@@ -603,6 +608,12 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         if let Some(counters) = &self.counters {
             counters.add(counter, 1);
         }
+    }
+
+    /// Whether there is a trace.
+    #[must_use]
+    pub const fn is_traced(&self) -> bool {
+        self.tracer.is_some()
     }
 
     /// Writes an event into the trace, if there is one and it wants such events.

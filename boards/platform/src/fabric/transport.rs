@@ -6,6 +6,7 @@ use core::cell::RefCell;
 use maize_core::{Arrival, PageWords, Refused, Transport};
 use maize_hal::Nanos;
 use maize_link::{Idle, Outgoing};
+use maize_trace::Event;
 use maize_wire::{Class, InstanceId, Kind};
 
 use super::MachineLinks;
@@ -89,5 +90,14 @@ impl Transport for CoreTransport {
 
     fn close(&mut self, now: Nanos, peer: InstanceId) {
         self.links.borrow_mut().close(now, peer);
+    }
+
+    fn is_traced(&self) -> bool {
+        self.links.borrow().is_traced()
+    }
+
+    fn trace(&mut self, event: Event) {
+        let Event { at, kind, thread, words } = event;
+        self.links.borrow_mut().trace(at, kind, thread, words);
     }
 }

@@ -174,6 +174,11 @@ impl AnyRegs {
         forward!(self, regs => regs.syscall_args())
     }
 
+    #[must_use]
+    pub fn syscall_result(&self) -> u64 {
+        forward!(self, regs => regs.syscall_result())
+    }
+
     pub fn set_syscall_result(&mut self, value: u64) {
         forward!(self, regs => regs.set_syscall_result(value));
     }

@@ -121,6 +121,9 @@ pub trait UserRegs: Clone + Debug + Default + Send + 'static {
     /// The six arguments, right after a system-call trap.
     fn syscall_args(&self) -> [u64; 6];
 
+    /// The register that a system call returns in.
+    fn syscall_result(&self) -> u64;
+
     /// Sets the register that a system call returns in.
     fn set_syscall_result(&mut self, value: u64);
 

@@ -5,6 +5,7 @@ mod pages;
 mod request;
 mod root;
 mod serve;
+mod trace;
 mod transport;
 
 use alloc::boxed::Box;
@@ -87,6 +88,8 @@ const MOST_WAITING: usize = 65_536;
 /// What an instance knows of its fabric.
 pub(crate) struct Fabric {
     transport: Option<Box<dyn Transport>>,
+    /// Whether the transport keeps a trace.
+    traced: bool,
     pub(crate) me: InstanceId,
     peers: BTreeMap<InstanceId, Peer>,
     /// A link has refused a message since the last look at those that wait.
@@ -109,6 +112,7 @@ impl Fabric {
     pub(crate) fn alone(me: InstanceId) -> Fabric {
         Fabric {
             transport: None,
+            traced: false,
             me,
             peers: BTreeMap::new(),
             refused: false,
@@ -163,6 +167,7 @@ impl<A: Arch> Kernel<A> {
             s.memory.frames().borrow_from(settings.borrowed.clone());
             s.fabric.settings = settings;
             s.fabric.root = root::fingerprint(&s.image, &s.hidden);
+            s.fabric.traced = transport.is_traced();
             s.fabric.transport = Some(transport);
             s.begin_balancing();
         });

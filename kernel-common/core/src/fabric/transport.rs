@@ -122,6 +122,14 @@ pub trait Transport {
 
     /// Closes the link to a peer that broke the rules.
     fn close(&mut self, now: Nanos, peer: InstanceId);
+
+    /// Whether [`Transport::trace`] does anything.
+    fn is_traced(&self) -> bool {
+        false
+    }
+
+    /// Leaves an event in the instance's trace.
+    fn trace(&mut self, _: maize_trace::Event) {}
 }
 
 /// The links of `maize-link` as a transport: over windows on machines, over the simulated network

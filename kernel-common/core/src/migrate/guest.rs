@@ -6,6 +6,7 @@ use maize_abi::pte::Access;
 use maize_abi::{Isa, PAGE_SIZE, Sysno};
 use maize_hal::{Arch, Nanos, PageFault, Trap};
 use maize_mm::FaultError;
+use maize_trace::EventKind;
 use maize_wire::InstanceId;
 
 use super::travel::{Departure, TrapRecord, UserMode, rseq_area};
@@ -57,6 +58,7 @@ impl<A: Arch> State<A> {
         self.threads.insert(tid, thread);
         self.task_threads.insert(task, tid);
         self.stats.fabric.stays += 1;
+        self.trace(EventKind::MigrateIn, tid, [u64::from(from.0), 0]);
         let current = Current { tid, pid: Pid(stay.pid), task };
         let visit = Visit { home: from, id, space: stay.space, current };
         self.tasks.spawn(task, Box::pin(stay_here(k.clone(), visit)));
@@ -95,7 +97,9 @@ impl<A: Arch> State<A> {
     }
 
     /// Takes a guest's record away; returns what goes home.
-    fn end_stay(&mut self, current: Current, trap: TrapRecord) -> Option<Departure> {
+    fn end_stay(&mut self, visit: &Visit, trap: TrapRecord) -> Option<Departure> {
+        let current = visit.current;
+        self.trace(EventKind::MigrateOut, current.tid, [u64::from(visit.home.0), 0]);
         self.release_holds(current.tid);
         self.sync_fpu(current.tid);
         self.run_queue.forget_fpu(current.tid);
@@ -121,7 +125,7 @@ async fn stay_here<A: Arch>(k: Handle<A>, visit: Visit) {
     let trap = run_here(&k, &visit).await;
     k.with(|s| {
         let id = visit.id;
-        if let Some(departure) = s.end_stay(visit.current, trap) {
+        if let Some(departure) = s.end_stay(&visit, trap) {
             s.answer(visit.home, id, Trapped { id, departure }.into());
         }
     });
@@ -169,7 +173,7 @@ async fn page_fault<A: Arch>(
     // who has no luck leaves the fault to the home, which is never wrong.
     const TRIES: usize = 4;
     for _ in 0..TRIES {
-        match k.resolve_fault(visit.current, address, access).await {
+        match k.resolve_traced_fault(visit.current, fault).await {
             Ok(()) => {
                 k.with(|s| s.stats.page_faults += 1);
                 return Ok(());

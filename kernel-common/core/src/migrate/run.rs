@@ -3,6 +3,7 @@
 use maize_abi::Isa;
 use maize_abi::signal::{Signal, si_code};
 use maize_hal::{Arch, Exception, Interrupts, Nanos, Trap};
+use maize_trace::EventKind;
 use maize_wire::InstanceId;
 
 use super::travel::{Departure, Stay, TrapRecord, UserMode, rseq_record};
@@ -112,6 +113,7 @@ impl<A: Arch> State<A> {
 
     /// Sends the thread's user mode to `place`.
     fn send_away(&mut self, current: Current, place: InstanceId) -> Option<RequestId> {
+        self.trace(EventKind::MigrateOut, current.tid, [u64::from(place.0), 0]);
         // What the last call has read or written here, the thread may need there.
         self.release_holds(current.tid);
         self.sync_fpu(current.tid);
@@ -151,6 +153,7 @@ impl<A: Arch> State<A> {
         answer: Result<Message, PeerDied>,
     ) -> Option<Trap> {
         let now = self.now();
+        self.trace(EventKind::MigrateIn, current.tid, [u64::from(place.0), 0]);
         let thread = self.threads.get_mut(&current.tid)?;
         thread.away = None;
         thread.advanced = true;

@@ -118,6 +118,10 @@ impl UserRegs for Regs {
         [self.x[0], self.x[1], self.x[2], self.x[3], self.x[4], self.x[5]]
     }
 
+    fn syscall_result(&self) -> u64 {
+        self.x[0]
+    }
+
     fn set_syscall_result(&mut self, value: u64) {
         self.x[0] = value;
     }

@@ -132,6 +132,10 @@ impl UserRegs for Regs {
         [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9]
     }
 
+    fn syscall_result(&self) -> u64 {
+        self.rax
+    }
+
     fn set_syscall_result(&mut self, value: u64) {
         self.rax = value;
     }
