@@ -52,3 +52,23 @@ fn a_program_runs_as_if_it_were_alone() {
     };
     assert_eq!(outcome.stats.instances().filter(|of| sessions(*of)).count(), 2);
 }
+
+#[test]
+#[ignore = "boots machines"]
+fn instances_of_one_machine_are_counted_one_by_one() {
+    let mut config = script(Isa::X86_64, "taskset -c 1 true");
+    config.topology = "x86_64*2".parse().unwrap();
+    config.stats = true;
+    let outcome = run(config, &Workspace::find().unwrap()).unwrap();
+    assert_eq!(outcome.ending, Ending::Exited(0), "{}", outcome.consoles.concat());
+    let count = |instance: u16, name: &str| -> u64 {
+        let of = outcome.stats.instances().find(|(number, _)| *number == instance);
+        let counters = of.map_or(&[][..], |(_, stats)| &stats.counters);
+        counters.iter().filter(|(known, _)| known == name).map(|(_, count)| count).sum()
+    };
+    for (one, other) in [(0, 1), (1, 0)] {
+        assert_eq!(count(one, "fabric.sessions"), 1, "instance {one}");
+        assert!(count(one, "fabric.doorbells-heard") > 0, "instance {one}");
+        assert!(count(one, &format!("link.{other}.sent.normal")) > 0, "instance {one}");
+    }
+}

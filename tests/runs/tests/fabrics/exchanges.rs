@@ -1,12 +1,16 @@
 //! All pairs of an undisturbed fabric exchange numbered messages.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use maize_hostlink::boot::Isa;
+use maize_launcher::run::{Ending, run};
+use maize_launcher::workspace::Workspace;
 use maize_msg_exercise::ExchangeRequest;
-use serde_json::Value;
+use maize_runs::script;
 
 use crate::harness::{Fabric, assert_flawless};
+use crate::timeline::Timeline;
 
 /// Messages that each instance sends to each other one.
 const FULL: u64 = 10_000;
@@ -79,18 +83,41 @@ fn a_trace_joins_both_ends_of_each_message_on_one_clock() {
     let instances = fabric.instances();
     assert_flawless(&fabric.exchanged(instances, LIMIT));
     let outcome = fabric.end();
-    let timeline: Value = serde_json::from_str(outcome.timeline.as_deref().unwrap()).unwrap();
-    let events = timeline["traceEvents"].as_array().unwrap();
-    let ends = |phase: &str| -> BTreeMap<&str, f64> {
-        let of = events.iter().filter(|event| event["ph"] == phase);
-        of.map(|e| (e["id"].as_str().unwrap(), e["ts"].as_f64().unwrap())).collect()
-    };
-    let (sent, received) = (ends("s"), ends("f"));
+    let timeline = Timeline::read(outcome.timeline.as_deref().unwrap());
+    let (sent, received) = (timeline.ends("s"), timeline.ends("f"));
     assert!(sent.len() > 2_000, "{} arrows", sent.len());
-    assert_eq!(sent.len(), received.len());
     let mut took: Vec<f64> = received.iter().map(|(id, at)| at - sent[id]).collect();
     took.sort_by(f64::total_cmp);
     let (least, median) = (took[0], took[took.len() / 2]);
     println!("messages took {median:.0} µs (median), {least:.0} µs (least)");
     assert!(median > -CLOCKS, "the median message came {} µs before it was sent", -median);
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn a_trace_shows_where_threads_are_and_what_for() {
+    let mut config = script(Isa::X86_64, "taskset -c 1 ls /bin; taskset -c 1 true");
+    config.topology = "x86_64+x86_64".parse().unwrap();
+    config.trace = true;
+    let outcome = run(config, &Workspace::find().unwrap()).unwrap();
+    assert_eq!(outcome.ending, Ending::Exited(0), "{}", outcome.consoles.concat());
+    let timeline = Timeline::read(outcome.timeline.as_deref().unwrap());
+    for kind in [
+        "RunBegin",
+        "RunEnd",
+        "SyscallBegin",
+        "SyscallEnd",
+        "FaultBegin",
+        "FaultEnd",
+        "MigrateOut",
+        "MigrateIn",
+        "IdleBegin",
+        "Send",
+        "Receive",
+    ] {
+        assert!(timeline.count(kind) > 0, "{kind}");
+    }
+    // The tracks of threads show both instances.
+    let ran: BTreeSet<_> = timeline.of_phase("X").map(|event| event["name"].to_string()).collect();
+    assert_eq!(ran.len(), 2, "{ran:?}");
 }

@@ -5,7 +5,9 @@
 
 mod boots;
 mod costs;
+mod debugger;
 mod exchanges;
 mod failures;
 mod harness;
 mod threads;
+mod timeline;
