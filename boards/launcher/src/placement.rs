@@ -25,6 +25,34 @@ pub enum PlacementError {
     },
 }
 
+/// The environment's word by which a program knows that its phases are to run where they are faster.
+pub const FASTEST: &str = "MAIZE_PLACE=fastest";
+
+/// Where a program's threads are to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// Where the kernels put them.
+    Placed(Placement),
+    /// Where the program's named phases are measured to be faster, which its C library sees to.
+    Fastest,
+}
+
+impl Threads {
+    /// Where the kernels put new ones.
+    #[must_use]
+    pub fn placement(&self) -> Placement {
+        match self {
+            Self::Placed(placement) => placement.clone(),
+            Self::Fastest => Placement::Local,
+        }
+    }
+}
+
+/// Reads `fastest`, or what [`parse`] reads.
+pub fn parse_threads(text: &str) -> Result<Threads, PlacementError> {
+    if text == "fastest" { Ok(Threads::Fastest) } else { parse(text).map(Threads::Placed) }
+}
+
 /// Reads `local`, `spread`, or a list of CPUs and ranges of CPUs as `taskset -c` takes it.
 pub fn parse(text: &str) -> Result<Placement, PlacementError> {
     match text {
@@ -78,6 +106,13 @@ mod tests {
         assert_eq!(parse("0"), Ok(Placement::List(vec![0])));
         assert_eq!(parse("0,2-3"), Ok(Placement::List(vec![0, 2, 3])));
         assert_eq!(parse("15-15,1"), Ok(Placement::List(vec![15, 1])));
+    }
+
+    #[test]
+    fn only_threads_can_be_where_they_are_fastest() {
+        assert_eq!(parse_threads("fastest").unwrap().placement(), Placement::Local);
+        assert_eq!(parse_threads("1"), parse("1").map(Threads::Placed));
+        assert!(parse("fastest").is_err() && parse_threads("faster").is_err());
     }
 
     #[test]

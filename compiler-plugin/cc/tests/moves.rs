@@ -88,7 +88,7 @@ fn a_program_of_the_c_library_moves() {
             assert_eq!((run.status, run.text.as_str()), (0, expected), "{isa} {every} {run:?}");
         }
     }
-    let trip = program.trip(19);
+    let trip = program.trip(13);
     assert_eq!((trip.status, trip.text.as_str()), (0, expected), "{}", trip.errors);
     assert!(trip.hops > 40, "{} hops", trip.hops);
 }
@@ -142,4 +142,16 @@ fn signals_are_handled_wherever_a_thread_is() {
     let trip = alone.trip(7);
     assert_eq!((trip.status, trip.text.as_str()), (0, expected), "{}", trip.errors);
     assert!(trip.hops > 5, "{} hops", trip.hops);
+}
+
+#[test]
+fn numerical_kernels_with_threads_give_linux_s_results() {
+    let program = Program::hosted("kernels.c", &["-O2", "-pthread", "-lm"]);
+    let expected = include_str!("programs/kernels.txt");
+    for isa in Isa::ALL {
+        for every in ["self:1", "self:7"] {
+            let run = program.run(isa, &[("MAIZE_MIGRATE", every)]);
+            assert_eq!((run.status, run.text.as_str()), (0, expected), "{isa} {every} {run:?}");
+        }
+    }
 }

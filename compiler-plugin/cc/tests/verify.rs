@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use build::Program;
+use maize_xisa_metadata::address::OUTLINED_POLL_SUFFIX;
 use maize_xisa_metadata::{Isa, Program as Metadata, SECTION, ValueType};
 use migrate_xisa::code::{self, Base, Effect};
 use migrate_xisa::unwind::Tables;
@@ -166,8 +167,19 @@ fn a_call_without_its_pad_is_found() {
 
 #[test]
 fn a_pad_that_saves_another_site_is_found() {
+    saves_another_site("pair");
+}
+
+#[test]
+fn a_poll_that_saves_another_site_is_found() {
+    let elf = pair().x86_64.elf();
+    let poll = elf.symbols.keys().find(|name| name.ends_with(OUTLINED_POLL_SUFFIX)).unwrap();
+    saves_another_site(poll);
+}
+
+fn saves_another_site(function: &str) {
     let damage = |file: &mut File| {
-        let pad = file.pad("pair");
+        let pad = file.pad(function);
         let (register, _, _) = code::argument_registers(Isa::X86_64);
         let site = |e: &Effect| matches!(e, Effect::Set(r, _) if *r == register);
         let set = pad.iter().find(|i| i.effects.iter().any(site)).unwrap();

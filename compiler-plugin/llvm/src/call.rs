@@ -69,6 +69,12 @@ impl<'m> Value<'m> {
             && unsafe { LLVMGetTailCallKind(self.0) } == LLVMTailCallKind::LLVMTailCallKindMustTail
     }
 
+    /// Says that a call may become a jump: it is given no address of the caller's frame.
+    pub fn set_tail(self) {
+        // SAFETY: asked of a call only.
+        unsafe { LLVMSetTailCallKind(self.0, LLVMTailCallKind::LLVMTailCallKindTail) }
+    }
+
     /// Says that a call must become a jump.
     pub fn set_must_tail(self) {
         // SAFETY: asked of a call only.

@@ -121,6 +121,18 @@ void maize_visit_loops(LLVMValueRef function, maize_loop_visitor visit, void *co
   }
 }
 
+// The nearest block that runs before any of these; null if none of them is ever reached.
+LLVMBasicBlockRef maize_common_dominator(const LLVMBasicBlockRef *blocks, size_t count) {
+  DominatorTree tree(*unwrap(blocks[0])->getParent());
+  BasicBlock *common = nullptr;
+  for (size_t i = 0; i < count; i++) {
+    auto *block = unwrap(blocks[i]);
+    if (!tree.isReachableFromEntry(block)) continue;
+    common = common ? tree.findNearestCommonDominator(common, block) : block;
+  }
+  return wrap(common);
+}
+
 // Marks the loop with this header, so that LLVM's unroller makes so many rounds of it one.
 void maize_mark_unrolled(LLVMBasicBlockRef header, unsigned rounds) {
   auto *block = unwrap(header);

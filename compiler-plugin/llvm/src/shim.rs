@@ -64,6 +64,7 @@ unsafe extern "C" {
     fn maize_set_comdat_none(global: LLVMValueRef);
     fn maize_keep_module_flags(module: LLVMModuleRef, names: *const *const c_char, count: usize);
     fn maize_expand_constant_users(global: LLVMValueRef);
+    fn maize_common_dominator(blocks: *const LLVMBasicBlockRef, count: usize) -> LLVMBasicBlockRef;
     fn maize_mark_unrolled(header: LLVMBasicBlockRef, rounds: u32);
     fn maize_visit_loops(function: LLVMValueRef, visit: Visitor, context: *mut c_void);
 }
@@ -105,6 +106,19 @@ extern "C" fn push_loop(
             blocks: copy(blocks, block_count),
             latches: copy(latches, latch_count),
         });
+    }
+}
+
+impl<'m> Block<'m> {
+    /// The nearest block that runs before any of some of one function. `None` if none of them is ever
+    /// reached.
+    #[must_use]
+    pub fn common_dominator(blocks: &[Block<'m>]) -> Option<Block<'m>> {
+        let raw: Vec<_> = blocks.iter().map(|block| block.0).collect();
+        // SAFETY: blocks of a living module, as many as the shim is told, and at least one.
+        let found = (!raw.is_empty())
+            .then(|| unsafe { maize_common_dominator(raw.as_ptr(), raw.len()) })?;
+        (!found.is_null()).then(|| Block::new(found))
     }
 }
 

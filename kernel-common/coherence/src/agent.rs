@@ -19,6 +19,8 @@ pub trait Policy<const W: usize>: Default + Clone + Debug + PartialEq + Eq + Has
     fn generation(&self) -> u32;
     /// If nobody has touched the page as far as its home knows: its home has it, alone.
     fn adopt(&mut self);
+    /// At the home: whether nobody has touched the page as far as it knows.
+    fn is_untouched(&self) -> bool;
     /// Forgets everything (mappings and waiting threads included) and starts another life.
     fn reset<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
     /// A thread of this node needs the page.
@@ -149,6 +151,13 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
         if record.generation() == page.generation {
             record.adopt();
         }
+    }
+
+    /// Whether this node is the page's home, and nobody has touched the page as far as it knows.
+    #[must_use]
+    pub fn is_untouched_at_home(&self, page: PageKey) -> bool {
+        let home = self.homes.get(&page.object).copied().unwrap_or(self.local.config.home);
+        home.of(page) == self.node() && self.pages.get(page).is_none_or(P::is_untouched)
     }
 
     /// Forgets an object that has come to its end everywhere, and whatever is under way for it.

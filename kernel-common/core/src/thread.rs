@@ -146,9 +146,11 @@ pub(crate) struct Thread {
     /// Where it is to go on at its next migration point: an instance of another instruction set. Of a
     /// guest only whether there is one matters.
     pub(crate) bound: Option<InstanceId>,
+    /// Whether it has asked for itself to look at its next migration point.
+    pub(crate) asks: bool,
     /// Where it runs now, if not here.
     pub(crate) away: Option<InstanceId>,
-    /// Whether it was told there that it is bound for another instance.
+    /// Whether it was told there to look at its next migration point.
     pub(crate) away_bound: bool,
     /// Where it was sent to user mode last.
     pub(crate) last_place: InstanceId,
@@ -196,12 +198,18 @@ impl Thread {
             guest: None,
             place: InstanceId(0),
             bound: None,
+            asks: false,
             away: None,
             away_bound: false,
             last_place: InstanceId(0),
             needs_next: None,
             affinity: u64::MAX,
         }
+    }
+
+    /// Whether it is to look at its next migration point: it is to go elsewhere, or has a signal.
+    pub(crate) const fn is_requested(&self) -> bool {
+        self.bound.is_some() || self.asks
     }
 
     /// The instruction set that the thread runs on.

@@ -208,7 +208,10 @@ impl<A: Arch> Handle<A> {
             });
             match outcome {
                 Ok(FaultOutcome::Done) => return Ok(()),
-                Ok(FaultOutcome::NeedPage(need)) => self.obtain(current, need).await?,
+                Ok(FaultOutcome::NeedPage(need)) => {
+                    self.with(|s| s.bound_prefetch(space, va, need));
+                    self.obtain(current, need).await?;
+                }
                 // Another thread's operation is under way, and may be about to map the place.
                 Err(FaultError::NoMapping | FaultError::Denied) if !settled => {
                     let _ = finish_steps(self, current, space).await;

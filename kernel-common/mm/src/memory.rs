@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use maize_abi::pte::{Access, PteFormat};
@@ -46,6 +47,8 @@ pub struct Memory {
     pub(crate) buried: VecDeque<SpaceId>,
     /// The kernel's heap, if it grows by frames of these.
     pub(crate) heap: Option<Box<dyn KernelHeap>>,
+    /// Objects that others know and that have lost their pages from an index on.
+    pub(crate) cuts: Vec<(ObjectId, u64)>,
 }
 
 impl Memory {
@@ -67,6 +70,7 @@ impl Memory {
             next_space: 0,
             buried: VecDeque::new(),
             heap: None,
+            cuts: Vec::new(),
         }
     }
 

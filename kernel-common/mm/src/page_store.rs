@@ -1,6 +1,6 @@
 //! Files' bytes as memory objects.
 
-use crate::ObjectId;
+use crate::{NeedPage, ObjectId};
 
 /// Why an object could not be read or changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum StoreError {
     OutOfMemory,
     /// Past what an object can hold.
     TooLarge,
+    /// Another instance has a page, or may not have it while it is written. Nothing was done.
+    Elsewhere(NeedPage),
 }
 
 /// The memory objects that hold files' bytes, as a file system sees them.

@@ -109,6 +109,37 @@ impl Memory {
         self.objects.stop_telling(object);
     }
 
+    /// Objects that others were told of and that have lost their pages from an index on, since the last
+    /// call.
+    pub fn take_cuts(&mut self) -> Vec<(ObjectId, u64)> {
+        core::mem::take(&mut self.cuts)
+    }
+
+    pub(crate) fn note_cut(&mut self, object: ObjectId, first: u64) {
+        if self.objects.is_told(object) {
+            self.cuts.push((object, first));
+        }
+    }
+
+    /// The page that a private object's own is to be copied from, if another instance has it.
+    #[must_use]
+    pub fn lacking(&self, object: ObjectId, index: u64) -> Option<NeedPage> {
+        match self.objects.find(object, index) {
+            Found::Elsewhere(other) if other != object => {
+                Some(NeedPage { object: other, index, access: Access::READ })
+            }
+            _ => None,
+        }
+    }
+
+    /// A page of an object that another instance has.
+    #[must_use]
+    pub fn first_elsewhere(&self, object: ObjectId) -> Option<NeedPage> {
+        let mut pages = self.objects.get(object)?.pages.iter();
+        let (&index, _) = pages.find(|(_, page)| **page == Residence::Elsewhere)?;
+        Some(NeedPage { object, index, access: Access::READ })
+    }
+
     /// Objects that others were told of, and that have ended since the last call.
     pub fn take_ended(&mut self) -> Vec<ObjectId> {
         self.objects.take_ended()

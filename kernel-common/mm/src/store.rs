@@ -7,7 +7,7 @@ use maize_abi::pte::Access;
 use maize_hal::{PhysMemory, Tlb};
 
 use crate::object::{Found, ImageRange, PageCopy, Role};
-use crate::{Memory, ObjectId, PageStore, StoreError};
+use crate::{Memory, NeedPage, ObjectId, PageStore, StoreError};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -55,6 +55,31 @@ impl<'a, H: PhysMemory + Tlb> Store<'a, H> {
         }
     }
 
+    /// # Errors
+    /// [`StoreError::Elsewhere`] for the first of the pages that bytes `range` are in which may not be
+    /// accessed here so.
+    fn check(&self, object: ObjectId, range: Range<u64>, access: Access) -> Result<(), StoreError> {
+        let pages =
+            if range.is_empty() { 0..0 } else { range.start / PAGE..range.end.div_ceil(PAGE) };
+        for index in pages {
+            let here = match self.memory.objects.find(object, index) {
+                Found::Elsewhere(_) => false,
+                Found::Here(_, copy) => copy.rights.contains(access),
+                Found::Zero | Found::Untouched(_) | Found::PastEnd => true,
+            };
+            if !here {
+                return Err(StoreError::Elsewhere(NeedPage { object, index, access }));
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::check`] of writing the page that is cut in two by `len`, if one is.
+    fn check_end(&self, object: ObjectId, len: u64) -> Result<(), StoreError> {
+        let end = len.next_multiple_of(PAGE);
+        self.check(object, len..end, Access::WRITE)
+    }
+
     /// Zeroes `range` of bytes, within one page, where the page was touched.
     fn zero(&mut self, object: ObjectId, range: Range<u64>) {
         let index = range.start / PAGE;
@@ -81,6 +106,7 @@ impl<'a, H: PhysMemory + Tlb> Store<'a, H> {
         // With the file's end go the private copies of what was behind it.
         let mut todo = alloc::vec![object];
         while let Some(id) = todo.pop() {
+            self.memory.note_cut(id, first);
             let Some(object) = self.memory.objects.get(id) else { continue };
             todo.extend(&object.children);
             let mapped: alloc::vec::Vec<_> = object
@@ -132,6 +158,7 @@ impl<H: PhysMemory + Tlb> PageStore for Store<'_, H> {
     fn read(&mut self, object: ObjectId, at: u64, out: &mut [u8]) -> Result<usize, StoreError> {
         let len = self.len(object)?;
         let count = len.saturating_sub(at).min(out.len() as u64) as usize;
+        self.check(object, at..at.saturating_add(count as u64), Access::READ)?;
         let mut done = 0;
         while done < count {
             let from = at + done as u64;
@@ -151,6 +178,7 @@ impl<H: PhysMemory + Tlb> PageStore for Store<'_, H> {
         let len = self.len(object)?;
         let end = at.checked_add(bytes.len() as u64).filter(|&end| end <= MAX_LEN);
         let end = end.ok_or(StoreError::TooLarge)?;
+        self.check(object, at..end, Access::WRITE)?;
         if end > len {
             self.truncate(object, end)?;
         }
@@ -189,6 +217,7 @@ impl<H: PhysMemory + Tlb> PageStore for Store<'_, H> {
         if len > MAX_LEN {
             return Err(StoreError::TooLarge);
         }
+        self.check_end(object, len.min(old))?;
         if len < old {
             if !len.is_multiple_of(PAGE) {
                 // The last page that stays is brought in, since the image has bytes for all of it.

@@ -8,13 +8,14 @@ use maize_abi::isa::Stat;
 use maize_hal::Nanos;
 
 use crate::Vfs;
-use crate::caller::{At, Caller, Surroundings, store_errno};
+use crate::caller::{At, Caller, Surroundings, store_errno, store_stop};
 use crate::file::Handle;
 use crate::id::{FileId, InodeId};
 use crate::inode::{Kind, Want, permits};
 use crate::io::{FILE_SIZE_MAX, drop_privileges};
 use crate::mount::{self, device_of};
 use crate::node::Node;
+use crate::outcome::Io;
 use crate::path::{Follow, Link, Walk};
 use crate::proc::{self, ProcSource};
 
@@ -311,39 +312,39 @@ impl Vfs {
     /// `truncate` and `ftruncate`.
     ///
     /// # Errors
-    /// As those.
+    /// As those, and [`Stop::Page`](crate::Stop::Page).
     pub fn truncate(
         &mut self,
         env: &mut dyn Surroundings,
         caller: &Caller<'_>,
         target: Target<'_>,
         len: i64,
-    ) -> Result<(), Errno> {
+    ) -> Io<()> {
         let len = u64::try_from(len).map_err(|_| Errno::EINVAL)?;
         let id = if let Target::File(file) = target {
             let file = self.file(file)?;
             match file.handle {
-                Handle::Place => return Err(Errno::EBADF),
+                Handle::Place => return Err(Errno::EBADF.into()),
                 Handle::Regular(id) if file.writable => id,
-                _ => return Err(Errno::EINVAL),
+                _ => return Err(Errno::EINVAL.into()),
             }
         } else {
             match self.target(env.proc(), caller, target)? {
                 Node::Inode(id) => id,
-                Node::Proc(node) if proc::is_dir(node) => return Err(Errno::EISDIR),
-                Node::Proc(_) => return Err(Errno::EPERM),
+                Node::Proc(node) if proc::is_dir(node) => return Err(Errno::EISDIR.into()),
+                Node::Proc(_) => return Err(Errno::EPERM.into()),
             }
         };
         let inode = self.tree.get(id)?;
         match inode.kind {
             Kind::Regular(_) => {}
-            Kind::Directory(_) => return Err(Errno::EISDIR),
-            _ => return Err(Errno::EINVAL),
+            Kind::Directory(_) => return Err(Errno::EISDIR.into()),
+            _ => return Err(Errno::EINVAL.into()),
         }
         if !matches!(target, Target::File(_)) {
             inode.permits(caller, Want::WRITE)?;
             if inode.executions > 0 {
-                return Err(Errno::ETXTBSY);
+                return Err(Errno::ETXTBSY.into());
             }
         }
         self.set_len(env, caller, id, len)
@@ -355,9 +356,9 @@ impl Vfs {
         caller: &Caller<'_>,
         id: InodeId,
         len: u64,
-    ) -> Result<(), Errno> {
+    ) -> Io<()> {
         if len > FILE_SIZE_MAX {
-            return Err(Errno::EFBIG);
+            return Err(Errno::EFBIG.into());
         }
         let inode = self.tree.get_mut(id)?;
         let object = inode.object(env.store())?;
@@ -365,10 +366,10 @@ impl Vfs {
         if let Some(seals) = inode.seals {
             let sealed = if len < old { fcntl::F_SEAL_SHRINK } else { fcntl::F_SEAL_GROW };
             if len != old && seals & sealed != 0 {
-                return Err(Errno::EPERM);
+                return Err(Errno::EPERM.into());
             }
         }
-        env.store().truncate(object, len).map_err(store_errno)?;
+        env.store().truncate(object, len).map_err(store_stop)?;
         inode.modified(env.wall_clock());
         drop_privileges(&mut inode.mode, caller);
         Ok(())
@@ -378,7 +379,7 @@ impl Vfs {
     /// when they are touched, as everywhere. `keep_size` (`FALLOC_FL_KEEP_SIZE`) leaves the length.
     ///
     /// # Errors
-    /// As `fallocate`.
+    /// As `fallocate`, and [`Stop::Page`](crate::Stop::Page).
     pub fn allocate(
         &mut self,
         env: &mut dyn Surroundings,
@@ -386,15 +387,15 @@ impl Vfs {
         file: FileId,
         (offset, len): (i64, i64),
         keep_size: bool,
-    ) -> Result<(), Errno> {
+    ) -> Io<()> {
         let opened = self.file(file)?;
         opened.check_writable()?;
         let id = match opened.handle {
             Handle::Regular(id) => id,
-            Handle::Pipe(_) => return Err(Errno::ESPIPE),
-            _ => return Err(Errno::ENODEV),
+            Handle::Pipe(_) => return Err(Errno::ESPIPE.into()),
+            _ => return Err(Errno::ENODEV.into()),
         };
-        let (true, true) = (offset >= 0, len > 0) else { return Err(Errno::EINVAL) };
+        let (true, true) = (offset >= 0, len > 0) else { return Err(Errno::EINVAL.into()) };
         let end = offset.checked_add(len).ok_or(Errno::EFBIG)? as u64;
         let old = self.tree.get(id)?.len(env.store());
         if keep_size || end <= old {

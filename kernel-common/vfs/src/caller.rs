@@ -6,6 +6,7 @@ use maize_mm::{PageStore, StoreError};
 
 use crate::id::FileId;
 use crate::node::Node;
+use crate::outcome::Stop;
 use crate::proc::ProcSource;
 
 /// What the file system needs around it. Nothing here waits.
@@ -98,8 +99,17 @@ impl Caller<'_> {
 /// The error number of a store's error, when bytes were to be written or read.
 pub(crate) const fn store_errno(error: StoreError) -> Errno {
     match error {
-        StoreError::NoObject => Errno::EIO,
+        // Who can wait for a page does: see `store_stop`.
+        StoreError::NoObject | StoreError::Elsewhere(_) => Errno::EIO,
         StoreError::OutOfMemory => Errno::ENOSPC,
         StoreError::TooLarge => Errno::EFBIG,
+    }
+}
+
+/// As [`store_errno`], for operations that can be tried again.
+pub(crate) const fn store_stop(error: StoreError) -> Stop {
+    match error {
+        StoreError::Elsewhere(page) => Stop::Page(page),
+        error => Stop::Error(store_errno(error)),
     }
 }

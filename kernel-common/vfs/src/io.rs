@@ -5,7 +5,7 @@ use maize_abi::file::{fcntl, o, s, seek};
 use maize_mm::ObjectId;
 
 use crate::Vfs;
-use crate::caller::{Caller, Surroundings, store_errno};
+use crate::caller::{Caller, Surroundings, store_errno, store_stop};
 use crate::device::Device;
 use crate::file::{File, Handle};
 use crate::id::{CounterId, FileId, InodeId, PipeId};
@@ -129,7 +129,7 @@ impl Vfs {
     ) -> Io<usize> {
         let at = self.file(id)?.byte(place);
         let object = self.tree.get_mut(inode)?.object(env.store())?;
-        let count = env.store().read(object, at, out).map_err(store_errno)?;
+        let count = env.store().read(object, at, out).map_err(store_stop)?;
         let now = env.wall_clock();
         let file = self.file_mut(id)?;
         file.advance(place, count);
@@ -267,7 +267,7 @@ impl Vfs {
                 return Err(Errno::EPERM.into());
             }
         }
-        let count = env.store().write(object, at, bytes).map_err(store_errno)?;
+        let count = env.store().write(object, at, bytes).map_err(store_stop)?;
         let node = self.tree.get_mut(inode)?;
         node.modified(env.wall_clock());
         drop_privileges(&mut node.mode, caller);

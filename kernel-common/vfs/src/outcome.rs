@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use maize_abi::Errno;
 use maize_abi::signal::Signal;
 use maize_hal::Nanos;
+use maize_mm::NeedPage;
 
 use crate::id::{CounterId, InodeId, InterestId, PipeId};
 
@@ -52,6 +53,8 @@ pub enum Stop {
         /// If the wait lasts longer than this, try again with [`Patience::Exhausted`].
         at_most: Nanos,
     },
+    /// Another instance has a page of the file, and nothing was changed: try again when it is here.
+    Page(NeedPage),
     /// Nobody can ever read this: SIGPIPE for the caller and `EPIPE`.
     BrokenPipe,
     /// The caller is not in the terminal's foreground: this signal for its process group, and

@@ -26,6 +26,9 @@ pub const SLOT_SUFFIX: &str = ".slot";
 /// Added to a function's name for the symbol of its resume clone.
 pub const RESUME_SUFFIX: &str = ".resume";
 
+/// Ends the symbol of what a poll jumps to: its function's name, a dot, its site's number, and this.
+pub const OUTLINED_POLL_SUFFIX: &str = ".poll";
+
 /// Symbol at the start of the code that may be on the stack when a thread migrates.
 pub const TEXT_START: &str = "__maize_text_start";
 /// Symbol after that code.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use maize_hostlink::boot::{Placement, Sharing};
-use maize_launcher::compiler;
 use maize_launcher::run::{Ending, RunConfig};
 use maize_launcher::workspace::Workspace;
+use maize_launcher::{compiler, placement};
 use maize_runs::{LIMIT, outcome};
 
 const PAIR: &str = "x86_64+aarch64";
@@ -82,6 +82,51 @@ fn threads_work_on_both_wherever_they_were_started() {
         assert_eq!(said, expected);
         assert!(crossings >= 2, "{crossings}");
     }
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn handlers_run_wherever_their_threads_are() {
+    let program = make("compiler-plugin/cc/tests/programs/signals.c");
+    let expected = on_linux(&program);
+    for (topology, sharing) in [(PAIR, spread()), (PAIR, every(3)), (OTHER_PAIR, every(5))] {
+        let (said, crossings) = run(&program, topology, sharing);
+        assert_eq!(said, expected, "{topology}");
+        assert!(crossings >= 2, "{crossings}");
+    }
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn numerical_kernels_have_threads_on_both() {
+    let program = make("compiler-plugin/cc/tests/programs/kernels.c");
+    let expected = include_str!("../../../compiler-plugin/cc/tests/programs/kernels.txt");
+    for sharing in [spread(), every(50)] {
+        let (said, crossings) = run(&program, PAIR, sharing);
+        assert_eq!(said, expected);
+        assert!(crossings >= 2, "{crossings}");
+    }
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn phases_run_where_they_are_faster() {
+    let program = make("tests/runs/programs/phases.c");
+    let name = program.to_str().unwrap();
+    let mut config = RunConfig::new(PAIR.parse().unwrap(), name).timeout(LIMIT);
+    config.environment.push(placement::FASTEST.into());
+    let outcome = outcome(config).unwrap();
+    let said = String::from_utf8_lossy(&outcome.stdout);
+    assert_eq!(outcome.ending, Ending::Exited(0), "{said}");
+    let expected = "first: on x86_64\nsecond: on aarch64\n\
+                    first: 6 times, 4 on the faster, measured\n\
+                    second: 6 times, 4 on the faster, measured\n";
+    assert_eq!(said, expected);
+
+    // Without the option the program stays where it is.
+    let (said, crossings) = run(&program, PAIR, Sharing::default());
+    assert!(said.starts_with("first: on x86_64\nsecond: on x86_64\n"), "{said}");
+    assert_eq!(crossings, 0);
 }
 
 #[test]

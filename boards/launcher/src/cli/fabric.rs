@@ -40,14 +40,15 @@ struct FabricOptions {
     #[arg(long, short, default_value_t = MemorySize::DEFAULT, value_name = "SIZE")]
     memory: MemorySize,
     /// Where new threads go: where their creator is (local), to all CPUs that the program has a file
-    /// for in turn (spread), or to those of a list of global CPU numbers in turn, such as 0,2-3.
-    #[arg(long, default_value = "local", value_name = "local|spread|LIST",
-          value_parser = placement::parse)]
-    place: Placement,
+    /// for in turn (spread), or to those of a list of global CPU numbers in turn, such as 0,2-3. Or where
+    /// the phases that a program names by maize_phase() are measured to be faster (fastest).
+    #[arg(long, default_value = "local", value_name = "local|spread|fastest|LIST",
+          value_parser = placement::parse_threads)]
+    place: placement::Threads,
     /// How instances keep the pages of a process coherent.
     #[arg(long, value_enum, default_value_t = Policy::Directory)]
     coherence: Policy,
-    /// Pages that a page may bring along at the most, inside a machine.
+    /// Pages that a page which is read may bring along at the most.
     #[arg(long, default_value = "4", value_name = "0|1|4|8",
           value_parser = PossibleValuesParser::new(["0", "1", "4", "8"]).try_map(|n| n.parse::<u8>()))]
     prefetch: u8,
@@ -242,7 +243,7 @@ impl FabricOptions {
     ) -> anyhow::Result<RunConfig> {
         let Ok(program) = program.into_string() else { bail!("the program's name is not UTF-8") };
         let topology = self.topology.map_or_else(|| DEFAULT_TOPOLOGY.parse(), Ok)?;
-        if let Err(error) = placement::check(&self.place, &topology) {
+        if let Err(error) = placement::check(&self.place.placement(), &topology) {
             super::wrong_usage(ErrorKind::ValueValidation, &format!("--place: {error}"));
         }
         if let Err(error) = placement::check(&self.homes, &topology) {
@@ -252,7 +253,7 @@ impl FabricOptions {
             .arguments(arguments.iter().map(|argument| argument.as_bytes()));
         config.memory = self.memory;
         config.sharing = Sharing {
-            placement: self.place,
+            placement: self.place.placement(),
             coherence: match self.coherence {
                 Policy::Directory => Coherence::Directory,
                 Policy::Voting => Coherence::Voting,
@@ -265,6 +266,9 @@ impl FabricOptions {
         };
         config.files = self.files;
         config.root = self.root.map_or_else(Root::default, Root::from_path);
+        if self.place == placement::Threads::Fastest {
+            config.environment.push(placement::FASTEST.into());
+        }
         config.environment.extend(self.env.into_iter().map(OsStringExt::into_vec));
         config.directory = self.cwd.unwrap_or_else(|| "/".to_owned());
         config.timeout = self.timeout;

@@ -16,6 +16,7 @@ use object::write::{Object, SectionFlags};
 use object::{Architecture, BinaryFormat, Endianness, SectionKind};
 use sha2::{Digest, Sha256};
 
+use crate::migrate::PollForm;
 use crate::sysroot::Sysroot;
 use crate::{CompileError, migrate, neutral};
 
@@ -88,7 +89,8 @@ pub fn link(request: &Request, sysroot: &Sysroot) -> Result<Program, CompileErro
     if request.level > 1 {
         migrate::prepare(&mut module, &machine, request.polls)?;
     }
-    let split = migrate::split(&module, &machine, request.polls)?;
+    let form = if request.level > 0 { PollForm::Outlined } else { PollForm::InPlace };
+    let split = migrate::split(&module, &machine, (request.polls, form))?;
     steps.write(&module, "split")?;
     module.verify()?;
     module.run_passes(migrate::CLEAN_UP, &machine)?;

@@ -1,8 +1,8 @@
 //! Makes an optimised program able to move.
 //!
 //! Each call that may be on the stack when its thread moves becomes an `invoke`: its landing pad
-//! stores the frame's live values into a record and goes on to the caller ([`save`]). One cold
-//! clone per function enters it again at any such call ([`resume`]). Locals whose address is taken
+//! stores the frame's live values into a record and goes on to the caller ([`save`]). A poll's is in a
+//! function of its own, which the poll jumps to. One cold clone per function enters it again at any such call ([`resume`]). Locals whose address is taken
 //! live on a data stack with the same addresses everywhere ([`data_stack`]), functions whose
 //! address is taken have one address everywhere ([`slots`]), and so has all data ([`place`]). Frames
 //! that a `longjmp` may go back to are told by their place on that stack ([`anchor`]).
@@ -33,6 +33,7 @@ use maize_xisa_metadata::{Function, Polls, Site};
 
 use crate::CompileError;
 use data_stack::Wanted;
+pub use save::PollForm;
 
 /// LLVM's passes between the two steps.
 pub const CLEAN_UP: &str = "function(unreachableblockelim,mem2reg,simplifycfg)";
@@ -140,7 +141,11 @@ pub fn prepare(module: &mut Module, machine: &Machine, polls: Polls) -> Result<(
 ///
 /// # Errors
 /// [`CompileError::Content`] for a frame that no record can hold.
-pub fn split(module: &Module, machine: &Machine, polls: Polls) -> Result<Split, CompileError> {
+pub fn split(
+    module: &Module,
+    machine: &Machine,
+    (polls, form): (Polls, PollForm),
+) -> Result<Split, CompileError> {
     let runtime = Runtime::declare(module);
     for alias in module.aliases() {
         if let Some(aliasee) = alias.aliasee() {
@@ -185,7 +190,7 @@ pub fn split(module: &Module, machine: &Machine, polls: Polls) -> Result<Split, 
             anchor.save_at(module, &runtime, &found)?;
         }
         let clone = resume::clone(module, &runtime, *function, &found)?;
-        save::convert_function(module, &runtime, *function, &found)?;
+        save::convert_function(module, &runtime, *function, clone, (&found, form))?;
         clones.resize(clones.len() + found.len(), clone);
         anchored.resize(clones.len(), module.i8(u8::from(anchor.is_some())));
     }

@@ -1,18 +1,20 @@
 //! Where a thread looks whether it is asked to move.
 //!
-//! A poll loads the request word and calls the runtime if it is not zero, with a convention that
-//! keeps every register. With [`Polls::Calls`] there is one at the entry of every function that
-//! calls another, so that recursion and loops with calls are polled. With [`Polls::Loops`] there is
-//! one at the entry of a function of every recursion ([`super::recursion`]), and one at the end of
-//! each round of a loop, unless a call that polls is made in every round, or the loop is innermost,
-//! calls nothing, and the number of its rounds is fixed when it is entered. Small loops that call
-//! nothing are unrolled first ([`mark_small_loops`]), so that a poll comes once in several rounds.
+//! A poll loads the request word and, if it is not zero, jumps to a function of its own, which calls
+//! the runtime ([`super::save`]). With [`Polls::Calls`] there is one at the entry of every function
+//! that calls another, so that recursion and loops with calls are polled. With [`Polls::Loops`] there
+//! is one in a function of every recursion ([`super::recursion`]), before any call by which it comes
+//! back, and one at the end of each round of a loop, unless that one, or a call that polls at its
+//! entry, is in every round, or the loop is innermost, calls nothing, and the number of its rounds is fixed
+//! when it is entered. Small loops that call nothing are unrolled first ([`mark_small_loops`]), so that
+//! a poll comes once in several rounds.
+//!
 //! So the longest time without a poll is that of code without a loop, of one run of such a counted
 //! innermost loop, or of a call that the kernel serves.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use maize_llvm::{Builder, CallConvention, Loop, Module, Place, Predicate, Value};
+use maize_llvm::{Block, Builder, CallConvention, Loop, Module, Opcode, Place, Predicate, Value};
 use maize_xisa_metadata::Polls;
 
 use super::Runtime;
@@ -32,34 +34,46 @@ pub(crate) fn place<'m>(
         return 0;
     }
     let silent = silent(module);
-    let calls = |function: &Value<'m>| function.instructions().into_iter().any(calls_code);
-    let mut polled: HashSet<_> = match polls {
-        Polls::Loops => super::recursion::entries(defined),
-        _ => defined.iter().copied().filter(calls).collect(),
-    };
-    polled.retain(|function| !silent.contains(function));
-    let mut placed = 0;
-    for function in defined.iter().copied().filter(|function| !silent.contains(function)) {
-        let mut places = Vec::new();
-        if polls == Polls::Loops {
+    let loud: Vec<_> = defined.iter().copied().filter(|f| !silent.contains(f)).collect();
+    let mut places: HashMap<Value<'m>, Vec<Value<'m>>> = HashMap::new();
+    if polls == Polls::Loops {
+        let mut polled = Polled::default();
+        let cycles = super::recursion::cycles(defined);
+        for (function, calls) in cycles.into_iter().filter(|(f, _)| !silent.contains(f)) {
+            let blocks: Vec<_> = calls.iter().filter_map(|call| call.block()).collect();
+            let Some(block) = Block::common_dominator(&blocks) else { continue };
+            places.entry(function).or_default().extend(first_in(block));
+            polled.blocks.insert(block);
+            if function.blocks().first() == Some(&block) {
+                polled.functions.insert(function);
+            }
+        }
+        for function in &loud {
             for each in function.loops() {
                 if wants_poll(&each, &polled) {
-                    places.extend(each.latches.iter().filter_map(|block| block.terminator()));
+                    let ends = each.latches.iter().filter_map(|block| block.terminator());
+                    places.entry(*function).or_default().extend(ends);
                 }
             }
         }
-        if polled.contains(&function)
-            && let Some(entry) = function.blocks().first()
-            && let Some(first) = first_after_allocas(entry.instructions())
-        {
-            places.push(first);
-        }
-        placed += places.len();
-        for place in places {
-            insert(module, runtime, place);
+    } else {
+        for function in loud.iter().filter(|f| f.instructions().into_iter().any(calls_code)) {
+            let entry = function.blocks().first().copied();
+            places.entry(*function).or_default().extend(entry.and_then(first_in));
         }
     }
-    placed
+    // In the order of the program, so that one program is always made into the same.
+    let places = loud.iter().filter_map(|function| places.get(function));
+    places.flatten().map(|place| insert(module, runtime, *place)).count()
+}
+
+/// Where recursion is polled.
+#[derive(Default)]
+struct Polled<'m> {
+    /// Functions with a poll that is passed whenever they are called.
+    functions: HashSet<Value<'m>>,
+    /// Blocks with a poll.
+    blocks: HashSet<Block<'m>>,
 }
 
 /// LLVM's passes that unroll what [`mark_small_loops`] has marked.
@@ -68,18 +82,18 @@ pub(crate) const UNROLL: &str = "function(loop-unroll,simplifycfg)";
 /// Most instructions of a loop that is unrolled.
 const SMALL: usize = 24;
 /// Instructions between polls that unrolling aims at.
-const APART: usize = 64;
+const APART: usize = 48;
 /// Most rounds between polls.
-const MOST_ROUNDS: usize = 8;
+const MOST_ROUNDS: usize = 4;
 
 /// Marks small innermost loops that will have a poll to be unrolled.
 pub(crate) fn mark_small_loops(module: &Module) {
-    let none = HashSet::new();
+    let none = Polled::default();
     let silent = silent(module);
     for function in module.functions().into_iter().filter(|f| !silent.contains(f)) {
         for each in function.loops() {
             let size: usize = each.blocks.iter().map(|block| block.instructions().len()).sum();
-            let calls = |b: &maize_llvm::Block<'_>| b.instructions().into_iter().any(calls_code);
+            let calls = |b: &Block<'_>| b.instructions().into_iter().any(calls_code);
             if each.innermost
                 && size <= SMALL
                 && wants_poll(&each, &none)
@@ -91,8 +105,10 @@ pub(crate) fn mark_small_loops(module: &Module) {
     }
 }
 
-fn first_after_allocas(instructions: Vec<Value<'_>>) -> Option<Value<'_>> {
-    instructions.into_iter().find(|i| !i.is(maize_llvm::Opcode::LLVMAlloca))
+/// Where a poll goes in a block that is not polled at its end.
+fn first_in(block: Block<'_>) -> Option<Value<'_>> {
+    let passed = [Opcode::LLVMAlloca, Opcode::LLVMPHI];
+    block.instructions().into_iter().find(|i| !passed.into_iter().any(|opcode| i.is(opcode)))
 }
 
 /// Whether an instruction calls something that has a frame.
@@ -119,14 +135,17 @@ fn silent(module: &Module) -> HashSet<Value<'_>> {
     silent
 }
 
-fn wants_poll<'m>(each: &Loop<'m>, polled: &HashSet<Value<'m>>) -> bool {
+fn wants_poll<'m>(each: &Loop<'m>, polled: &Polled<'m>) -> bool {
     let mut any_call = false;
     for block in &each.blocks {
         // Both run in every round.
         let always = *block == each.header || each.latches == [*block];
+        if always && polled.blocks.contains(block) {
+            return false;
+        }
         for call in block.instructions().into_iter().filter(|i| calls_code(*i)) {
             any_call = true;
-            if always && call.called_function().is_some_and(|f| polled.contains(&f)) {
+            if always && call.called_function().is_some_and(|f| polled.functions.contains(&f)) {
                 return false;
             }
         }

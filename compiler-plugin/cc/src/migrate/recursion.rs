@@ -1,8 +1,9 @@
-//! Functions whose entries every recursion passes.
+//! Functions that every recursion passes, and the calls by which it comes back to them.
 //!
-//! Without recursion a chain of calls ends, so a poll at the entry of one function per cycle of the
-//! call graph is enough: of those that a walk in depth meets again while they are under way. A call
-//! through a pointer may call every function whose address is taken.
+//! Without recursion a chain of calls ends, so a poll in one function per cycle of the call graph is
+//! enough: of those that a walk in depth meets again while they are under way. It has to be passed
+//! before any call from which the function can be reached again. A call through a pointer may call
+//! every function whose address is taken.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,23 +11,67 @@ use maize_llvm::Value;
 
 use super::reach::address_is_taken;
 
-/// One function of every cycle of calls.
-pub(crate) fn entries<'m>(defined: &[Value<'m>]) -> HashSet<Value<'m>> {
-    let bodies: HashSet<_> = defined.iter().copied().collect();
-    let taken: Vec<_> = defined.iter().copied().filter(|f| address_is_taken(*f)).collect();
-    let mut callees: HashMap<Value<'m>, Vec<Value<'m>>> = HashMap::new();
-    for function in defined {
-        let mut called = HashSet::new();
-        for call in function.instructions().into_iter().filter(|i| i.is_call()) {
-            match call.callee() {
-                Some(callee) if callee.is_function() => called.extend(bodies.get(&callee)),
-                Some(callee) if callee.is_inline_asm() => {}
-                _ => called.extend(&taken),
+/// Who calls whom.
+struct Calls<'m> {
+    callees: HashMap<Value<'m>, Vec<Value<'m>>>,
+    /// What a call through a pointer may call.
+    taken: Vec<Value<'m>>,
+}
+
+impl<'m> Calls<'m> {
+    fn of(defined: &[Value<'m>]) -> Self {
+        let taken: Vec<_> = defined.iter().copied().filter(|f| address_is_taken(*f)).collect();
+        let bodies: HashSet<_> = defined.iter().copied().collect();
+        let mut calls = Self { callees: HashMap::new(), taken };
+        for function in defined {
+            let mut seen = HashSet::new();
+            let made = function.instructions().into_iter().filter(|i| i.is_call());
+            let called = made.flat_map(|call| calls.called(call));
+            // In the order of the program, so that one program is always walked in the same way.
+            let called = called.filter(|f| bodies.contains(f) && seen.insert(*f)).collect();
+            calls.callees.insert(*function, called);
+        }
+        calls
+    }
+
+    fn called(&self, call: Value<'m>) -> Vec<Value<'m>> {
+        match call.callee() {
+            Some(callee) if callee.is_function() => vec![callee],
+            Some(callee) if callee.is_inline_asm() => Vec::new(),
+            _ => self.taken.clone(),
+        }
+    }
+
+    /// Functions from which one can be reached, itself included.
+    fn callers(&self, function: Value<'m>) -> HashSet<Value<'m>> {
+        let mut callers: HashMap<Value<'m>, Vec<Value<'m>>> = HashMap::new();
+        for (caller, callees) in &self.callees {
+            for callee in callees {
+                callers.entry(*callee).or_default().push(*caller);
             }
         }
-        callees.insert(*function, called.into_iter().collect());
+        let (mut found, mut next) = (HashSet::new(), vec![function]);
+        while let Some(function) = next.pop() {
+            if found.insert(function) {
+                next.extend(callers.get(&function).into_iter().flatten());
+            }
+        }
+        found
     }
-    walk(defined, &callees)
+}
+
+/// One function of every cycle of calls, with its calls from which it can be reached again.
+pub(crate) fn cycles<'m>(defined: &[Value<'m>]) -> HashMap<Value<'m>, Vec<Value<'m>>> {
+    let calls = Calls::of(defined);
+    let mut cycles = HashMap::new();
+    for function in walk(defined, &calls.callees) {
+        let callers = calls.callers(function);
+        let back = |call: &Value<'m>| {
+            call.is_call() && calls.called(*call).iter().any(|callee| callers.contains(callee))
+        };
+        cycles.insert(function, function.instructions().into_iter().filter(back).collect());
+    }
+    cycles
 }
 
 /// Nodes that a walk in depth meets again while they are under way.

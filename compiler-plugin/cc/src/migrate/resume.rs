@@ -23,7 +23,7 @@ pub(crate) const MISSING: &str = "missing.";
 /// caller's.
 pub(crate) const RESULT_BYTES: u64 = 64;
 /// Alignment of that buffer.
-const MOST_RESULT_ALIGNMENT: u64 = 16;
+pub(crate) const MOST_RESULT_ALIGNMENT: u64 = 16;
 
 /// The section that clones are put in.
 pub const SECTION: &str = ".text.maize_resume";

@@ -118,6 +118,14 @@ impl Program {
         Self { folder, output }
     }
 
+    /// A program with the C library, from its text.
+    pub(crate) fn of_hosted_text(text: &str, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("main.c");
+        std::fs::write(&source, text).unwrap();
+        Self::hosted(source.to_str().unwrap(), options)
+    }
+
     /// A folder that lives as long as the program.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

@@ -190,6 +190,10 @@ impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
             let own = self.agent.generation(page.object, index);
             let next = PageKey { index, generation: generation.unwrap_or(own), ..page };
             let place = (page.object, index);
+            if self.agent.is_untouched_at_home(next) {
+                // Nobody else has it, and a first use costs nothing.
+                continue;
+            }
             let idle = self.agent.record(next).is_none_or(|record| !record.is_busy());
             let known = self.agent.rights(next).is_some() || self.ahead.contains_key(&place);
             if !idle || known || self.ahead.len() >= REMEMBERED {

@@ -198,10 +198,14 @@ impl<const W: usize> Policy<W> for Directory<W> {
     }
 
     fn adopt(&mut self) {
-        // A home that has neither a copy nor an entry knows the page as untouched.
-        if self.state == State::Invalid && self.detail.is_none() {
+        if self.is_untouched() {
             self.state = State::Exclusive;
         }
+    }
+
+    fn is_untouched(&self) -> bool {
+        // A home that has neither a copy nor an entry knows the page as untouched.
+        self.state == State::Invalid && self.detail.is_none()
     }
 
     fn reset<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {

@@ -297,9 +297,13 @@ impl<const W: usize> Policy<W> for Voting<W> {
     }
 
     fn adopt(&mut self) {
-        if self.state == State::Unmapped {
+        if self.is_untouched() {
             self.state = State::NotReplicated;
         }
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.state == State::Unmapped
     }
 
     fn reset<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {

@@ -138,11 +138,6 @@ impl<A: Arch> State<A> {
         {
             return Ok(Pages::Image(start, len));
         }
-        // A file that can be read and written by calls as well: those do not ask other instances
-        // for its pages.
-        if !private && area.label.as_ref().is_some_and(|label| label.inode != 0) {
-            return Err(NoArea::Unsupported);
-        }
         let len = self.memory.object_len(area.object).ok_or(NoArea::Fault)?;
         Ok(Pages::Object { object: area.object.into(), len, private })
     }

@@ -142,7 +142,8 @@ pub(crate) async fn ordered<A: Arch>(
                 let generation = s.fabric.pages.next_generation(object);
                 s.renew_pages(object, range.clone(), generation);
                 let count = range.end - range.start;
-                Dropped { object: object.into(), first: range.start, count, generation }
+                let (object, first) = (object.into(), range.start);
+                Dropped { object, first, count, generation, ends: false }
             }));
         }
     }

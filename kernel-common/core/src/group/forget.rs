@@ -26,6 +26,8 @@ pub(crate) struct Dropped {
     pub(crate) count: u64,
     /// The life that the pages start.
     pub(crate) generation: u32,
+    /// Whether the object ends where they start.
+    pub(crate) ends: bool,
 }
 
 impl<A: Arch> Handle<A> {
@@ -63,6 +65,10 @@ impl<A: Arch> State<A> {
             let object = dropped.object.into();
             if dropped.object.home == from.0 && self.memory.has_object(object) {
                 let end = dropped.first.saturating_add(dropped.count);
+                if dropped.ends {
+                    let len = dropped.first.saturating_mul(maize_abi::PAGE_SIZE as u64);
+                    self.memory.set_replica_len(object, len);
+                }
                 self.drop_pages(object, dropped.first..end, dropped.generation);
             }
         }
@@ -71,6 +77,9 @@ impl<A: Arch> State<A> {
             self.answer(from, forget.id, Forgot { id: forget.id }.into());
             return;
         };
+        if let Some(replica) = self.groups.replicas.get_mut(&forget.space) {
+            replica.note_change();
+        }
         let end = self.user_end();
         for (start, stop) in forget.ranges {
             self.memory.forget_areas(space, start..stop.min(end));

@@ -2,6 +2,7 @@
 
 mod area;
 mod change;
+mod cut;
 mod forget;
 mod replica;
 mod turn;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use area::AreaRecord;
 pub(crate) use change::{ordered, recall};
+pub(crate) use cut::forget_cut;
 pub(crate) use forget::Dropped;
 pub(crate) use replica::Replica;
 

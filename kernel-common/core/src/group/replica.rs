@@ -21,6 +21,8 @@ pub(crate) struct Replica {
     space: SpaceId,
     /// Objects that end with the space.
     private: BTreeSet<ObjectId>,
+    /// Counts what the home had forgotten: an area that it told of before may be one of them.
+    changes: u64,
 }
 
 impl Replica {
@@ -32,6 +34,11 @@ impl Replica {
     pub(crate) fn own(&mut self, object: ObjectId) {
         self.private.insert(object);
     }
+
+    /// The home has areas forgotten.
+    pub(super) const fn note_change(&mut self) {
+        self.changes += 1;
+    }
 }
 
 impl<A: Arch> State<A> {
@@ -42,7 +49,7 @@ impl<A: Arch> State<A> {
         }
         let layout = self.replica_layout();
         let space = self.memory.create_space(&mut self.arch, layout)?;
-        self.groups.replicas.insert(key, Replica { space, private: BTreeSet::new() });
+        self.groups.replicas.insert(key, Replica { space, private: BTreeSet::new(), changes: 0 });
         Ok(space)
     }
 
@@ -119,7 +126,8 @@ impl<A: Arch> State<A> {
 }
 
 impl<A: Arch> Handle<A> {
-    /// Learns from a space's home which area is at `address`.
+    /// Learns from a space's home which area is at `address`. If the home changes areas meanwhile nothing
+    /// is learnt: the caller looks again.
     ///
     /// # Errors
     /// [`NoArea`], also if the home is gone.
@@ -131,15 +139,17 @@ impl<A: Arch> Handle<A> {
         access: Access,
     ) -> Result<(), NoArea> {
         let home = InstanceId(key.home);
-        let id = self.with(|s| {
+        let changes = |s: &State<A>| s.groups.replicas.get(&key).map(|replica| replica.changes);
+        let (id, known) = self.with(|s| {
             s.stats.fabric.areas_fetched += 1;
             let access = access.bits();
-            s.ask(home, current.tid.0, |id| AskArea { id, space: key, address, access }.into())
+            let ask = |id| AskArea { id, space: key, address, access }.into();
+            (s.ask(home, current.tid.0, ask), changes(s))
         });
         match self.answer(current.task, home, id, Interruptible::Not).await {
             Ok(Message::TellArea(told)) => {
                 let record = told.area?;
-                self.with(|s| s.learn_area(key, &record))
+                self.with(|s| if changes(s) == known { s.learn_area(key, &record) } else { Ok(()) })
             }
             Ok(_) | Err(_) => Err(NoArea::Fault),
         }

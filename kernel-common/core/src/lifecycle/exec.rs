@@ -168,6 +168,14 @@ pub(crate) async fn exec<A: Arch>(
     Ok(())
 }
 
+/// Has all of a file here that another instance may have written to a mapping of.
+async fn bring_home<A: Arch>(k: &Handle<A>, current: Current, file: ObjectId) -> Result<(), Errno> {
+    while let Some(need) = k.with(|s| s.memory.first_elsewhere(file)) {
+        k.obtain(current, need).await.map_err(|_| Errno::EIO)?;
+    }
+    Ok(())
+}
+
 /// Makes a space for the program and fills it.
 pub(crate) async fn load<A: Arch>(
     k: &Handle<A>,
@@ -178,6 +186,10 @@ pub(crate) async fn load<A: Arch>(
     let mut request = request;
     let mut program = Err(Errno::ELOOP);
     for _ in 0..MAX_INTERPRETERS {
+        if let Err(errno) = bring_home(k, current, request.file.object).await {
+            program = Err(errno);
+            break;
+        }
         match k.with(|s| s.inspect(current, &request)) {
             Ok(Inspected::Program(found)) => {
                 program = Ok(found);

@@ -11,7 +11,7 @@ use maize_wire::InstanceId;
 use crate::ids::Tid;
 use crate::lifecycle::Pair;
 use crate::state::State;
-use crate::thread::Current;
+use crate::thread::{Current, Thread};
 
 /// The page of this instance's migration-request word: all programs that can move map it.
 ///
@@ -74,7 +74,7 @@ impl<A: Arch> State<A> {
     /// Sets the request word for the thread that is switched in.
     pub(crate) fn show_request(&mut self, tid: Tid) {
         let Some(page) = &mut self.move_page else { return };
-        let requested = self.threads.get(&tid).is_some_and(|thread| thread.bound.is_some());
+        let requested = self.threads.get(&tid).is_some_and(Thread::is_requested);
         if page.requested == requested {
             return;
         }
@@ -86,6 +86,17 @@ impl<A: Arch> State<A> {
         {
             page.requested = requested;
         }
+    }
+
+    /// A thread wants to look at its next migration point, or no longer. It is told so where it runs.
+    ///
+    /// # Errors
+    /// `ENOSYS` if its program is of one instruction set only.
+    pub(crate) fn ask_itself(&mut self, current: Current, wish: u64) -> Result<u64, Errno> {
+        self.pair(current.tid).ok_or(Errno::ENOSYS)?;
+        let thread = self.threads.get_mut(&current.tid).ok_or(Errno::ESRCH)?;
+        thread.asks = wish != 0;
+        Ok(0)
     }
 
     /// A thread has saved its frames: it goes on on the instruction set that it was asked to go to, or
@@ -130,7 +141,7 @@ impl<A: Arch> State<A> {
         let place = self.threads.get(&tid).map(|thread| thread.place);
         let stays = place.is_some_and(|place| self.isa_of(place) == Some(own));
         let Some(thread) = self.threads.get_mut(&tid) else { return };
-        thread.bound = None;
+        (thread.bound, thread.asks) = (None, false);
         if !stays {
             thread.place = me;
         }

@@ -172,13 +172,15 @@ async fn page_fault<A: Arch>(
     // The area may change between the home's answer and its use; then the home is asked again, and
     // who has no luck leaves the fault to the home, which is never wrong.
     const TRIES: usize = 4;
-    for _ in 0..TRIES {
+    for attempt in 0..TRIES {
         match k.resolve_traced_fault(visit.current, fault).await {
             Ok(()) => {
                 k.with(|s| s.stats.page_faults += 1);
                 return Ok(());
             }
             Err(FaultError::NoMapping | FaultError::Denied) => {}
+            // A file may have grown since its area was learnt.
+            Err(FaultError::PastEnd) if attempt == 0 => {}
             // The home knows why, and whom to signal.
             Err(FaultError::PastEnd | FaultError::OutOfMemory) => {
                 return Err(TrapRecord::NeedsHome { address, access: access.bits() });

@@ -76,7 +76,7 @@ impl<A: Arch> State<A> {
     pub(crate) fn is_misplaced(&self, tid: Tid) -> bool {
         self.threads.get(&tid).is_some_and(|t| {
             let stays = t.away == self.away_place(tid);
-            let knows = t.away.is_none() || t.away_bound == t.bound.is_some();
+            let knows = t.away.is_none() || t.away_bound == t.is_requested();
             t.guest.is_none() && !(stays && knows)
         })
     }
@@ -127,7 +127,7 @@ impl<A: Arch> State<A> {
         let own_clock = process.is_some_and(|process| process.seat.clock_ahead != 0);
         let thread = self.threads.get_mut(&current.tid)?;
         thread.away = Some(place);
-        thread.away_bound = thread.bound.is_some();
+        thread.away_bound = thread.is_requested();
         let stay = Stay {
             space,
             pid: current.pid.0,

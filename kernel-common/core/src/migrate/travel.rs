@@ -17,7 +17,7 @@ pub(crate) struct Stay {
     pub(crate) space: SpaceKey,
     pub(crate) pid: u32,
     pub(crate) user: UserMode,
-    /// Whether it is asked to move at its next migration point.
+    /// Whether it is to look at its next migration point.
     pub(crate) bound: bool,
     /// Address, length and signature of the thread's `rseq` area.
     pub(crate) rseq: Option<(u64, u32, u32)>,

@@ -89,8 +89,8 @@ impl<A: Arch> State<A> {
         match action.handler {
             SigAction::SIG_IGN => Taken::Again,
             SigAction::SIG_DFL => self.default_action(current, info),
-            // The way back from a handler is code of this instance's instruction set.
-            _ if thread.isa() != <A::Isa as Isa>::KIND => {
+            // The kernel's way back from a handler is code of this instance's instruction set.
+            _ if thread.isa() != <A::Isa as Isa>::KIND && action.flags & sa::SA_RESTORER == 0 => {
                 log::error!("thread {} has no way to run a handler where it is", current.tid);
                 self.begin_group_exit(current.pid, u32::from(Signal::SIGSEGV.number()));
                 Taken::Nothing

@@ -5,7 +5,7 @@
 //! memory. A call that a signal meets in its import returns an `ERESTART…` error and leaves nothing
 //! behind.
 
-use maize_abi::migration::LEAVE;
+use maize_abi::migration::{ASK, LEAVE};
 use maize_abi::{Errno, Isa, IsaKind, Sysno};
 use maize_hal::Arch;
 
@@ -158,6 +158,13 @@ pub(crate) async fn handle<A: Arch>(k: &Handle<A>, current: Current) {
             k.with(|s| s.set_result(current.tid, Err(errno)));
         }
         return;
+    }
+    if number == ASK {
+        let [wish, ..] = args;
+        return k.with(|s| {
+            let result = s.ask_itself(current, wish);
+            s.set_result(current.tid, result);
+        });
     }
     let known =
         usize::try_from(number).ok().and_then(|n| isa.syscalls().get(n)).and_then(|call| *call);

@@ -5,7 +5,7 @@ use maize_abi::signal::{
     SigInfo, Signal, SignalSet, si_code,
 };
 use maize_abi::{Errno, Isa};
-use maize_hal::{Arch, Nanos};
+use maize_hal::{Arch, FpuState, Nanos};
 
 use super::{Call, CallResult};
 use crate::homes::News;
@@ -13,6 +13,9 @@ use crate::ids::{Pid, Tid};
 use crate::process::Life;
 use crate::state::State;
 use crate::wait::{Interruptible, WaitKey, Woken};
+
+/// Most bytes of the FPU state of another instruction set: see [`crate::migrate`].
+const MOST_FOREIGN_FPU: usize = 8192;
 
 /// Bytes of the kernel's `sigset_t`; every call that takes a set is told this length.
 const SIGSET_LEN: u64 = 8;
@@ -374,10 +377,7 @@ pub(super) async fn rt_sigreturn<A: Arch>(call: Call<'_, A>) {
 
 async fn restore_frame<A: Arch>(call: Call<'_, A>) -> Result<(), Errno> {
     let tid = call.current.tid;
-    if call.isa != <A::Isa as Isa>::KIND {
-        // No handler has run there.
-        return Err(Errno::EFAULT);
-    }
+    let is_own = call.isa == <A::Isa as Isa>::KIND;
     let mut regs = call.k.with(|s| s.threads.get(&tid).map(|t| t.regs)).ok_or(Errno::ESRCH)?;
     let (address, len) = regs.signal_frame_extent();
     let mut frame = alloc::vec![0; len];
@@ -391,14 +391,25 @@ async fn restore_frame<A: Arch>(call: Call<'_, A>) -> Result<(), Errno> {
         None => None,
         Some(SavedFpu::Inline(bytes)) => Some(bytes),
         Some(SavedFpu::At { address, len }) => {
-            let len = call.k.with(|s| s.arch.fpu_len()).min(len);
+            let most = if is_own { call.k.with(|s| s.arch.fpu_len()) } else { MOST_FOREIGN_FPU };
+            let len = most.min(len);
             let mut bytes = alloc::vec![0; len];
             call.k.read_user(call.current, address, &mut bytes).await?;
             Some(bytes)
         }
     };
     call.k.with(|s| {
-        let state = fpu.map_or_else(|| s.arch.fpu_initial(), |bytes| s.arch.sanitize_fpu(&bytes));
+        let state = match fpu {
+            Some(bytes) if is_own => s.arch.sanitize_fpu(&bytes),
+            None if is_own => s.arch.fpu_initial(),
+            // It is looked at where it can be loaded; an empty one stands for the initial one.
+            fpu => {
+                let bytes = fpu.unwrap_or_default();
+                let mut state = FpuState::zeroed(bytes.len());
+                state.bytes_mut().copy_from_slice(&bytes);
+                state
+            }
+        };
         s.run_queue.forget_fpu(tid);
         if let Some(thread) = s.threads.get_mut(&tid) {
             let on_stack_now = thread.on_altstack();

@@ -136,6 +136,11 @@ impl Objects {
         }
     }
 
+    /// Whether other instances were told of an object.
+    pub(crate) fn is_told(&self, id: ObjectId) -> bool {
+        self.told.contains(&id)
+    }
+
     /// Nobody wants to know of an object's end any more.
     pub(crate) fn stop_telling(&mut self, id: ObjectId) {
         self.told.remove(&id);
@@ -344,7 +349,10 @@ impl Objects {
         let imaged = |o: &Object| matches!(o.role, Role::File { image: Some(_), .. });
         self.all.iter().filter(move |(_, object)| imaged(object)).flat_map(|(&id, object)| {
             object.pages.iter().filter_map(move |(&index, residence)| match residence {
-                Residence::Here(copy) if !copy.dirty => Some((id, index, copy.frame)),
+                // One that may only be read is another instance's, too.
+                Residence::Here(copy) if !copy.dirty && copy.rights.contains(Access::WRITE) => {
+                    Some((id, index, copy.frame))
+                }
                 _ => None,
             })
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maize_xisa_metadata::address::{RESUME_SUFFIX, TEXT_END, TEXT_START};
 
-use super::{MayMove, Property, Report};
+use super::{MayMove, Property, Report, outlined_poll};
 use crate::code::{self, Effect, Instruction};
 use crate::elf::{Elf, ElfError};
 use crate::unwind::Tables;
@@ -103,7 +103,7 @@ pub(crate) fn check(
         };
         if entry.pad_of(at).is_some() {
             report.calls_with_pad += 1;
-        } else if only_returns(code, index, function.ends_with(RESUME_SUFFIX)) {
+        } else if only_returns(code, index, has_buffer(function)) {
             report.calls_that_return += 1;
         } else {
             let text = format!("{function} calls {called} at {at:#x} without a landing pad");
@@ -112,8 +112,14 @@ pub(crate) fn check(
     }
 }
 
-/// Whether nothing is left after a call but to return: a clone puts the result into its buffer.
-fn only_returns(code: &Code, call: usize, is_clone: bool) -> bool {
+/// Whether a function puts a call's result into a buffer before it returns, as a clone does, or takes it
+/// from one, as an outlined poll does.
+fn has_buffer(function: &str) -> bool {
+    function.ends_with(RESUME_SUFFIX) || outlined_poll(function).is_some()
+}
+
+/// Whether nothing is left after a call but to return.
+fn only_returns(code: &Code, call: usize, has_buffer: bool) -> bool {
     let mut at = call + 1;
     for _ in 0..MOST_STEPS {
         let Some(instruction) = code.get(at) else { return false };
@@ -126,7 +132,7 @@ fn only_returns(code: &Code, call: usize, is_clone: bool) -> bool {
             },
             _ if instruction.effects.iter().all(|effect| *effect == Effect::Teardown) => {}
             _ if instruction.moves_only => {}
-            _ if is_clone
+            _ if has_buffer
                 && instruction.effects.iter().all(|effect| {
                     matches!(effect, Effect::Store(..) | Effect::Other(_) | Effect::Load(..))
                 }) => {}

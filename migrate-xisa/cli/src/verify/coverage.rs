@@ -2,7 +2,7 @@
 
 use maize_xisa_metadata::address::RESUME_SUFFIX;
 
-use super::{Property, Report};
+use super::{Property, Report, outlined_poll};
 use crate::elf::{Elf, ElfError};
 use crate::unwind::Tables;
 
@@ -16,7 +16,8 @@ pub fn check(elf: &Elf, tables: &Tables, report: &mut Report) -> Result<(), ElfE
         .functions
         .iter()
         .flat_map(|function| [function.name.clone(), format!("{}{RESUME_SUFFIX}", function.name)]);
-    for name in functions.chain(program.transparent.iter().cloned()) {
+    let polls = elf.symbols.keys().filter(|name| outlined_poll(name).is_some());
+    for name in functions.chain(program.transparent.iter().cloned()).chain(polls.cloned()) {
         let Some(symbol) = elf.symbols.get(&name) else {
             let text = format!("{name} is in the metadata, but not in the file");
             report.find(Property::Unwind, Some(elf.isa), text);

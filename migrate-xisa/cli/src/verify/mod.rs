@@ -20,7 +20,8 @@ use std::collections::BTreeSet;
 
 use maize_xisa_metadata::Isa;
 use maize_xisa_metadata::address::{
-    JUMP_FUNCTION, MIGRATE_FUNCTION, POLL_FUNCTION, RESUME_SUFFIX, SET_JUMP_FUNCTION, SLOT_SUFFIX,
+    JUMP_FUNCTION, MIGRATE_FUNCTION, OUTLINED_POLL_SUFFIX, POLL_FUNCTION, RESUME_SUFFIX,
+    SET_JUMP_FUNCTION, SLOT_SUFFIX,
 };
 use serde::Serialize;
 
@@ -114,16 +115,22 @@ impl MayMove {
         Self { names, by_pointer }
     }
 
-    /// Whether the function at a symbol is one, itself or by its slot.
+    /// Whether the function at a symbol is one: itself, by its slot, or what was made of one.
     pub(crate) fn contains(&self, symbol: &str) -> bool {
-        let function = symbol.strip_suffix(SLOT_SUFFIX).unwrap_or(symbol);
+        let function = symbol.strip_suffix(SLOT_SUFFIX).unwrap_or_else(|| original(symbol));
         self.names.contains(function)
     }
 }
 
-/// The function of a symbol: itself, or what it is the resume clone of.
+/// The function of a symbol: itself, or what it is the resume clone or an outlined poll of.
 pub(crate) fn original(symbol: &str) -> &str {
-    symbol.strip_suffix(RESUME_SUFFIX).unwrap_or(symbol)
+    outlined_poll(symbol).map_or(symbol.strip_suffix(RESUME_SUFFIX).unwrap_or(symbol), |(f, _)| f)
+}
+
+/// The function and the site whose outlined poll a symbol is, if it is one.
+pub(crate) fn outlined_poll(symbol: &str) -> Option<(&str, u32)> {
+    let (function, site) = symbol.strip_suffix(OUTLINED_POLL_SUFFIX)?.rsplit_once('.')?;
+    Some((function, site.parse().ok()?))
 }
 
 /// Verifies a program's two files against each other.

@@ -9,7 +9,7 @@ use maize_xisa_metadata::address::{RECORD_FUNCTION, UNWIND_FUNCTION};
 use maize_xisa_metadata::{Callee, Site};
 
 use super::calls::Code;
-use super::{Property, Report, original};
+use super::{Property, Report, original, outlined_poll};
 use crate::code::{self, Base, Effect, Memory, Register};
 use crate::elf::Elf;
 use crate::unwind::Tables;
@@ -46,7 +46,10 @@ pub(crate) fn check(elf: &Elf, code: &Code, tables: &Tables, report: &mut Report
         match found {
             Ok(site) => {
                 report.pads += 1;
-                seen.insert((site, function));
+                // A poll's site is in its function if it is in the poll's own.
+                let of_poll = outlined_poll(&function).filter(|(_, number)| *number == site);
+                let owner = of_poll.map(|(owner, _)| owner.to_owned()).unwrap_or(function);
+                seen.insert((site, owner));
             }
             Err(text) => {
                 let text = format!("the pad at {address:#x} in {function} {text}");

@@ -16,7 +16,7 @@ const FIXED: u64 = 0x10;
 const HERE: u64 = 0x1_0000_0000;
 
 /// Both policies, between machines of their own, in one machine, and two machines that take turns.
-fn policies() -> Vec<FabricSettings> {
+pub(crate) fn policies() -> Vec<FabricSettings> {
     let machines: [&[u16]; 3] = [&[], &[0; 16], &[0, 1, 0, 1]];
     let policies = [Coherence::Directory, Coherence::Voting];
     let settings = |(coherence, machines): (_, &[u16])| FabricSettings {

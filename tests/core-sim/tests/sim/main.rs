@@ -5,8 +5,10 @@
 mod fabric_balance;
 mod fabric_between;
 mod fabric_calls;
+mod fabric_changes;
 mod fabric_costs;
 mod fabric_death;
+mod fabric_files;
 mod fabric_homes;
 mod fabric_hostile;
 mod fabric_memory;

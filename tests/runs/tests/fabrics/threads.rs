@@ -27,7 +27,7 @@ fn compare_cases(cases: &[Case], topology: &str, sharing: Sharing) {
 }
 
 /// Programs that visit every CPU themselves, and do there what a process does.
-const VISITORS: [&str; 3] = ["migrate", "migrate_calls", "migrate_stress"];
+const VISITORS: [&str; 4] = ["migrate", "migrate_calls", "migrate_stress", "shared_files"];
 
 #[test]
 #[ignore = "boots machines"]

@@ -9,6 +9,7 @@ use maize_abi::pte::Access as Rights;
 use maize_coherence::shared::{AHEAD_MAX, Ahead};
 use maize_coherence::{Access, Failure, NodeId, PageKey};
 use maize_hal::{Arch, Frame};
+use maize_mm::ObjectId;
 use maize_wire::{InstanceId, Page as Content};
 
 use super::machine::{self, Deed};
@@ -22,7 +23,7 @@ impl<A: Arch> State<A> {
         match deed {
             Deed::Send { to, page, bytes, content } => self.send_page(to, page, bytes, content),
             Deed::Lend { to, page, access, ahead } => self.lend(to, page, access, ahead),
-            Deed::Fill(page) => self.install_content(page, None),
+            Deed::Fill(page) => self.fill_page(page),
             Deed::Install(page) => self.install_content(page, content),
             Deed::Stash(page) => self.stash(page, content),
             Deed::InstallStashed(page) => self.install_stashed(page),
@@ -33,6 +34,7 @@ impl<A: Arch> State<A> {
             Deed::Wake(page) => {
                 let (object, index) = page_of(page);
                 self.wake(WaitKey::Page(object, index));
+                self.resume_copies(object, index);
             }
             Deed::Timer(page, at) => {
                 self.fabric.pages.hold_ends.insert(page, at);
@@ -41,6 +43,7 @@ impl<A: Arch> State<A> {
                 let (object, index) = page_of(page);
                 self.fabric.pages.failed.insert((object, index), failure);
                 self.wake(WaitKey::Page(object, index));
+                self.resume_copies(object, index);
             }
         }
     }
@@ -127,6 +130,13 @@ impl<A: Arch> State<A> {
         Some(frame)
     }
 
+    /// Gives a page its initial content: at its home what it has or a local fault would make.
+    fn fill_page(&mut self, page: PageKey) {
+        if self.content_frame(page).is_none() {
+            self.install_content(page, None);
+        }
+    }
+
     /// Gives a page a frame, with `content` or zeros.
     fn install_content(&mut self, page: PageKey, content: AtHand<'_>) {
         if let Some(frame) = self.content_in_frame(page, content) {
@@ -160,6 +170,11 @@ impl<A: Arch> State<A> {
 
     fn install_frame(&mut self, page: PageKey, frame: Frame) {
         let (object, index) = page_of(page);
+        if self.was_dropped(object, index) {
+            self.stats.fabric.late_pages += 1;
+            self.memory.frames().release(frame);
+            return;
+        }
         // What it may be used for is said next.
         let copy = (frame, Rights::empty());
         let installed = self.memory.install_page(&mut self.arch, object, index, copy);
@@ -169,6 +184,15 @@ impl<A: Arch> State<A> {
         if let Some(old) = self.fabric.pages.departing.remove(&page) {
             self.memory.frames().release(old);
         }
+    }
+
+    /// At the home, in the middle of a change: whether it has dropped a page that arrives. Its life ends
+    /// with the change, and what was elsewhere until then must not be seen again.
+    fn was_dropped(&self, object: ObjectId, index: u64) -> bool {
+        let pages = &self.fabric.pages;
+        pages.is_home(object)
+            && pages.paused.contains_key(&object)
+            && !self.memory.is_elsewhere(object, index)
     }
 
     fn set_rights(&mut self, page: PageKey, access: Access) {

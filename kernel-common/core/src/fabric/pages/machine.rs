@@ -128,9 +128,8 @@ macro_rules! each {
 fn layers<P: Policy<1>>(part: Part) -> Layers<P> {
     let hold_ns = HOLD.0;
     let config = Config { node: part.me, home: Home::At(part.home), hold_ns };
-    // A page that comes ahead could meet the change that drops it at the home: nothing is fetched
-    // between machines before it is asked for.
-    let tuning = Tuning { prefetch_pages: 0, hot_misses: 0, ..Tuning::default() };
+    let tuning =
+        Tuning { prefetch_pages: part.prefetch.into(), hot_misses: 0, ..Tuning::default() };
     let domain = Domain { sibling: part.me, lead: part.lead, ahead: part.prefetch, hold_ns };
     let machine = Adaptive::new(Agent::new(config, part.leads), tuning);
     Shared::new(machine, domain, part.siblings)
@@ -163,6 +162,11 @@ impl Machine {
 
     pub(crate) fn adopt(&mut self, page: PageKey) {
         each!(self, layers => layers.machine_mut().agent_mut().adopt(page));
+    }
+
+    /// Lets neighbours be fetched ahead up to this index of an object.
+    pub(crate) fn bound(&mut self, object: ObjectId, end: u32) {
+        each!(self, layers => layers.machine_mut().bound(object, end));
     }
 
     pub(crate) fn generation(&self, object: ObjectId, index: u32) -> u32 {

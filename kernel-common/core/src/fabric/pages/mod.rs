@@ -55,6 +55,8 @@ pub(crate) struct Pages {
     /// Objects for whose pages requests wait, and how many changes want that.
     paused: BTreeMap<ObjectId, u32>,
     delayed: VecDeque<Delayed>,
+    /// Requests for pages that are copies of others, until those are here.
+    copies: BTreeMap<(ObjectId, u64), Vec<Delayed>>,
     /// The last generation that was given to pages of an object.
     generations: BTreeMap<ObjectId, u32>,
     /// Pages that came for a thread and are held until it has used them.
@@ -103,6 +105,7 @@ impl Pages {
             failed: BTreeMap::new(),
             paused: BTreeMap::new(),
             delayed: VecDeque::new(),
+            copies: BTreeMap::new(),
             generations: BTreeMap::new(),
             held: BTreeMap::new(),
             contested: BTreeSet::new(),
@@ -271,6 +274,15 @@ impl<A: Arch> State<A> {
             pages.delayed.push_back((from, message, content));
             return Ok(());
         }
+        if known
+            && self.fabric.pages.is_home(object)
+            && let Some(need) = self.memory.lacking(object, index)
+            && self.request_page(need) == Ok(false)
+        {
+            let copies = self.fabric.pages.copies.entry((need.object, need.index)).or_default();
+            copies.push((from, message, content));
+            return Ok(());
+        }
         if key.generation > named.generation {
             let stale = PageStale { page: key.into() };
             self.stats.fabric.stale_pages += 1;
@@ -317,6 +329,17 @@ impl<A: Arch> State<A> {
             self.fabric.pages.detach_segment(object.home, named.object);
         }
         told
+    }
+
+    /// A page has come, or is lost: requests for copies of it go on.
+    fn resume_copies(&mut self, object: ObjectId, index: u64) {
+        let Some(copies) = self.fabric.pages.copies.remove(&(object, index)) else { return };
+        self.fabric.pages.asking.remove(&(object, index));
+        for (from, message, content) in copies {
+            if self.on_page(from, message, content).is_err() {
+                self.distrust(from);
+            }
+        }
     }
 
     /// Whether a message asks for a page that this instance can go without hearing of. Where requests
@@ -508,6 +531,9 @@ impl<A: Arch> State<A> {
     pub(crate) fn page_peer_died(&mut self, peer: InstanceId) {
         let node = NodeId(peer.0);
         self.fabric.pages.delayed.retain(|(from, ..)| *from != peer);
+        for copies in self.fabric.pages.copies.values_mut() {
+            copies.retain(|(from, ..)| *from != peer);
+        }
         self.fabric.pages.there.remove(node);
         for (page, at) in core::mem::take(&mut self.fabric.pages.hold_ends) {
             self.timers.add(at, TimerAction::PageHold(page.into()));

@@ -3,10 +3,11 @@
 use maize_abi::pte::Access as Rights;
 use maize_coherence::{Access, Failure};
 use maize_hal::{Arch, Nanos};
-use maize_mm::{FaultError, NeedPage};
+use maize_mm::{FaultError, NeedPage, SpaceId};
 
 use super::Pages;
 use super::machine::Happened;
+use super::name::segment;
 use crate::handle::Handle;
 use crate::state::State;
 use crate::thread::Current;
@@ -51,6 +52,24 @@ impl<A: Arch> State<A> {
             self.fabric.pages.asking.entry((object, index)).or_default();
         }
         Ok(here)
+    }
+
+    /// Says how far pages beside one that is needed at `va` may be fetched ahead: to the end of the area.
+    pub(crate) fn bound_prefetch(&mut self, space: SpaceId, va: u64, need: NeedPage) {
+        let pages = &mut self.fabric.pages;
+        let Some(area) = self.memory.area(space, va).filter(|area| area.object == need.object)
+        else {
+            return;
+        };
+        if pages.prefetch == 0 || !pages.is_lead(need.object) {
+            return;
+        }
+        if let Some((segment, index)) = segment(need.object, need.index)
+            && let Some(machine) = pages.machine(need.object.home)
+        {
+            let left = area.first + area.pages() - need.index;
+            machine.bound(segment, index.saturating_add(u32::try_from(left).unwrap_or(u32::MAX)));
+        }
     }
 
     fn failure(&mut self, need: NeedPage) -> Result<(), FaultError> {

@@ -4,11 +4,13 @@ use maize_abi::Errno;
 use maize_abi::file::{STATX_LEN, at, encode_statx};
 use maize_abi::isa::Stat;
 use maize_hal::{Arch, Nanos};
-use maize_vfs::{At, Caller, Follow, SetTime, Target, Vfs};
+use maize_vfs::{At, Caller, Follow, Io, SetTime, Target, Vfs};
 
 use super::super::{Call, CallResult};
 use super::PathArgument;
 use crate::files::Env;
+use crate::group::forget_cut;
+use crate::state::State;
 
 const fn follow(flags: u32) -> Follow {
     if flags & at::AT_SYMLINK_NOFOLLOW != 0 { Follow::No } else { Follow::Yes }
@@ -243,28 +245,47 @@ pub(super) async fn utime<A: Arch>(call: Call<'_, A>) -> CallResult {
     set_times(call, call.path(0).await?.target(0), times)
 }
 
-fn set_len<A: Arch>(call: Call<'_, A>, target: Target<'_>) -> CallResult {
+async fn set_len<A: Arch>(call: Call<'_, A>, target: Target<'_>) -> CallResult {
     let len = call.args[1] as i64;
-    on(call, |vfs, env, caller| vfs.truncate(env, caller, target, len))?;
+    cutting(call, |vfs, env, caller| vfs.truncate(env, caller, target, len)).await?;
     Ok(0)
 }
 
+/// Runs an operation that may make a file shorter: what it has lost is gone from all instances when it
+/// returns.
+async fn cutting<A: Arch>(
+    call: Call<'_, A>,
+    mut f: impl FnMut(&mut Vfs, &mut Env<'_, A>, &Caller<'_>) -> Io<()>,
+) -> Result<(), Errno> {
+    let (k, current) = (call.k, call.current);
+    let step = |s: &mut State<A>, _| {
+        s.begin_cut();
+        let done = s.with_files(current, &mut f);
+        let cut = s.cut_pages(current);
+        done.map(|()| cut)
+    };
+    let cut = call.wait_until(Errno::ERESTARTSYS, step).await?;
+    forget_cut(k, current, cut).await;
+    Ok(())
+}
+
 pub(super) async fn truncate<A: Arch>(call: Call<'_, A>) -> CallResult {
-    set_len(call, call.path(0).await?.target(0))
+    set_len(call, call.path(0).await?.target(0)).await
 }
 
-pub(super) fn ftruncate<A: Arch>(call: Call<'_, A>) -> CallResult {
-    set_len(call, Target::File(call.file(0)?))
+pub(super) async fn ftruncate<A: Arch>(call: Call<'_, A>) -> CallResult {
+    set_len(call, Target::File(call.file(0)?)).await
 }
 
-pub(super) fn fallocate<A: Arch>(call: Call<'_, A>) -> CallResult {
+pub(super) async fn fallocate<A: Arch>(call: Call<'_, A>) -> CallResult {
     const FALLOC_FL_KEEP_SIZE: u32 = 1;
     let (file, mode) = (call.file(0)?, call.uint(1));
     if mode & !FALLOC_FL_KEEP_SIZE != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
     let range = (call.args[2] as i64, call.args[3] as i64);
-    on(call, |vfs, env, caller| vfs.allocate(env, caller, file, range, mode != 0))?;
+    let keep = mode != 0;
+    cutting(call, |vfs, env, caller| vfs.allocate(env, caller, file, range, keep)).await?;
     Ok(0)
 }
 

@@ -104,8 +104,8 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
         N::Utime => attributes::utime(call).await,
         N::Futimesat => attributes::futimesat(call).await,
         N::Truncate => attributes::truncate(call).await,
-        N::Ftruncate => attributes::ftruncate(call),
-        N::Fallocate => attributes::fallocate(call),
+        N::Ftruncate => attributes::ftruncate(call).await,
+        N::Fallocate => attributes::fallocate(call).await,
         N::Umask => attributes::umask(call),
 
         N::Getcwd => directories::getcwd(call).await,
@@ -184,6 +184,9 @@ impl<A: Arch> Call<'_, A> {
                         Woken::Interrupted => return Err(interrupted),
                     };
                 }
+                Err(Stop::Page(need)) => {
+                    self.k.obtain(self.current, need).await.map_err(|_| Errno::EIO)?;
+                }
                 Err(stop) => return Err(self.failed(stop)),
             }
         }
@@ -196,6 +199,7 @@ impl<A: Arch> Call<'_, A> {
         match stop {
             Stop::Error(errno) => errno,
             Stop::Wait { .. } => Errno::EAGAIN,
+            Stop::Page(_) => Errno::EIO,
             Stop::BrokenPipe => {
                 let info = SigInfo::from_kernel(Signal::SIGPIPE);
                 // It can only fail if the thread is ending.

@@ -8,6 +8,7 @@ use maize_vfs::{Descriptor, FileId, NR_OPEN, OpenHow};
 
 use super::super::{Call, CallResult};
 use super::PathArgument;
+use crate::group::forget_cut;
 use crate::process::rlimit;
 use crate::state::State;
 use crate::thread::Current;
@@ -87,10 +88,14 @@ async fn open_at<A: Arch>(
 ) -> CallResult {
     let current = call.current;
     let how = how(call.isa, flags, mode);
-    let file = call.k.with(|s| {
+    let (file, cut) = call.k.with(|s| {
         s.check_descriptor_room(current)?;
-        s.with_files(current, |vfs, env, caller| vfs.open(env, caller, at, &path, how))
+        s.begin_cut();
+        let file = s.with_files(current, |vfs, env, caller| vfs.open(env, caller, at, &path, how));
+        let cut = s.cut_pages(current);
+        file.map(|file| (file, cut))
     })?;
+    forget_cut(call.k, current, cut).await;
     let opened = call.wait_until(Errno::ERESTARTSYS, |s, _| s.files.vfs.finish_open(file)).await;
     call.k.with(|s| match opened {
         Ok(()) => s.install_file(current, file, flags & o::O_CLOEXEC != 0),

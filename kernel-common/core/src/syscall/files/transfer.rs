@@ -68,6 +68,7 @@ async fn copy<A: Arch>(
                 call.k.wait_event(call.current.task, &[WaitKey::File(key)]).await?;
                 continue;
             }
+            Err(Stop::Page(need)) if call.k.obtain(call.current, need).await.is_ok() => continue,
             Err(_) if done > 0 => break,
             Err(stop) => return Err(call.failed(stop)),
         };

@@ -1,0 +1,113 @@
+//! Changes of areas while pages and areas are on their way.
+
+use maize_abi::{Isa, Sysno};
+use maize_arch_host::{Reg, Script, ScriptRegs};
+use maize_core::{Coherence, FabricSettings};
+use maize_core_sim::fabric::run;
+use maize_core_sim::on_both;
+use maize_core_sim::scripts::{bump, end_thread, go, start_thread, wait_until};
+
+const PAGE: u64 = 4096;
+const READ_WRITE: u64 = 3;
+const PRIVATE: u64 = 0x22;
+const SHARED: u64 = 0x21;
+const FIXED: u64 = 0x10;
+/// Where tests map memory.
+const HERE: u64 = 0x1_0000_0000;
+
+fn settings(coherence: Coherence, prefetch: u8) -> FabricSettings {
+    FabricSettings { coherence, prefetch, ..FabricSettings::default() }
+}
+
+const POLICIES: [Coherence; 2] = [Coherence::Directory, Coherence::Voting];
+
+fn map(s: &mut Script, at: u64, len: u64, flags: u64) {
+    s.syscall_with(Sysno::Mmap, &[at, len, READ_WRITE, flags, u64::MAX, 0]);
+    s.expect(Reg::Ret, at, 80);
+}
+
+fn store(s: &mut Script, at: u64, value: u64) {
+    s.imm(Reg::S(0), at).imm(Reg::S(1), value).store64(Reg::S(0), 0, Reg::S(1));
+}
+
+fn load(s: &mut Script, at: u64) {
+    s.imm(Reg::S(0), at).load64(Reg::S(1), Reg::S(0), 0);
+}
+
+fn expect(s: &mut Script, at: u64, value: u64, status: u8) {
+    load(s, at);
+    s.expect(Reg::S(1), value, status);
+}
+
+/// A run of misses at the home leads to pages that nobody else has ever had.
+fn reads_on<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let mut s = Script::new();
+    let first = s.data(&[7; 10 * PAGE as usize]).next_multiple_of(PAGE);
+    go(&mut s, 1);
+    for page in 0..3 {
+        store(&mut s, first + page * PAGE, page);
+    }
+    go(&mut s, 0);
+    for page in 0..3 {
+        expect(&mut s, first + page * PAGE, page, 1);
+    }
+    for page in 3..9 {
+        expect(&mut s, first + page * PAGE, 0x0707_0707_0707_0707, 2);
+    }
+    s.print("its own\n").exit(0);
+    for coherence in POLICIES {
+        let (outcome, _) = run::<I>(2, &s, &settings(coherence, 8), 1);
+        assert_eq!((outcome.stdout.as_str(), outcome.status), ("its own\n", 0), "{coherence:?}");
+    }
+}
+
+on_both!(a_home_keeps_pages_that_nobody_asked_for, reads_on);
+
+/// An instance learns of an area while its home takes a part of it away.
+fn learns_late<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    const ROUNDS: u64 = 20;
+    let mut s = Script::new();
+    let [ready, touched, mapped] = [(); 3].map(|()| s.data(&[0; PAGE as usize]));
+    let thread = s.place();
+    start_thread(&mut s, 0, thread);
+    for round in 1..=ROUNDS {
+        let at = HERE + round * 0x10_000;
+        map(&mut s, at, 2 * PAGE, PRIVATE | FIXED);
+        bump(&mut s, ready);
+        s.spin(round as usize * 8);
+        s.syscall_with(Sysno::Munmap, &[at + PAGE, PAGE]).expect(Reg::Ret, 0, 1);
+        map(&mut s, at + PAGE, PAGE, SHARED);
+        store(&mut s, at + PAGE, round);
+        wait_until(&mut s, touched, round);
+        bump(&mut s, mapped);
+    }
+    wait_until(&mut s, touched, ROUNDS + 1);
+    s.print("as it is\n").exit(0);
+    s.here(thread);
+    go(&mut s, 1);
+    for round in 1..=ROUNDS {
+        let at = HERE + round * 0x10_000;
+        wait_until(&mut s, ready, round);
+        load(&mut s, at);
+        bump(&mut s, touched);
+        wait_until(&mut s, mapped, round);
+        expect(&mut s, at + PAGE, round, 2);
+    }
+    bump(&mut s, touched);
+    end_thread(&mut s);
+    for coherence in POLICIES {
+        for seed in 1..=3 {
+            let (outcome, _) = run::<I>(2, &s, &settings(coherence, 0), seed);
+            let told = (outcome.stdout.as_str(), outcome.status);
+            assert_eq!(told, ("as it is\n", 0), "{coherence:?}, seed {seed}");
+        }
+    }
+}
+
+on_both!(an_area_that_changes_on_its_way_is_asked_for_again, learns_late);
