@@ -1,7 +1,7 @@
 //! Damaged files: every one is read, verified or refused by name, and none panics.
 //!
-//! A usual run tries as many as CI has time for;
-//! `MAIZE_MUTATIONS=1000000 cargo test --release -p migrate-xisa --test damaged` a million.
+//! A usual run tries as many as CI has time for, `./maize test --long metadata` a million, and
+//! `MAIZE_MUTATIONS=N cargo test --release -p migrate-xisa --test damaged` as many as it says.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail so")]
 
 use maize_xisa_metadata::{
@@ -114,7 +114,17 @@ fn give_addresses(bytes: &mut [u8]) {
 
 #[test]
 fn damaged_files_are_refused_by_name() {
-    let cases = std::env::var("MAIZE_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(3_000);
+    let cases = std::env::var("MAIZE_MUTATIONS").ok().and_then(|n| n.parse().ok());
+    damage(cases.unwrap_or(3_000));
+}
+
+#[test]
+#[ignore = "takes some minutes"]
+fn a_million_damaged_files_are_refused_by_name() {
+    damage(1_000_000);
+}
+
+fn damage(cases: u32) {
     let mut runner =
         TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let sound = file(Architecture::X86_64);

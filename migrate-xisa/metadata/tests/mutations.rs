@@ -83,7 +83,17 @@ fn damaged(kind: Kind, sealed: &[u8], changes: &[(u16, u8, u8)]) -> Vec<u8> {
 
 #[test]
 fn damaged_input_is_refused_by_name() {
-    let cases = std::env::var("MAIZE_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(4_000);
+    let cases = std::env::var("MAIZE_MUTATIONS").ok().and_then(|n| n.parse().ok());
+    damage(cases.unwrap_or(4_000));
+}
+
+#[test]
+#[ignore = "takes some minutes"]
+fn a_million_damaged_inputs_are_refused_by_name() {
+    damage(1_000_000);
+}
+
+fn damage(cases: u32) {
     let mut runner =
         TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let (section, saved, whole) = (program().seal(), state().seal(), program());

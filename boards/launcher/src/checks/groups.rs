@@ -85,7 +85,13 @@ pub const GROUPS: &[Group] = &[
         name: "metadata",
         about: "transformation metadata and the neutral thread state, sound and damaged",
         lane: Lane::Host,
-        steps: &[Step::Packages(&["migrate-xisa/"])],
+        steps: &[
+            Step::Packages(&["migrate-xisa/"]),
+            Step::LongCargo(
+                "test --quiet --release --package maize-xisa-metadata --package migrate-xisa \
+                 --test damaged --test mutations -- --ignored",
+            ),
+        ],
     },
     Group {
         name: "coherence",
