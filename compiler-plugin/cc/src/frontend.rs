@@ -16,7 +16,7 @@ use crate::{CompileError, neutral};
 const CLANG: &str = "clang-22";
 
 /// What makes the target neutral.
-const TARGET: [&str; 20] = [
+const TARGET: [&str; 21] = [
     "--target=riscv64-unknown-linux-musl",
     "-march=rv64gc",
     "-mabi=lp64d",
@@ -29,6 +29,7 @@ const TARGET: [&str; 20] = [
     "-fno-stack-protector",
     "-fno-asynchronous-unwind-tables",
     "-fno-exceptions",
+    "-fno-rtti",
     "-fno-discard-value-names",
     "-fno-sanitize=all",
     "-nostdinc",

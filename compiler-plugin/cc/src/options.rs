@@ -118,8 +118,14 @@ fn usage(text: String) -> CompileError {
     CompileError::Usage(text)
 }
 
+fn is_cxx(path: &Path) -> bool {
+    let endings = ["cc", "cp", "cpp", "cxx", "c++", "C", "ii"];
+    path.extension().and_then(|e| e.to_str()).is_some_and(|ending| endings.contains(&ending))
+}
+
 fn is_source(path: &Path) -> bool {
     matches!(path.extension().and_then(|e| e.to_str()), Some("c" | "i" | "bc" | "ll"))
+        || is_cxx(path)
 }
 
 impl Options {
@@ -279,6 +285,15 @@ mod tests {
         assert_eq!(options.files, [a, b, library]);
         assert_eq!((options.goal, options.polls), (Goal::Program, Polls::Calls));
         assert_eq!((options.link_level(), parse("a.c -o p").unwrap().link_level()), (2, 0));
+    }
+
+    #[test]
+    fn sources_are_told_by_their_endings() {
+        let options = parse("a.cc b.cpp c.o d.C e.bc").unwrap();
+        let source = |name: &str| File::Source(name.into(), None);
+        let object = File::Object("c.o".into());
+        let wanted = [source("a.cc"), source("b.cpp"), object, source("d.C"), source("e.bc")];
+        assert_eq!(options.files, wanted);
     }
 
     #[test]

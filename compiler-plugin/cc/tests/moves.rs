@@ -155,3 +155,28 @@ fn numerical_kernels_with_threads_give_linux_s_results() {
         }
     }
 }
+
+#[test]
+fn a_cxx_program_moves() {
+    let program = Program::cxx("objects.cc", &["-O2", "-std=c++17"]);
+    let expected = include_str!("programs/objects.txt");
+    for isa in Isa::ALL {
+        for every in ["self:1", "self:7"] {
+            let run = program.run(isa, &[("MAIZE_MIGRATE", every)]);
+            assert_eq!((run.status, run.text.as_str()), (0, expected), "{isa} {every} {run:?}");
+        }
+    }
+    let trip = program.trip(5);
+    assert_eq!((trip.status, trip.text.as_str()), (0, expected), "{}", trip.errors);
+    assert!(trip.hops > 5, "{} hops", trip.hops);
+    for (text, reason) in [
+        ("int f() {\n  throw 1;\n}\n", "t.cc:2:3: error: cannot use 'throw'"),
+        (
+            "struct A { virtual ~A(); };\nstruct B : A {};\nB *f(A *a) { return dynamic_cast<B *>(a); }\n",
+            "t.cc:3:21: error: use of dynamic_cast requires -frtti",
+        ),
+    ] {
+        let errors = build::refused_in("t.cc", text);
+        assert!(errors.contains(reason), "{errors}");
+    }
+}

@@ -1,4 +1,5 @@
-//! `maize-cc`: compiles and links C programs whose threads can move between instruction sets.
+//! `maize-cc`: compiles and links C programs whose threads can move between instruction sets. By the name
+//! `maize-c++` it links what C++ programs need, too.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,6 +9,9 @@ use maize_cc::link::{self, Request};
 use maize_cc::options::{File, Goal, Options};
 use maize_cc::sysroot::Sysroot;
 use maize_cc::{CompileError, neutral};
+
+/// What a program in C++ needs besides the C library.
+const CXX_LIBRARY: &str = "-lmaize-c++";
 
 fn main() -> ExitCode {
     match run() {
@@ -24,7 +28,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), CompileError> {
-    let options = Options::parse(std::env::args().skip(1))?;
+    let mut words = std::env::args();
+    let is_cxx = words.next().is_some_and(|name| name.ends_with("c++"));
+    let options = Options::parse(words.chain(is_cxx.then(|| CXX_LIBRARY.to_owned())))?;
     for word in &options.ignored {
         eprintln!("maize-cc: warning: {word} has no effect");
     }

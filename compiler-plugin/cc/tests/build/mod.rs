@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "not every test file uses all of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail so")]
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -59,10 +60,15 @@ fn succeed(command: &mut Command) {
 
 /// What the compiler says of a source that it refuses.
 pub(crate) fn refused(source: &str) -> String {
+    refused_in("t.c", source)
+}
+
+/// The same of a source whose name says its language.
+pub(crate) fn refused_in(name: &str, source: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("t.c"), source).unwrap();
+    std::fs::write(folder.path().join(name), source).unwrap();
     let mut command = compiler();
-    let run = run(command.current_dir(folder.path()).args(["-c", "t.c"]));
+    let run = run(command.current_dir(folder.path()).args(["-c", name]));
     assert_eq!(run.status, 1, "{run:?}");
     run.errors
 }
@@ -103,6 +109,22 @@ impl Program {
         let output = folder.path().join("program");
         let mut command = compiler();
         succeed(command.args(options).arg(sources().join(source)).arg("-o").arg(&output));
+        Self { folder, output }
+    }
+
+    /// A program in C++.
+    pub(crate) fn cxx(source: &str, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("program");
+        let mut command = compiler();
+        succeed(
+            command
+                .arg0("maize-c++")
+                .args(options)
+                .arg(sources().join(source))
+                .arg("-o")
+                .arg(&output),
+        );
         Self { folder, output }
     }
 
