@@ -162,6 +162,7 @@ errnos! {
     ERESTARTNOINTR 513 "Restart always.";
     ERESTARTNOHAND 514 "Restart only if no handler runs.";
     ERESTART_RESTARTBLOCK 516 "Restart as `restart_syscall` if no handler runs.";
+    ERESTART_AT_REGISTRY 600 "Restart where the process's record is.";
 }
 
 impl Errno {

@@ -267,6 +267,49 @@ impl SigInfo {
         b
     }
 
+    /// The 128 bytes that a read of a `signalfd` gives: a `struct signalfd_siginfo`.
+    #[must_use]
+    pub fn to_file_bytes(&self) -> [u8; SIGINFO_LEN] {
+        let mut b = [0; SIGINFO_LEN];
+        let mut put = |at: usize, bytes: &[u8]| b[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, &u32::from(self.signal.0).to_le_bytes());
+        put(4, &self.errno.to_le_bytes());
+        put(8, &self.code.to_le_bytes());
+        // `ssi_int` is the lower half of `ssi_ptr`.
+        let value_bytes = |value: u64| (value.to_le_bytes(), (value as u32).to_le_bytes());
+        match self.fields {
+            SigFields::None => {}
+            SigFields::Sender { pid, uid, value } => {
+                let (pointer, int) = value_bytes(value);
+                put(12, &pid.to_le_bytes());
+                put(16, &uid.to_le_bytes());
+                put(44, &int);
+                put(48, &pointer);
+            }
+            SigFields::Fault { address } => put(72, &address.to_le_bytes()),
+            SigFields::Child { pid, uid, status } => {
+                put(12, &pid.to_le_bytes());
+                put(16, &uid.to_le_bytes());
+                put(40, &status.to_le_bytes());
+            }
+            SigFields::Timer { id, overrun, value } => {
+                let (pointer, int) = value_bytes(value);
+                put(24, &id.to_le_bytes());
+                put(32, &overrun.to_le_bytes());
+                put(44, &int);
+                put(48, &pointer);
+            }
+            // As Linux takes what a program has queued: sender and value.
+            SigFields::Raw(ref raw) => {
+                put(12, &raw[..4]);
+                put(16, &raw[4..8]);
+                put(44, &raw[8..12]);
+                put(48, &raw[8..16]);
+            }
+        }
+        b
+    }
+
     /// What a program passed to `rt_sigqueueinfo` for `signal`.
     #[must_use]
     pub fn from_program(signal: Signal, bytes: &[u8; SIGINFO_LEN]) -> SigInfo {

@@ -23,6 +23,7 @@ mod lifecycle;
 pub mod loader;
 mod migrate;
 mod process;
+mod process_timer;
 mod report;
 mod robust;
 mod rseq;

@@ -11,6 +11,7 @@ use maize_mm::SpaceId;
 use crate::homes::Seat;
 use crate::ids::{Pid, Tid};
 use crate::lifecycle::Pair;
+use crate::process_timer::ProcessTimers;
 use crate::signal::PendingSignals;
 use crate::timer::TimerKey;
 
@@ -126,6 +127,7 @@ pub(crate) struct Process {
     pub(crate) pending: PendingSignals,
     pub(crate) limits: [Rlimit; rlimit::COUNT],
     pub(crate) real_timer: IntervalTimer,
+    pub(crate) timers: ProcessTimers,
     /// The program's files, if it exists for several instruction sets.
     pub(crate) pair: Option<Arc<Pair>>,
     /// Address of the page that returns from signal handlers.

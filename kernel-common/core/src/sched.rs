@@ -136,8 +136,11 @@ impl<A: Arch> State<A> {
     /// The time until now counts as nobody's: the thread was waiting.
     pub(crate) fn skip_time(&mut self, tid: Tid) {
         let now = self.now();
-        if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.kernel_since = now;
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        thread.kernel_since = now;
+        if thread.guest.is_none() {
+            let pid = thread.process;
+            self.resume_processor_timers(pid);
         }
     }
 

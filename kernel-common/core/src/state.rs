@@ -104,6 +104,8 @@ impl<A: Arch> State<A> {
                 TimerAction::PageHold(page) => self.expire_hold(page),
                 TimerAction::Balance => self.balance(),
                 TimerAction::FileTimer(timer) => self.expire_file_timer(timer, now),
+                TimerAction::ProcessTimer(pid, name) => self.expire_process_timer(pid, name),
+                TimerAction::ProcessorTime(pid) => self.look_at_processor_time(pid),
             }
         }
     }

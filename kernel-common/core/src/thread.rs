@@ -133,6 +133,11 @@ pub(crate) struct Thread {
     /// This thread alone is to end, with this status. A guest is to go home.
     pub(crate) exiting: Option<u32>,
 
+    /// It is called home so that its processor time is known.
+    pub(crate) time_wanted: bool,
+
+    /// What `ioprio_set` set: a class and a level, which nothing here goes by.
+    pub(crate) io_priority: u16,
     /// From -20 to 19, as `setpriority` set it. It is remembered and told; all threads get the same share.
     pub(crate) nice: i8,
     /// The latest time of its home's monotonic clock that the thread may have been shown somewhere else:
@@ -193,6 +198,8 @@ impl Thread {
             system_time: Nanos(0),
             kernel_since: now,
             exiting: None,
+            time_wanted: false,
+            io_priority: 0,
             nice: 0,
             shown: Nanos(0),
             guest: None,

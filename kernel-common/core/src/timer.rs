@@ -8,6 +8,7 @@ use maize_vfs::CounterId;
 use crate::executor::TaskId;
 use crate::fabric::message::PageName;
 use crate::ids::Pid;
+use crate::process_timer::TimerName;
 use crate::state::State;
 
 /// What to do when a deadline passes.
@@ -23,6 +24,10 @@ pub(crate) enum TimerAction {
     Balance,
     /// A timer that is a file expires.
     FileTimer(CounterId),
+    /// A timer of the clock of a process expires.
+    ProcessTimer(Pid, TimerName),
+    /// A process may have used processor time that a timer of it waits for.
+    ProcessorTime(Pid),
 }
 
 /// A timer that is a file (`timerfd`) and is running.

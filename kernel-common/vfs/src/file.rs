@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use maize_abi::Errno;
 use maize_abi::file::o;
+use maize_abi::signal::SignalSet;
 
 use crate::Vfs;
 use crate::caller::Surroundings;
@@ -30,6 +31,8 @@ pub(crate) enum Handle {
     Stream(HostStream),
     Counter(CounterId),
     Interests(InterestId),
+    /// Signals of whoever reads it (`signalfd`).
+    Signals(SignalSet),
     /// `O_PATH`: a place, not to be read or written.
     Place,
 }
@@ -167,6 +170,7 @@ impl Vfs {
             Handle::Interests(set) => {
                 self.interests.remove(&set);
             }
+            Handle::Signals(_) => self.signal_files -= 1,
             _ => {}
         }
         let Node::Inode(inode) = file.node else { return };

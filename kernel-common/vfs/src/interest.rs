@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use maize_abi::Errno;
 use maize_abi::file::{epoll as e, poll};
+use maize_abi::signal::SignalSet;
 
 use crate::Vfs;
 use crate::caller::{Caller, Surroundings};
@@ -175,7 +176,7 @@ impl Vfs {
     }
 
     /// The events of an entry that hold and are to be told.
-    fn holding(&self, (_, file): Key, entry: &Entry) -> u32 {
+    fn holding(&self, (_, file): Key, entry: &Entry, pending: SignalSet) -> u32 {
         if entry.interest.events & e::EPOLLET != 0 && !entry.woken {
             return 0;
         }
@@ -185,27 +186,32 @@ impl Vfs {
             return 0;
         }
         let always = u32::from(poll::POLLERR | poll::POLLHUP);
-        u32::from(self.poll(file).unwrap_or(0)) & (wanted | always)
+        u32::from(self.poll(file, pending).unwrap_or(0)) & (wanted | always)
     }
 
-    pub(crate) fn poll_interests(&self, set: InterestId) -> u16 {
+    pub(crate) fn poll_interests(&self, set: InterestId, pending: SignalSet) -> u16 {
         let ready = self.interests.get(&set).is_some_and(|set| {
-            set.entries.iter().any(|(key, entry)| self.holding(*key, entry) != 0)
+            set.entries.iter().any(|(key, entry)| self.holding(*key, entry, pending) != 0)
         });
         if ready { poll::POLLIN | poll::POLLRDNORM } else { 0 }
     }
 
-    /// What `epoll_wait` tells: `most` entries at most. They count as told when
-    /// [`Self::tell`] is called next, before anything else changes.
+    /// What `epoll_wait` tells somebody who has these signals pending: `most` entries at most. They
+    /// count as told when [`Self::tell`] is called next, before anything else changes.
     ///
     /// # Errors
     /// `EBADF`; `EINVAL` if the file is no set.
-    pub fn to_tell(&self, file: FileId, most: usize) -> Result<Vec<(i32, FileId, Told)>, Errno> {
+    pub fn to_tell(
+        &self,
+        file: FileId,
+        most: usize,
+        pending: SignalSet,
+    ) -> Result<Vec<(i32, FileId, Told)>, Errno> {
         let set = self.interests.get(&self.set_of(file)?).ok_or(Errno::EBADF)?;
         let start = set.next.unwrap_or((i32::MIN, FileId(0)));
         let in_turn = set.entries.range(start..).chain(set.entries.range(..start));
         let told = in_turn.filter_map(|(key, entry)| {
-            let events = self.holding(*key, entry);
+            let events = self.holding(*key, entry, pending);
             (events != 0).then_some((key.0, key.1, Told { events, ..entry.interest }))
         });
         Ok(told.take(most).collect())
@@ -326,7 +332,7 @@ mod tests {
 
         /// Data and events of what is told now.
         fn told(&mut self, most: usize) -> Vec<(u64, u32)> {
-            let told = self.vfs.to_tell(self.set, most).unwrap();
+            let told = self.vfs.to_tell(self.set, most, SignalSet::EMPTY).unwrap();
             self.vfs.tell(self.set, &told).unwrap();
             told.iter().map(|(_, _, told)| (told.data, told.events)).collect()
         }
@@ -404,7 +410,7 @@ mod tests {
         f.add(6, file, e::EPOLLIN).unwrap();
         let unknown = f.vfs.change_interest(f.set, (7, file), Change::Delete);
         assert_eq!(unknown, Err(Errno::ENOENT));
-        assert_eq!(f.vfs.to_tell(file, 1), Err(Errno::EINVAL));
+        assert_eq!(f.vfs.to_tell(file, 1, SignalSet::EMPTY), Err(Errno::EINVAL));
         // A set in a set, and no loop.
         let outer = f.set;
         f.set = with(&mut f.vfs, &mut f.world, |vfs, env, c| vfs.make_interest_set(env, c));

@@ -113,7 +113,8 @@ impl Vfs {
             }
             Handle::Stream(stream) => self.read_stream(stream, out),
             Handle::Counter(counter) => self.read_counter(counter, out),
-            Handle::Interests(_) => Err(Errno::EINVAL.into()),
+            // Signals are the caller's, who takes them itself.
+            Handle::Interests(_) | Handle::Signals(_) => Err(Errno::EINVAL.into()),
             Handle::Place => Err(Errno::EBADF.into()),
         };
         refuse_wait(result, nonblocking)
@@ -230,7 +231,7 @@ impl Vfs {
             Handle::Terminal => self.terminal.write(caller.job, bytes),
             Handle::Stream(stream) => self.write_stream(stream, bytes),
             Handle::Counter(counter) => self.write_counter(counter, bytes),
-            Handle::Interests(_) => Err(Errno::EINVAL.into()),
+            Handle::Interests(_) | Handle::Signals(_) => Err(Errno::EINVAL.into()),
         };
         refuse_wait(result, nonblocking)
     }

@@ -47,6 +47,7 @@ mod readiness;
 mod root;
 #[cfg(test)]
 mod root_tests;
+mod signals;
 mod stream;
 mod terminal;
 #[cfg(test)]
@@ -104,6 +105,8 @@ pub struct Vfs {
     next_counter: u64,
     interests: BTreeMap<InterestId, InterestSet>,
     next_interest: u64,
+    /// Open files that are [`file::Handle::Signals`].
+    signal_files: usize,
     locks: LockTable,
     console: Console,
     terminal: Terminal,

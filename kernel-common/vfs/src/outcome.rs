@@ -8,7 +8,7 @@ use maize_abi::signal::Signal;
 use maize_hal::Nanos;
 use maize_mm::NeedPage;
 
-use crate::id::{CounterId, InodeId, InterestId, PipeId};
+use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId};
 
 /// Something whose change a caller can wait for.
 ///
@@ -37,6 +37,8 @@ pub enum WaitKey {
     CounterWritable(CounterId),
     /// A file of the set may have become ready.
     InterestReady(InterestId),
+    /// A signal that the file asks for was sent to somebody.
+    SignalSent(FileId),
     /// A lock on the inode was given back.
     Unlocked(InodeId),
 }

@@ -2,6 +2,7 @@
 
 use maize_abi::Errno;
 use maize_abi::file::poll;
+use maize_abi::signal::SignalSet;
 
 use crate::Vfs;
 use crate::file::Handle;
@@ -13,11 +14,11 @@ use crate::stream::HostStream;
 const ALWAYS: u16 = poll::POLLIN | poll::POLLRDNORM | poll::POLLOUT | poll::POLLWRNORM;
 
 impl Vfs {
-    /// The poll events that hold for a file now.
+    /// The poll events that hold for a file now, for somebody who has these signals pending.
     ///
     /// # Errors
     /// `EBADF`.
-    pub fn poll(&self, id: FileId) -> Result<u16, Errno> {
+    pub fn poll(&self, id: FileId, pending: SignalSet) -> Result<u16, Errno> {
         let file = self.file(id)?;
         let mut events = match file.handle {
             Handle::Regular(_) | Handle::Directory | Handle::Text(_) | Handle::Device(_) => ALWAYS,
@@ -33,7 +34,9 @@ impl Vfs {
             Handle::Stream(HostStream::Output) => self.output.poll(),
             Handle::Stream(HostStream::Error) => self.error.poll(),
             Handle::Counter(id) => self.counters.get(&id).map_or(0, crate::counter::Counter::poll),
-            Handle::Interests(id) => self.poll_interests(id),
+            Handle::Interests(id) => self.poll_interests(id, pending),
+            Handle::Signals(wanted) if wanted.intersection(pending) == SignalSet::EMPTY => 0,
+            Handle::Signals(_) => poll::POLLIN | poll::POLLRDNORM,
         };
         if !file.readable {
             events &= !(poll::POLLIN | poll::POLLRDNORM);
@@ -64,6 +67,7 @@ impl Vfs {
                 [Some(WaitKey::CounterReadable(id)), Some(WaitKey::CounterWritable(id))]
             }
             Handle::Interests(id) => [Some(WaitKey::InterestReady(id)), None],
+            Handle::Signals(_) => [Some(WaitKey::SignalSent(id)), None],
             _ => [None, None],
         })
     }

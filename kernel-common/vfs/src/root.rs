@@ -90,6 +90,7 @@ impl Vfs {
             pipe_bytes: 0,
             counters: BTreeMap::new(),
             next_counter: 1,
+            signal_files: 0,
             interests: BTreeMap::new(),
             next_interest: 1,
             locks: BTreeMap::new(),

@@ -21,6 +21,7 @@ use crate::lifecycle::finish_steps;
 use crate::process::{
     DEFAULT_LIMITS, IntervalTimer, Life, Process, Rlimit, Unreported, rlimit, space_limits,
 };
+use crate::process_timer::ProcessTimers;
 use crate::state::State;
 use crate::thread::{Current, Thread};
 use crate::timer::TimerAction;
@@ -231,6 +232,7 @@ impl<A: Arch> State<A> {
             let key = self.timers.add(at, TimerAction::RealTimer(pid));
             process.real_timer = IntervalTimer { next: Some((at, key)), interval: Nanos(interval) };
         }
+        process.timers = ProcessTimers::arrived(&record.timers, now);
         process.threads = made.iter().map(|(tid, _)| *tid).collect();
         self.processes.insert(pid, process);
         self.stats.fabric.processes_received += 1;
@@ -245,6 +247,7 @@ impl<A: Arch> State<A> {
             let main = crate::trap::thread_main(k.clone(), current);
             self.tasks.spawn(current.task, Box::pin(main));
         }
+        self.resume_timers(pid);
     }
 }
 
@@ -275,6 +278,7 @@ fn bodiless(parent: Pid, pid: Pid, now: Nanos) -> Process {
         pending: crate::signal::PendingSignals::default(),
         limits: DEFAULT_LIMITS,
         real_timer: IntervalTimer::default(),
+        timers: ProcessTimers::default(),
         trampoline: 0,
         started: now,
         user_time: Nanos(0),

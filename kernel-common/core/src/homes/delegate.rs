@@ -66,6 +66,12 @@ const fn is_served_at_home(call: Sysno) -> bool {
             | N::Setitimer
             | N::Getitimer
             | N::Alarm
+            | N::TimerCreate
+            | N::TimerSettime
+            | N::TimerGettime
+            | N::TimerGetoverrun
+            | N::TimerDelete
+            | N::Syslog
             | N::Futex
             | N::SetRobustList
             | N::GetRobustList
@@ -124,6 +130,9 @@ impl<A: Arch> State<A> {
             Sysno::Tkill => {
                 self.threads.get(&Tid(args[0] as u32)).is_some_and(|t| t.process == current.pid)
             }
+            // Of the caller itself.
+            Sysno::Setpriority => (args[0] as i32, args[1] as i32) == (0, 0),
+            Sysno::IoprioGet | Sysno::IoprioSet => (args[0] as i32, args[1] as i32) == (1, 0),
             Sysno::Prctl => !super::place::is_about_another(args, current.pid),
             // A poll looks at files.
             Sysno::RestartSyscall => {
@@ -205,7 +214,13 @@ pub(crate) async fn delegate<A: Arch>(
     }
     let id = k.with(|s| s.ask_registry(current, registry, call)).ok_or(Errno::ESRCH)?;
     match k.answer(current.task, registry, id, Interruptible::BySignals).await {
-        Ok(Message::Called(called)) => k.with(|s| s.take_result(current, called.done)),
+        Ok(Message::Called(called)) => match k.with(|s| s.take_result(current, called.done)) {
+            Err(Errno::ERESTART_AT_REGISTRY) => {
+                k.at_registry(current)?;
+                Err(Errno::ERESTARTNOINTR)
+            }
+            result => result,
+        },
         // Without its registry the process ends.
         Ok(_) | Err(_) => Err(Errno::EIO),
     }

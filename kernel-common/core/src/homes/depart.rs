@@ -123,6 +123,10 @@ impl<A: Arch> State<A> {
         if process.seat.leaving.is_some() || process.pair.is_some() {
             return Err(Errno::EBUSY);
         }
+        // Signals are read where the body is, from files that are here.
+        if registry && self.has_signal_file(pid) {
+            return Err(Errno::EBUSY);
+        }
         if self.processes.values().filter(|p| p.space == Some(space)).count() > 1
             || !self.can_be_packed(space)
         {
@@ -264,6 +268,7 @@ impl<A: Arch> State<A> {
         if let Some((_, key)) = process.real_timer.next.take() {
             self.timers.cancel(key);
         }
+        process.timers = crate::process_timer::ProcessTimers::default();
         for tid in threads {
             self.release_holds(tid);
             self.futexes.cancel(tid);
@@ -322,7 +327,7 @@ async fn depart<A: Arch>(k: Handle<A>, task: TaskId, pid: Pid, to: InstanceId) {
             s.leave_behind(pid);
         } else {
             s.tell_news(to, pid, News::Discard);
-            s.rewind_timer(pid);
+            s.rewind_timers(pid);
             s.stay(pid);
         }
         s.resume_pages(&objects.unwrap_or_default());
@@ -442,22 +447,25 @@ impl<A: Arch> State<A> {
         let process = self.processes.get_mut(&pid).filter(|p| p.life == Life::Alive)?;
         let record = ProcessRecord::of(process, heap, now);
         process.seat.sealed = true;
-        if let Some((at, key)) = process.real_timer.next {
-            // It goes along. Should the process stay, it is set again.
+        // Timers go along. Should the process stay, they are set again.
+        if let Some((_, key)) = process.real_timer.next {
             self.timers.cancel(key);
-            process.real_timer.next = Some((at, key));
         }
+        self.pause_timers(pid);
+        let process = self.processes.get(&pid)?;
         let of = |tid: &Tid| Some(ThreadRecord::of(tid.0, self.threads.get(tid)?, now));
         let threads = process.threads.iter().map(of).collect::<Option<_>>()?;
         Some((threads, record))
     }
 
-    /// Sets the timer of a process again that was sealed and stays.
-    fn rewind_timer(&mut self, pid: Pid) {
+    /// Sets the timers of a process again that was sealed and stays.
+    fn rewind_timers(&mut self, pid: Pid) {
         let Some(process) = self.processes.get_mut(&pid).filter(|p| p.seat.sealed) else { return };
+        process.seat.sealed = false;
         if let Some((at, _)) = process.real_timer.next {
             let key = self.timers.add(at, crate::timer::TimerAction::RealTimer(pid));
             process.real_timer.next = Some((at, key));
         }
+        self.resume_timers(pid);
     }
 }

@@ -12,6 +12,7 @@ use maize_mm::{AreaFlags, Label};
 use serde::{Deserialize, Serialize};
 
 use crate::migrate::{UserMode, rseq_area, rseq_record};
+use crate::process_timer::TimerRecord;
 use crate::signal::PendingSignals;
 use crate::thread::{COMM_LEN, RestartBlock, Thread};
 
@@ -199,6 +200,8 @@ pub(crate) struct ThreadRecord {
     /// Time since it started.
     age: u64,
     affinity: u64,
+    /// Of the processor and of files.
+    priorities: (i8, u16),
     last_place: u16,
 }
 
@@ -221,6 +224,7 @@ impl ThreadRecord {
             times: (thread.user_time.0, thread.system_time.0),
             age: now.since(thread.started).0,
             affinity: thread.affinity,
+            priorities: (thread.nice, thread.io_priority),
             last_place: thread.last_place.0,
         }
     }
@@ -249,6 +253,7 @@ impl ThreadRecord {
         thread.system_time = Nanos(self.times.1);
         thread.started = Nanos(now.0.saturating_sub(self.age));
         thread.affinity = self.affinity;
+        (thread.nice, thread.io_priority) = self.priorities;
         thread.last_place = maize_wire::InstanceId(self.last_place);
         Some(thread)
     }
@@ -270,6 +275,8 @@ pub(crate) struct ProcessRecord {
     pub(crate) limits: Vec<(u64, u64)>,
     /// What is left of the timer, and its interval.
     pub(crate) real_timer: Option<(u64, u64)>,
+    /// Its other timers, and the number of the next.
+    pub(crate) timers: (Vec<TimerRecord>, u32),
     /// Of threads that have ended: user and system time.
     pub(crate) times: (u64, u64),
     pub(crate) children_time: (u64, u64),
@@ -299,6 +306,7 @@ impl ProcessRecord {
                 .real_timer
                 .next
                 .map(|(at, _)| (at.since(now).0, process.real_timer.interval.0)),
+            timers: process.timers.records(now),
             times: (process.user_time.0, process.system_time.0),
             children_time: (process.children_time.0.0, process.children_time.1.0),
             age: now.since(process.started).0,

@@ -14,6 +14,7 @@ use crate::handle::Handle;
 use crate::homes::Seat;
 use crate::ids::{IdSequence, Pid, Tid};
 use crate::process::{IntervalTimer, Life, Process, Unreported, rlimit};
+use crate::process_timer::ProcessTimers;
 use crate::signal::PendingSignals;
 use crate::state::State;
 use crate::thread::{Current, Thread};
@@ -188,6 +189,7 @@ impl<A: Arch> State<A> {
         thread.last_place = parent.last_place;
         thread.affinity = parent.affinity;
         thread.nice = parent.nice;
+        thread.io_priority = parent.io_priority;
         if !args.has(flag::CLONE_VM) {
             thread.rseq = parent.rseq;
         }
@@ -266,6 +268,7 @@ impl<A: Arch> State<A> {
             pending: PendingSignals::default(),
             limits: of.limits,
             real_timer: IntervalTimer::default(),
+            timers: ProcessTimers::default(),
             pair: of.pair.clone(),
             trampoline: of.trampoline,
             started: now,

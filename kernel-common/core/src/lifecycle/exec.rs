@@ -564,6 +564,7 @@ impl<A: Arch> State<A> {
             thread.set_comm(&request.path);
         }
         self.settle(tid);
+        self.delete_posix_timers(current.pid);
         self.close_on_exec(current.pid);
         self.run_program(current.pid, &request.file);
         if let Some(file) = interpreter {

@@ -79,6 +79,7 @@ impl<A: Arch> State<A> {
             self.timers.cancel(key);
         }
         let files = process.files;
+        self.pause_timers(current.pid);
         self.release_files(files);
         true
     }

@@ -18,6 +18,7 @@ use crate::homes::Seat;
 use crate::ids::{Pid, Tid};
 use crate::kernel::Kernel;
 use crate::process::{DEFAULT_LIMITS, IntervalTimer, Life, Process, Unreported};
+use crate::process_timer::ProcessTimers;
 use crate::signal::PendingSignals;
 use crate::state::State;
 use crate::thread::{Current, Thread};
@@ -156,6 +157,7 @@ impl<A: Arch> State<A> {
             pending: PendingSignals::default(),
             limits: DEFAULT_LIMITS,
             real_timer: IntervalTimer::default(),
+            timers: ProcessTimers::default(),
             pair: None,
             trampoline: 0,
             started: self.now(),

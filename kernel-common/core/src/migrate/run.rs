@@ -156,6 +156,7 @@ impl<A: Arch> State<A> {
         self.trace(EventKind::MigrateIn, current.tid, [u64::from(place.0), 0]);
         let thread = self.threads.get_mut(&current.tid)?;
         thread.away = None;
+        thread.time_wanted = false;
         thread.advanced = true;
         thread.kernel_since = now;
         let departure = match answer {

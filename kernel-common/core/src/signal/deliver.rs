@@ -74,7 +74,7 @@ impl<A: Arch> State<A> {
             return Taken::Nothing;
         }
         let (Some(thread), Some(process)) =
-            (self.threads.get_mut(&current.tid), self.processes.get_mut(&current.pid))
+            (self.threads.get(&current.tid), self.processes.get(&current.pid))
         else {
             return Taken::Nothing;
         };
@@ -82,8 +82,12 @@ impl<A: Arch> State<A> {
             return Taken::Stopped;
         }
         let wanted = SignalSet(!thread.mask.0);
-        let taken = thread.pending.take(wanted).or_else(|| process.pending.take(wanted));
-        let Some(info) = taken else { return Taken::Nothing };
+        let Some(info) = self.take_pending(current, wanted) else { return Taken::Nothing };
+        let (Some(thread), Some(process)) =
+            (self.threads.get(&current.tid), self.processes.get_mut(&current.pid))
+        else {
+            return Taken::Nothing;
+        };
         let slot = &mut process.actions[usize::from(info.signal.number()) - 1];
         let action = *slot;
         match action.handler {

@@ -31,6 +31,12 @@ impl PendingSignals {
     /// Adds a signal. A signal below [`Signal::RTMIN`] that is pending already stays as it is; a
     /// real-time signal queues, up to `limit` in all, and returns false beyond that.
     pub(crate) fn push(&mut self, info: SigInfo, limit: u64) -> bool {
+        if let SigFields::Timer { .. } = info.fields {
+            // One for each timer at most, which had its room when the timer was made.
+            self.set.insert(info.signal);
+            self.queue.push_back(info);
+            return true;
+        }
         if !info.signal.is_realtime() && self.set.contains(info.signal) {
             return true;
         }
@@ -73,6 +79,22 @@ impl PendingSignals {
         Some(info)
     }
 
+    /// Forgets the signals of timers whose numbers these are.
+    pub(crate) fn discard_timers(&mut self, which: impl Fn(u32) -> bool) {
+        let of = |info: &SigInfo| matches!(info.fields, SigFields::Timer { id, .. } if which(id));
+        let gone: SignalSet = self
+            .queue
+            .iter()
+            .filter(|info| of(info))
+            .fold(SignalSet::EMPTY, |set, info| set.union(SignalSet::of(info.signal)));
+        self.queue.retain(|info| !of(info));
+        let left = self
+            .queue
+            .iter()
+            .fold(SignalSet::EMPTY, |set, info| set.union(SignalSet::of(info.signal)));
+        self.set = self.set.difference(gone.difference(left));
+    }
+
     /// Forgets the signals of `set`.
     pub(crate) fn discard(&mut self, set: SignalSet) {
         self.set = self.set.difference(set);
@@ -110,6 +132,23 @@ mod tests {
         assert!(!p.push(realtime(2), 1));
         assert!(p.push(SigInfo::from_kernel(Signal::SIGTERM), 1));
         assert_eq!(p.take(SignalSet(u64::MAX)).map(|i| i.signal), Some(Signal::SIGTERM));
+    }
+
+    #[test]
+    fn signals_of_a_timer_go_with_it() {
+        let of_timer = |id| {
+            let fields = SigFields::Timer { id, overrun: 0, value: 0 };
+            SigInfo { signal: Signal::SIGALRM, code: si_code::SI_TIMER, errno: 0, fields }
+        };
+        let mut p = PendingSignals::default();
+        p.push(SigInfo::from_kernel(Signal::SIGTERM), 10);
+        // Each timer has its own, whatever the signal.
+        assert!(p.push(of_timer(1), 0) && p.push(of_timer(2), 0));
+        p.discard_timers(|id| id == 1);
+        assert!(p.set().contains(Signal::SIGALRM));
+        p.discard_timers(|id| id == 2);
+        assert_eq!(p.set(), SignalSet::of(Signal::SIGTERM));
+        assert_eq!(p.queued().count(), 1);
     }
 
     #[test]

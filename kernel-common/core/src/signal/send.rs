@@ -11,7 +11,7 @@ use crate::homes::News;
 use crate::ids::{Pid, Tid};
 use crate::process::{Life, rlimit};
 use crate::state::State;
-use crate::thread::Errand;
+use crate::thread::{Current, Errand};
 use crate::wait::{Interruptible, WaitKey, Woken};
 
 const STOPS: SignalSet = SignalSet(
@@ -44,7 +44,8 @@ impl<A: Arch> State<A> {
         }
     }
 
-    fn discard_everywhere(&mut self, pid: Pid, set: SignalSet) {
+    /// Forgets the signals of `set` that are pending for a process and its threads.
+    pub(crate) fn discard_everywhere(&mut self, pid: Pid, set: SignalSet) {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         process.pending.discard(set);
         for tid in &process.threads {
@@ -52,6 +53,7 @@ impl<A: Arch> State<A> {
                 thread.pending.discard(set);
             }
         }
+        self.restart_discarded_timers(pid, set);
     }
 
     fn resume(&mut self, pid: Pid, report: bool) {
@@ -95,6 +97,7 @@ impl<A: Arch> State<A> {
         if !process.pending.push(info, process.limits[rlimit::RLIMIT_SIGPENDING].soft) {
             return Err(Errno::EAGAIN);
         }
+        self.files.vfs.signal_sent(info.signal);
         self.wake_for_signal(pid, info.signal);
         Ok(())
     }
@@ -153,6 +156,7 @@ impl<A: Arch> State<A> {
         if !thread.pending.push(info, process.limits[rlimit::RLIMIT_SIGPENDING].soft) {
             return Err(Errno::EAGAIN);
         }
+        self.files.vfs.signal_sent(info.signal);
         self.wake_sigwait(tid, info.signal);
         self.interrupt(tid);
         Ok(())
@@ -234,6 +238,7 @@ impl<A: Arch> State<A> {
                     || self.is_leaving(*tid)
                     || self.is_stopped(*tid)
                     || self.is_misplaced(*tid)
+                    || self.threads.get(tid).is_some_and(|thread| thread.time_wanted)
             }
         }
     }
@@ -269,6 +274,28 @@ impl<A: Arch> State<A> {
             }
         }
         false
+    }
+
+    /// Takes a signal of `wanted` that is pending for the thread or its process.
+    pub(crate) fn take_pending(&mut self, current: Current, wanted: SignalSet) -> Option<SigInfo> {
+        let thread = self.threads.get_mut(&current.tid)?;
+        let process = self.processes.get_mut(&current.pid)?;
+        let mut info = thread.pending.take(wanted).or_else(|| process.pending.take(wanted))?;
+        self.count_overrun(current.pid, &mut info);
+        Some(info)
+    }
+
+    /// The signals that are pending for the thread or its process.
+    ///
+    /// # Errors
+    /// [`Errno::ERESTART_AT_REGISTRY`] if a call is served for a thread whose signals are elsewhere.
+    pub(crate) fn pending_signals(&self, current: Current) -> Result<SignalSet, Errno> {
+        let process = self.processes.get(&current.pid).ok_or(Errno::ESRCH)?;
+        if process.seat.away.is_some() {
+            return Err(Errno::ERESTART_AT_REGISTRY);
+        }
+        let thread = self.threads.get(&current.tid).ok_or(Errno::ESRCH)?;
+        Ok(thread.pending.set().union(process.pending.set()))
     }
 
     /// Tells the parent with SIGCHLD that a child has stopped, continued or ended, and wakes it if

@@ -4,7 +4,7 @@ use maize_abi::{Errno, Sysno};
 use maize_hal::Arch;
 
 use super::{
-    Call, files, fork, futex, identity, limits, memory, sched, signal, system, time, wait,
+    Call, files, fork, futex, identity, limits, memory, sched, signal, system, time, timers, wait,
 };
 use crate::lifecycle;
 
@@ -73,6 +73,11 @@ pub(super) async fn dispatch<A: Arch>(
         N::Setitimer => time::setitimer(call).await,
         N::Getitimer => time::getitimer(call).await,
         N::Alarm => time::alarm(call),
+        N::TimerCreate => timers::create(call).await,
+        N::TimerSettime => timers::settime(call).await,
+        N::TimerGettime => timers::gettime(call).await,
+        N::TimerGetoverrun => timers::getoverrun(call),
+        N::TimerDelete => timers::delete(call),
 
         // Synchronisation and scheduling.
         N::Futex => futex::futex(call).await,
@@ -92,12 +97,15 @@ pub(super) async fn dispatch<A: Arch>(
         N::Getpriority => sched::getpriority(call),
         N::Setpriority => sched::setpriority(call),
         N::Getcpu => sched::getcpu(call).await,
+        N::IoprioGet => sched::ioprio_get(call),
+        N::IoprioSet => sched::ioprio_set(call),
 
         // The system and its limits.
         N::Uname => system::uname(call).await,
         N::Sethostname => system::sethostname(call).await,
         N::Sysinfo => system::sysinfo(call).await,
         N::Getrandom => system::getrandom(call).await,
+        N::Syslog => system::syslog(call).await,
         N::Prlimit64 => limits::prlimit64(call).await,
         N::Getrlimit => limits::getrlimit(call).await,
         N::Setrlimit => limits::setrlimit(call).await,

@@ -26,6 +26,7 @@ mod sched;
 mod signal;
 mod system;
 mod time;
+mod timers;
 mod wait;
 
 pub(crate) use memory::Mappable;
@@ -88,6 +89,10 @@ const fn makes_something(call: Sysno) -> bool {
             | N::MemfdCreate
             | N::Eventfd
             | N::Eventfd2
+            | N::Signalfd
+            | N::Signalfd4
+            | N::TimerCreate
+            | N::TimerSettime
             | N::TimerfdCreate
             | N::TimerfdSettime
             | N::EpollCreate

@@ -116,10 +116,14 @@ pub(super) async fn rseq_register<A: Arch>(call: Call<'_, A>) -> CallResult {
 
 /// The threads that `getpriority` and `setpriority` are about.
 fn prioritised<A: Arch>(call: Call<'_, A>) -> Result<Vec<Tid>, Errno> {
+    named(call, call.int(0), call.int(1))
+}
+
+/// The threads of a thread, process group or user.
+fn named<A: Arch>(call: Call<'_, A>, which: i32, who: i32) -> Result<Vec<Tid>, Errno> {
     const PRIO_PROCESS: i32 = 0;
     const PRIO_PGRP: i32 = 1;
     const PRIO_USER: i32 = 2;
-    let (which, who) = (call.int(0), call.int(1));
     if !(PRIO_PROCESS..=PRIO_USER).contains(&which) {
         return Err(Errno::EINVAL);
     }
@@ -153,6 +157,53 @@ pub(super) fn setpriority<A: Arch>(call: Call<'_, A>) -> CallResult {
         for tid in named {
             if let Some(thread) = s.threads.get_mut(&tid) {
                 thread.nice = nice;
+            }
+        }
+    });
+    Ok(0)
+}
+
+/// The threads that `ioprio_get` and `ioprio_set` are about.
+fn with_io_priority<A: Arch>(call: Call<'_, A>) -> Result<Vec<Tid>, Errno> {
+    // Numbers are those of `getpriority` and one more.
+    match call.int(0) {
+        which @ 1..=3 => named(call, which - 1, call.int(1)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Returns the highest priority: of a class that is set the lowest number.
+pub(super) fn ioprio_get<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let named = with_io_priority(call)?;
+    call.k.with(|s| {
+        let all = named.iter().filter_map(|tid| Some(s.threads.get(tid)?.io_priority));
+        // 0 says that none is set, which is less than any.
+        all.min_by_key(|priority| (*priority == 0, *priority)).map(u64::from).ok_or(Errno::ESRCH)
+    })
+}
+
+/// Sets a priority, which is remembered and told: there are no disks.
+pub(super) fn ioprio_set<A: Arch>(call: Call<'_, A>) -> CallResult {
+    const NONE: i32 = 0;
+    const REALTIME: i32 = 1;
+    const BEST_EFFORT: i32 = 2;
+    const IDLE: i32 = 3;
+    const LEVELS: i32 = 8;
+    let (class, level) = (call.int(2) >> 13, call.int(2) & 0x1fff);
+    let valid = match class {
+        REALTIME | BEST_EFFORT => level < LEVELS,
+        IDLE => true,
+        NONE => level == 0,
+        _ => false,
+    };
+    let named = with_io_priority(call)?;
+    if !valid {
+        return Err(Errno::EINVAL);
+    }
+    call.k.with(|s| {
+        for tid in named {
+            if let Some(thread) = s.threads.get_mut(&tid) {
+                thread.io_priority = call.int(2) as u16;
             }
         }
     });

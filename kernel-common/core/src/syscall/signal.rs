@@ -20,11 +20,11 @@ const MOST_FOREIGN_FPU: usize = 8192;
 /// Bytes of the kernel's `sigset_t`; every call that takes a set is told this length.
 const SIGSET_LEN: u64 = 8;
 
-fn check_len(len: u64) -> Result<(), Errno> {
+pub(super) fn check_len(len: u64) -> Result<(), Errno> {
     if len == SIGSET_LEN { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
-async fn read_set<A: Arch>(call: Call<'_, A>, at: u64) -> Result<SignalSet, Errno> {
+pub(super) async fn read_set<A: Arch>(call: Call<'_, A>, at: u64) -> Result<SignalSet, Errno> {
     let [word] = call.k.read_words::<1>(call.current, at).await?;
     Ok(SignalSet(word))
 }
@@ -66,16 +66,9 @@ impl<A: Arch> State<A> {
             let SigAction { handler, flags, .. } = action;
             self.tell_news(registry, pid, News::Action { signal: signal.number(), handler, flags });
         }
-        let Some(process) = self.processes.get_mut(&pid) else { return };
         // A pending signal that is now ignored is gone, blocked or not.
         if Self::is_ignored(&action, signal) {
-            let set = SignalSet::of(signal);
-            process.pending.discard(set);
-            for tid in &process.threads {
-                if let Some(thread) = self.threads.get_mut(tid) {
-                    thread.pending.discard(set);
-                }
-            }
+            self.discard_everywhere(pid, SignalSet::of(signal));
         }
     }
 
@@ -133,11 +126,10 @@ pub(super) async fn rt_sigpending<A: Arch>(call: Call<'_, A>) -> CallResult {
         return Err(Errno::EINVAL);
     }
     let pending = call.k.with(|s| {
-        let thread = s.threads.get(&call.current.tid)?;
-        let process = s.processes.get(&call.current.pid)?;
-        Some(thread.pending.set().union(process.pending.set()).intersection(thread.mask))
-    });
-    let bytes = pending.unwrap_or_default().0.to_le_bytes();
+        let mask = s.mask(call.current.tid);
+        s.pending_signals(call.current).map(|pending| pending.intersection(mask))
+    })?;
+    let bytes = pending.0.to_le_bytes();
     call.k.write_user(call.current, at, &bytes[..len as usize]).await?;
     Ok(0)
 }
@@ -172,9 +164,8 @@ pub(super) async fn rt_sigtimedwait<A: Arch>(call: Call<'_, A>) -> CallResult {
     }
     let info = loop {
         let taken = call.k.with(|s| {
+            let taken = s.take_pending(call.current, set);
             let thread = s.threads.get_mut(&call.current.tid)?;
-            let process = s.processes.get_mut(&call.current.pid)?;
-            let taken = thread.pending.take(set).or_else(|| process.pending.take(set));
             thread.awaited = if taken.is_some() { SignalSet::EMPTY } else { set };
             taken
         });
@@ -192,8 +183,7 @@ pub(super) async fn rt_sigtimedwait<A: Arch>(call: Call<'_, A>) -> CallResult {
         let came_too = call.k.with(|s| {
             let thread = s.threads.get_mut(&call.current.tid)?;
             thread.awaited = SignalSet::EMPTY;
-            let process = s.processes.get_mut(&call.current.pid)?;
-            thread.pending.take(set).or_else(|| process.pending.take(set))
+            s.take_pending(call.current, set)
         });
         match came_too {
             Some(info) => break info,

@@ -87,3 +87,25 @@ pub(super) async fn getrandom<A: Arch>(call: Call<'_, A>) -> CallResult {
     }
     Ok(done)
 }
+
+/// `syslog`. What kernels say goes to the log of whoever started them; the log that programs can read is
+/// empty.
+pub(super) async fn syslog<A: Arch>(call: Call<'_, A>) -> CallResult {
+    const READ: i32 = 2;
+    const READ_ALL: i32 = 3;
+    const READ_CLEAR: i32 = 4;
+    const CONSOLE_LEVEL: i32 = 8;
+    const SIZE_BUFFER: i32 = 10;
+    let [_, buffer, ..] = call.args;
+    match call.int(0) {
+        READ..=READ_CLEAR if buffer == 0 || call.int(2) < 0 => Err(Errno::EINVAL),
+        READ if call.int(2) > 0 => {
+            // Nothing will ever come.
+            call.k.wait_event(call.current.task, &[]).await.map(|()| 0)
+        }
+        READ | READ_ALL | READ_CLEAR => Ok(0),
+        CONSOLE_LEVEL if !(1..=8).contains(&call.int(2)) => Err(Errno::EINVAL),
+        0..=SIZE_BUFFER => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}

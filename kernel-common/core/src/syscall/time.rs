@@ -3,6 +3,7 @@
 use maize_abi::Errno;
 use maize_hal::{Arch, Nanos};
 
+use super::timers::interval_timer;
 use super::{Call, CallResult};
 use crate::handle::Handle;
 use crate::ids::Tid;
@@ -314,14 +315,14 @@ impl<A: Arch> State<A> {
 }
 
 const ITIMER_REAL: i32 = 0;
+const ITIMER_PROF: i32 = 2;
 
 pub(super) async fn setitimer<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, new, old, ..] = call.args;
-    match call.int(0) {
-        ITIMER_REAL => {}
-        // ITIMER_VIRTUAL and ITIMER_PROF count processor time, which is not served.
-        1 | 2 => return Err(Errno::EOPNOTSUPP),
-        _ => return Err(Errno::EINVAL),
+    let which = call.int(0);
+    let of_processor = interval_timer(which);
+    if which != ITIMER_REAL && of_processor.is_none() {
+        return Err(Errno::EINVAL);
     }
     let mut times = (Nanos(0), Nanos(0));
     if new != 0 {
@@ -332,12 +333,19 @@ pub(super) async fn setitimer<A: Arch>(call: Call<'_, A>) -> CallResult {
     if old != 0 {
         write_itimerval(call, old).await?;
     }
-    call.k.with(|s| s.set_real_timer(call.current, times.1, times.0));
+    call.k.with(|s| match of_processor {
+        None => s.set_real_timer(call.current, times.1, times.0),
+        Some(timer) => s.set_interval_timer(call.current.pid, timer, (times.1, times.0)),
+    });
     Ok(0)
 }
 
+/// Writes what is left of the timer that the first argument names, and its interval.
 async fn write_itimerval<A: Arch>(call: Call<'_, A>, at: u64) -> Result<(), Errno> {
-    let (left, interval) = call.k.with(|s| s.real_timer(call.current));
+    let (left, interval) = call.k.with(|s| match interval_timer(call.int(0)) {
+        None => s.real_timer(call.current),
+        Some((name, ..)) => s.timer_setting(call.current.pid, name),
+    });
     let mut bytes = [0; 32];
     bytes[..16].copy_from_slice(&timeval_bytes(interval));
     bytes[16..].copy_from_slice(&timeval_bytes(left));
@@ -346,8 +354,7 @@ async fn write_itimerval<A: Arch>(call: Call<'_, A>, at: u64) -> Result<(), Errn
 
 pub(super) async fn getitimer<A: Arch>(call: Call<'_, A>) -> CallResult {
     match call.int(0) {
-        ITIMER_REAL => write_itimerval(call, call.args[1]).await.map(|()| 0),
-        1 | 2 => call.k.write_user(call.current, call.args[1], &[0; 32]).await.map(|()| 0),
+        ITIMER_REAL..=ITIMER_PROF => write_itimerval(call, call.args[1]).await.map(|()| 0),
         _ => Err(Errno::EINVAL),
     }
 }

@@ -1,8 +1,10 @@
-//! Timers that are files, in virtual time.
+//! Timers, and signals that are read from files, in virtual time.
 
-use maize_abi::{Isa, Sysno};
+use maize_abi::{Errno, Isa, Sysno};
 use maize_arch_host::{Reg, Script, ScriptRegs};
-use maize_core_sim::{on_both, run};
+use maize_core::FabricSettings;
+use maize_core_sim::scripts::go;
+use maize_core_sim::{fabric, on_both, run};
 use maize_hal::Nanos;
 
 const CLOCK_MONOTONIC: u64 = 1;
@@ -42,3 +44,154 @@ where
 }
 
 on_both!(a_timer_is_read_as_often_as_it_expires, a_read_waits_for_expiries);
+
+const SIGUSR1: u64 = 10;
+const SIGVTALRM: u64 = 26;
+const SIGRT: u64 = 40;
+
+const ITIMER_VIRTUAL: u64 = 1;
+
+/// Makes `core` the home of the caller's process.
+fn move_home(s: &mut Script, core: u64) {
+    s.syscall_with(Sysno::Prctl, &[0x4d5a_0001, 0, core, 0, 0]).expect(Reg::Ret, 0, 80);
+}
+
+/// Blocks a signal; the address of the set with only that one.
+fn block(s: &mut Script, signal: u64) -> u64 {
+    let set = s.data(&(1_u64 << (signal - 1)).to_le_bytes());
+    s.syscall_with(Sysno::RtSigprocmask, &[0, set, 0, 8]).expect(Reg::Ret, 0, 81);
+    set
+}
+
+/// Exits with `status` unless the words at `at` are these.
+fn expect_words(s: &mut Script, at: u64, words: &[(i64, u64)], status: u8) {
+    s.imm(Reg::S(1), at);
+    for (offset, word) in words {
+        s.load32(Reg::S(2), Reg::S(1), *offset).expect(Reg::S(2), *word, status);
+    }
+}
+
+/// A periodic timer, whose signal nobody takes for a while, on any of its homes.
+fn overruns(s: &mut Script, homes: &[u64]) {
+    let set = block(s, SIGRT);
+    let event = [77_u64.to_le_bytes(), SIGRT.to_le_bytes(), [0; 8]].concat();
+    let (event, id, info) = (s.data(&event), s.data(&[0xff; 8]), s.data(&[0; 128]));
+    let periodic = s.data(&spec(Nanos::from_millis(10), Nanos::from_millis(10)));
+    let sleep = s.data(&[[0; 8], 155_000_000_u64.to_le_bytes()].concat());
+    s.syscall_with(Sysno::TimerCreate, &[CLOCK_MONOTONIC, event, id]).expect(Reg::Ret, 0, 2);
+    expect_words(s, id, &[(0, 0)], 3);
+    s.syscall_with(Sysno::TimerSettime, &[0, 0, periodic, 0]).expect(Reg::Ret, 0, 4);
+    for home in homes {
+        move_home(s, *home);
+    }
+    s.syscall_with(Sysno::Nanosleep, &[sleep, 0]).expect(Reg::Ret, 0, 5);
+    s.syscall_with(Sysno::RtSigtimedwait, &[set, info, 0, 8]).expect(Reg::Ret, SIGRT, 6);
+    // The code that says that it is a timer's, which timer, and the value.
+    expect_words(s, info, &[(8, u64::from((-2_i32) as u32)), (16, 0), (24, 77)], 7);
+    let enough = s.place();
+    s.load32(Reg::S(2), Reg::S(1), 20).imm(Reg::S(3), 13).if_less(Reg::S(3), Reg::S(2), enough);
+    s.exit(8).here(enough);
+    s.mov(Reg::S(4), Reg::S(2)).syscall_with(Sysno::TimerGetoverrun, &[0]);
+    let same = s.place();
+    s.if_equal(Reg::Ret, Reg::S(4), same).exit(9).here(same);
+    // It goes on until it is deleted.
+    s.syscall_with(Sysno::RtSigtimedwait, &[set, info, 0, 8]).expect(Reg::Ret, SIGRT, 10);
+    s.syscall_with(Sysno::TimerDelete, &[0]).expect(Reg::Ret, 0, 11);
+    s.syscall_with(Sysno::TimerDelete, &[0]).expect(Reg::Ret, Errno::EINVAL.to_register(), 12);
+    s.exit(0);
+}
+
+fn a_timer_counts_what_nobody_took<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let mut s = Script::new();
+    overruns(&mut s, &[]);
+    assert_eq!(run::<I>(&s, 1).status, 0);
+    let mut s = Script::new();
+    overruns(&mut s, &[1, 2, 0, 1]);
+    let (outcome, _) = fabric::run::<I>(3, &s, &FabricSettings::default(), 1);
+    assert_eq!(outcome.status, 0);
+}
+
+on_both!(expiries_are_counted_until_a_signal_is_taken, a_timer_counts_what_nobody_took);
+
+/// 20 ms of user time, of which a sleep of 70 ms is no part: then the signal kills.
+fn spins_until_it_is_killed(s: &mut Script) {
+    let value = s.data(&[[0; 8], [0; 8], [0; 8], 20_000_u64.to_le_bytes()].concat());
+    let sleep = s.data(&[[0; 8], 70_000_000_u64.to_le_bytes()].concat());
+    s.syscall_with(Sysno::Setitimer, &[ITIMER_VIRTUAL, value, 0]).expect(Reg::Ret, 0, 2);
+    s.syscall_with(Sysno::Nanosleep, &[sleep, 0]).expect(Reg::Ret, 0, 3);
+    let again = s.mark();
+    s.spin(1000).jump(again);
+}
+
+fn user_time_runs_out<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let mut alone = Script::new();
+    spins_until_it_is_killed(&mut alone);
+    let outcome = run::<I>(&alone, 1);
+    assert_eq!(u64::from(outcome.status), SIGVTALRM);
+    let spun = outcome.ended.since(Nanos::from_millis(70));
+    assert!(spun >= Nanos::from_millis(20) && spun < Nanos::from_millis(30), "{spun:?}");
+    // A thread that is elsewhere, and a process that is.
+    let (mut thread, mut process) = (Script::new(), Script::new());
+    go(&mut thread, 1);
+    spins_until_it_is_killed(&mut thread);
+    move_home(&mut process, 1);
+    spins_until_it_is_killed(&mut process);
+    for script in [thread, process] {
+        let (outcome, _) = fabric::run::<I>(2, &script, &FabricSettings::default(), 1);
+        assert_eq!(u64::from(outcome.status), SIGVTALRM);
+        assert!(outcome.ended < Nanos::from_millis(150), "{:?}", outcome.ended);
+    }
+}
+
+on_both!(user_time_is_counted_wherever_it_is_used, user_time_runs_out);
+
+/// Signals from a file: one that is pending, and one that a timer sends while the read waits.
+fn reads_signals(s: &mut Script) {
+    const SIGALRM: u64 = 14;
+    block(s, SIGUSR1);
+    block(s, SIGALRM);
+    let both = s.data(&(1_u64 << (SIGUSR1 - 1) | 1 << (SIGALRM - 1)).to_le_bytes());
+    let info = s.data(&[0; 128]);
+    let soon = s.data(&[[0; 8], [0; 8], [0; 8], 20_000_u64.to_le_bytes()].concat());
+    s.syscall_with(Sysno::Signalfd4, &[u64::MAX, both, 8, 0]).expect(Reg::Ret, 3, 2);
+    s.syscall_with(Sysno::Getpid, &[]).mov(Reg::S(4), Reg::Ret).mov(Reg::A(0), Reg::S(4));
+    s.imm(Reg::A(1), SIGUSR1).syscall(Sysno::Kill).expect(Reg::Ret, 0, 3);
+    s.syscall_with(Sysno::Read, &[3, info, 127]).expect(Reg::Ret, Errno::EINVAL.to_register(), 4);
+    s.syscall_with(Sysno::Read, &[3, info, 128]).expect(Reg::Ret, 128, 5);
+    expect_words(s, info, &[(0, SIGUSR1)], 6);
+    s.syscall_with(Sysno::Setitimer, &[0, soon, 0]).expect(Reg::Ret, 0, 7);
+    s.syscall_with(Sysno::Read, &[3, info, 128]).expect(Reg::Ret, 128, 8);
+    expect_words(s, info, &[(0, SIGALRM)], 9);
+}
+
+fn signals_are_read<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let mut alone = Script::new();
+    reads_signals(&mut alone);
+    alone.exit(0);
+    let outcome = run::<I>(&alone, 1);
+    assert_eq!(outcome.status, 0);
+    assert!(outcome.ended >= Nanos::from_millis(20));
+    // A process that is elsewhere comes to where its files are, and stays there.
+    let mut elsewhere = Script::new();
+    move_home(&mut elsewhere, 1);
+    reads_signals(&mut elsewhere);
+    let refused = Errno::EBUSY.to_register();
+    elsewhere.syscall_with(Sysno::Prctl, &[0x4d5a_0001, 0, 1, 0, 0]).expect(Reg::Ret, refused, 10);
+    elsewhere.syscall_with(Sysno::Close, &[3]).expect(Reg::Ret, 0, 11);
+    move_home(&mut elsewhere, 1);
+    elsewhere.exit(0);
+    let (outcome, fabric) = fabric::run::<I>(2, &elsewhere, &FabricSettings::default(), 1);
+    assert_eq!(outcome.status, 0);
+    assert_eq!(fabric.counter("fabric.processes_sent"), 3);
+}
+
+on_both!(signals_are_read_from_files_wherever_the_reader_was, signals_are_read);

@@ -69,7 +69,10 @@ async fn wait_until<A: Arch>(call: Call<'_, A>, deadline: Nanos) -> CallResult {
     let (len, data_at) = call.isa.epoll_event();
     let mut late = false;
     loop {
-        let told = call.k.with(|s| s.files.vfs.to_tell(set, most))?;
+        let told = call.k.with(|s| {
+            let pending = s.signals_to_poll(current)?;
+            s.files.vfs.to_tell(set, most, pending)
+        })?;
         if told.is_empty() {
             if late {
                 return Ok(0);
@@ -87,7 +90,8 @@ async fn wait_until<A: Arch>(call: Call<'_, A>, deadline: Nanos) -> CallResult {
         call.k.hold_writable(current, address, room).await?;
         // Obtaining the memory may have taken its time: what is told is what holds now.
         let done = call.k.with(|s| {
-            let told = s.files.vfs.to_tell(set, told.len())?;
+            let pending = s.signals_to_poll(current)?;
+            let told = s.files.vfs.to_tell(set, told.len(), pending)?;
             let mut bytes = vec![0; told.len() * len];
             for (event, (_, _, told)) in bytes.chunks_exact_mut(len).zip(&told) {
                 event[..4].copy_from_slice(&told.events.to_le_bytes());

@@ -14,6 +14,7 @@ mod open;
 mod poll;
 mod segments;
 mod select;
+mod signals;
 mod stream;
 mod timers;
 mod transfer;
@@ -62,6 +63,8 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
         N::Pipe2 => open::pipe(call, true).await,
         N::Eventfd => open::eventfd(call, false),
         N::Eventfd2 => open::eventfd(call, true),
+        N::Signalfd => signals::signalfd(call, false).await,
+        N::Signalfd4 => signals::signalfd(call, true).await,
         N::TimerfdCreate => timers::create(call),
         N::TimerfdSettime => timers::set(call).await,
         N::TimerfdGettime => timers::get(call).await,

@@ -37,6 +37,7 @@ impl<A: Arch> State<A> {
         let mut ready = 0;
         let mut keys = Vec::new();
         let table = self.descriptors(current)?;
+        let pending = self.signals_to_poll(current)?;
         for one in polled {
             one.found = 0;
             if one.fd < 0 {
@@ -48,7 +49,7 @@ impl<A: Arch> State<A> {
                 continue;
             };
             let wanted = one.events | p::POLLERR | p::POLLHUP | p::POLLNVAL;
-            one.found = self.files.vfs.poll(file)? & wanted;
+            one.found = self.files.vfs.poll(file, pending)? & wanted;
             if one.found != 0 {
                 ready += 1;
             } else {
