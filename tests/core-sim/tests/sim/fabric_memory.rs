@@ -148,6 +148,50 @@ where
 
 on_both!(a_machine_shares_its_frames, shares_frames);
 
+/// Threads on two instances store across the end of a page, each time to both pages at once: whoever gets
+/// one keeps it until the other has come and the store is done.
+fn stores_across<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    const ROUNDS: u64 = 30;
+    let mut s = Script::new();
+    let done = s.data(&[0; 4096]);
+    let thread = s.place();
+    map(&mut s, HERE, 0x2000, PRIVATE);
+    start_thread(&mut s, 0, thread);
+    for side in 0..2_u64 {
+        if side == 1 {
+            s.here(thread);
+            go(&mut s, 1);
+        }
+        s.imm(Reg::S(0), HERE + 0xffc).imm(Reg::S(1), 0).imm(Reg::S(2), ROUNDS);
+        let again = s.mark();
+        s.add_imm(Reg::S(1), Reg::S(1), 1).store64(Reg::S(0), 0, Reg::S(1));
+        s.if_less(Reg::S(1), Reg::S(2), again);
+        if side == 0 {
+            wait_until(&mut s, done, 1);
+            expect(&mut s, HERE + 0xffc, ROUNDS, 1);
+            s.print("stored\n").exit(0);
+        }
+    }
+    bump(&mut s, done);
+    end_thread(&mut s);
+    for coherence in [Coherence::Directory, Coherence::Voting] {
+        for seed in 1..=4 {
+            let settings = FabricSettings { coherence, ..FabricSettings::default() };
+            let (outcome, fabric) = run::<I>(2, &s, &settings, seed);
+            let told = (outcome.stdout.as_str(), outcome.status);
+            assert_eq!(told, ("stored\n", 0), "{coherence:?}, seed {seed}");
+            // Two pages for a store of each thread at the most, and a few of code, data and stacks.
+            let pages = fabric.counter("fabric.pages_sent");
+            assert!(pages <= 4 * ROUNDS + 30, "{coherence:?}, seed {seed}: {pages} pages");
+        }
+    }
+}
+
+on_both!(a_page_is_kept_until_its_access_is_done, stores_across);
+
 fn unmaps<I: Isa>()
 where
     I::Regs: ScriptRegs,
