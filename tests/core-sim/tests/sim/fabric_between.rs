@@ -65,6 +65,33 @@ fn a_thread_takes_its_records_and_its_memory_along() {
 }
 
 #[test]
+fn a_file_is_mapped_on_both_instruction_sets() {
+    const HERE: u64 = 0x1_0000_0000;
+    const AT_FDCWD: u64 = (-100_i64) as u64;
+    const FILE: u64 = 3;
+    let (mut s, resume) = script();
+    let path = s.data(b"/tmp/file\0");
+    let buffer = s.data(&[0; 8]);
+    s.syscall_with(Sysno::Openat, &[AT_FDCWD, path, 0o102, 0o600]).expect(Reg::Ret, FILE, 1);
+    s.syscall_with(Sysno::Ftruncate, &[FILE, 4096]).expect(Reg::Ret, 0, 2);
+    s.syscall_with(Sysno::Mmap, &[HERE, 4096, 3, 0x11, FILE, 0]).expect(Reg::Ret, HERE, 3);
+    for (core, value) in [(1, 1), (0, 2), (1, 3)] {
+        cross(&mut s, core);
+        s.imm(Reg::S(1), HERE).load64(Reg::S(2), Reg::S(1), 0).expect(Reg::S(2), value - 1, 4);
+        s.imm(Reg::S(2), value).store64(Reg::S(1), 0, Reg::S(2));
+        s.syscall_with(Sysno::Pread64, &[FILE, buffer, 8, 0]).expect(Reg::Ret, 8, 5);
+        s.imm(Reg::S(1), buffer).load64(Reg::S(2), Reg::S(1), 0).expect(Reg::S(2), value, 6);
+    }
+    s.print("one file").exit(0);
+    arrivals(&mut s, resume);
+    for isas in [PAIR, OTHER_PAIR] {
+        let (outcome, fabric) = run(&isas, &s, &FabricSettings::default(), 1);
+        assert_eq!((outcome.stdout.as_str(), outcome.status), ("one file", 0), "{isas:?}");
+        assert_eq!(fabric.counter("fabric.crossings"), 3);
+    }
+}
+
+#[test]
 fn who_is_not_asked_any_more_stays() {
     let (mut s, resume) = script();
     go(&mut s, 1);
