@@ -10,7 +10,9 @@ use maize_xisa_metadata::fpu::Fpu;
 
 use crate::arch;
 use crate::drive::{Begin, drive};
+use crate::records::ThreadBlock;
 use crate::thread::block;
+use crate::top;
 
 const _: () = assert!(
     address::REQUEST_PAGE == REQUEST_PAGE
@@ -37,15 +39,20 @@ pub(crate) fn is_requested() -> bool {
 
 /// Hands the running thread, whose frames are records, to the kernel. Returns if it is to stay.
 pub(crate) fn leave() {
+    top::saved();
     if is_carried() {
         let environment = u64::from(arch::fpu().to_mxcsr());
-        arch::raw_syscall(LEAVE, [block().this, environment, 0, 0, 0, 0]);
+        let ThreadBlock { this, record_base, record_top, data_stack, .. } = *block();
+        let arguments = [this, environment, record_base, record_top, data_stack, 0];
+        arch::raw_syscall(LEAVE, arguments);
     }
+    top::arrived();
 }
 
 /// A thread that has left another instruction set goes on here.
 #[unsafe(no_mangle)]
 extern "C" fn maize_arrive(environment: u64) -> ! {
+    top::arrived();
     arch::set_fpu(Fpu::from_mxcsr(environment as u32));
     // As for the block: the page of the innermost record comes once, to be written.
     // SAFETY: above the records there is room, which holds nothing.

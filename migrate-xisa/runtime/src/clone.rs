@@ -16,6 +16,7 @@ use crate::records::ThreadBlock;
 use crate::signals::AREA_BYTES;
 use crate::syscall::{MUNMAP, RT_SIGPROCMASK};
 use crate::thread::block;
+use crate::top::TOP_BYTES;
 
 /// Bytes of a native stack of a thread: it has one for each instruction set, so that none is sent
 /// from one to another.
@@ -61,7 +62,7 @@ extern "C" fn __maize_clone(
     }
     let Some(memory) = map_anywhere(NATIVE_BYTES) else { return ENOMEM };
     let (records, limit) = (memory + AREA_BYTES, memory + RECORD_BYTES);
-    let start = limit + arch::STACK_TOP - size_of::<Start>() as u64;
+    let start = limit + arch::STACK_TOP - TOP_BYTES - size_of::<Start>() as u64;
     let first = ThreadBlock {
         this: pointer,
         data_stack: data_stack & !15,

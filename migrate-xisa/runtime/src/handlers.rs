@@ -22,7 +22,7 @@ use crate::signals::{
 };
 use crate::syscall::{GETPID, GETTID, RT_SIGACTION, RT_SIGPROCMASK, RT_TGSIGQUEUEINFO};
 use crate::thread::{self, block};
-use crate::unwind::{self, From, go_on};
+use crate::unwind::{self, go_on};
 
 const EINVAL: i64 = -22;
 const EPERM: i64 = -1;
@@ -383,7 +383,7 @@ pub(crate) fn deliver(registers: &mut Registers) {
                 },
                 Err(_) => fatal("a thread's frames do not fit into its records"),
             }
-            go_on(registers, From::Frame)
+            go_on(registers)
         }
         area().restart = restart;
         // SAFETY: the handler has returned, so its delivery is still there.

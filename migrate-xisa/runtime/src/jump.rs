@@ -13,7 +13,7 @@ use crate::arch::Registers;
 use crate::fatal;
 use crate::records::ThreadBlock;
 use crate::thread::block;
-use crate::unwind::{From, go_on};
+use crate::unwind::go_on;
 use maize_xisa_metadata::record;
 
 unsafe extern "C" {
@@ -63,7 +63,7 @@ extern "C" fn maize_long_jump(registers: &mut Registers) -> ! {
         let at = begin(block(), JUMP_SITE, JUMP_BYTES);
         values(at).cast::<Jump>().write(jump);
     }
-    go_on(registers, From::Frame)
+    go_on(registers)
 }
 
 fn values(record: u64) -> *mut u8 {

@@ -21,6 +21,7 @@ extern crate std;
 mod arch;
 #[cfg(target_os = "none")]
 mod carried;
+pub mod cfi;
 #[cfg(target_os = "none")]
 mod clone;
 #[cfg(target_os = "none")]
@@ -41,6 +42,8 @@ mod start;
 pub mod syscall;
 #[cfg(target_os = "none")]
 mod thread;
+#[cfg(target_os = "none")]
+mod top;
 pub mod trial;
 #[cfg(target_os = "none")]
 mod unwind;

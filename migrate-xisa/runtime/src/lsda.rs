@@ -1,18 +1,16 @@
 //! The table that says where a frame goes on when it is unwound.
 
-use gimli::{EndianSlice, LittleEndian, Reader};
+use crate::cfi::Reader;
 
 /// An encoding of pointers that is left out.
 const OMITTED: u8 = 0xff;
 const ULEB: u8 = 1;
 const UDATA4: u8 = 3;
 
-type Bytes<'a> = EndianSlice<'a, LittleEndian>;
-
-fn offset(bytes: &mut Bytes<'_>, encoding: u8) -> Option<u64> {
+fn offset(bytes: &mut Reader<'_>, encoding: u8) -> Option<u64> {
     match encoding {
-        ULEB => bytes.read_uleb128().ok(),
-        UDATA4 => bytes.read_u32().ok().map(u64::from),
+        ULEB => bytes.unsigned(),
+        UDATA4 => bytes.word().map(u64::from),
         _ => None,
     }
 }
@@ -21,21 +19,21 @@ fn offset(bytes: &mut Bytes<'_>, encoding: u8) -> Option<u64> {
 /// that the call has none. None if the table cannot be read.
 #[must_use]
 pub fn landing_pad(table: &[u8], pc: u64) -> Option<u64> {
-    let mut bytes = Bytes::new(table, LittleEndian);
-    if bytes.read_u8().ok()? != OMITTED {
+    let mut bytes = Reader(table);
+    if bytes.byte()? != OMITTED {
         return None; // Landing pads lie in their function here.
     }
-    if bytes.read_u8().ok()? != OMITTED {
-        bytes.read_uleb128().ok()?;
+    if bytes.byte()? != OMITTED {
+        bytes.unsigned()?;
     }
-    let encoding = bytes.read_u8().ok()?;
-    let length = usize::try_from(bytes.read_uleb128().ok()?).ok()?;
-    let mut sites = bytes.split(length).ok()?;
-    while !sites.is_empty() {
+    let encoding = bytes.byte()?;
+    let length = usize::try_from(bytes.unsigned()?).ok()?;
+    let mut sites = bytes.split(length)?;
+    while !sites.0.is_empty() {
         let start = offset(&mut sites, encoding)?;
         let length = offset(&mut sites, encoding)?;
         let pad = offset(&mut sites, encoding)?;
-        sites.read_uleb128().ok()?;
+        sites.unsigned()?;
         if pc < start {
             break;
         }

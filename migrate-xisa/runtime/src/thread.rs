@@ -10,7 +10,8 @@ use crate::carried::{is_carried, is_requested};
 use crate::fatal;
 use crate::handlers::{deliver, must_stay};
 use crate::records::ThreadBlock;
-use crate::unwind::{From, go_on};
+use crate::top;
+use crate::unwind::{go_on, go_on_in_caller};
 
 /// Points that are still to be passed before a thread moves, over all threads.
 static POINTS: AtomicU64 = AtomicU64::new(0);
@@ -60,7 +61,8 @@ extern "C" fn maize_migration_point(registers: &mut Registers) {
     }
     if is_carried() {
         if is_requested() {
-            go_on(registers, From::Frame);
+            top::begun();
+            go_on(registers);
         }
         return;
     }
@@ -73,12 +75,13 @@ extern "C" fn maize_migration_point(registers: &mut Registers) {
     if left.is_ok_and(|left| left > 1) {
         return;
     }
-    go_on(registers, From::Frame)
+    top::begun();
+    go_on(registers)
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn maize_next_frame(registers: &mut Registers) -> ! {
-    go_on(registers, From::Caller)
+extern "C" fn maize_next_frame(_: &Registers) -> ! {
+    go_on_in_caller()
 }
 
 /// Begins a record: what a pad calls first.

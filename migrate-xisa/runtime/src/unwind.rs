@@ -3,15 +3,9 @@
 //! Soundness: tables are those that the linker put into this program; registers are those of a frame
 //! that is on the stack, so what the tables say about it holds.
 
-use gimli::{
-    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, Pointer, Register,
-    RegisterRule, UnwindContext, UnwindContextStorage, UnwindSection, UnwindTableRow,
-};
-
 use crate::arch::{self, Registers};
-use crate::fatal;
-
-type Bytes = EndianSlice<'static, LittleEndian>;
+use crate::cfi::{self, Tables};
+use crate::{fatal, top};
 
 unsafe extern "C" {
     static __maize_unwind_index: u8;
@@ -23,80 +17,52 @@ unsafe extern "C" {
     static __maize_text_end: u8;
 }
 
-/// Room for what a frame's table says, without a heap.
-struct OnStack;
-
-impl<T: gimli::ReaderOffset> UnwindContextStorage<T> for OnStack {
-    type Rules = [(Register, RegisterRule<T>); 40];
-    type Stack = [UnwindTableRow<T, Self>; 3];
-}
-
-fn bytes(start: &'static u8, end: &'static u8) -> Bytes {
+fn bytes(start: &'static u8, end: &'static u8) -> &'static [u8] {
     let (start, end) = (&raw const *start, &raw const *end);
     let length = end as usize - start as usize;
     // SAFETY: the linker's symbols enclose a loaded section that nothing writes.
-    EndianSlice::new(unsafe { core::slice::from_raw_parts(start, length) }, LittleEndian)
+    unsafe { core::slice::from_raw_parts(start, length) }
 }
 
 /// What the tables say of the frame of one call.
 struct Frame {
+    /// Where it is saved, or zero.
     pad: u64,
-    arguments: u64,
-    row: UnwindTableRow<usize, OnStack>,
-    return_address: u16,
+    tables: cfi::Frame,
 }
 
 fn look_up(pc: u64) -> Option<Frame> {
     // SAFETY: these are addresses of sections of this program.
-    let (index, tables) = unsafe {
+    let (index, frames) = unsafe {
         (
             bytes(&__maize_unwind_index, &__maize_unwind_index_end),
             bytes(&__maize_unwind_tables, &__maize_unwind_tables_end),
         )
     };
-    let bases = BaseAddresses::default()
-        .set_eh_frame_hdr(index.slice().as_ptr() as u64)
-        .set_eh_frame(tables.slice().as_ptr() as u64);
-    let index = EhFrameHdr::from(index).parse(&bases, 8).ok()?;
-    let tables = EhFrame::from(tables);
-    let fde = index
-        .table()?
-        .fde_for_address(&tables, &bases, pc, |section, bases, offset| {
-            section.cie_from_offset(bases, offset)
-        })
-        .ok()?;
-    let mut context = UnwindContext::new_in();
-    let row = fde.unwind_info_for_address(&tables, &bases, &mut context, pc).ok()?.clone();
-    let pad = match fde.lsda() {
-        Some(Pointer::Direct(table)) => {
+    let (index_at, frames_at) = (index.as_ptr() as u64, frames.as_ptr() as u64);
+    let tables = Tables { index, index_at, frames, frames_at }.look_up(pc)?;
+    let pad = match tables.pads {
+        Some(table) => {
             let length = (&raw const __maize_pad_tables_end as u64).checked_sub(table)?;
             // SAFETY: the linker's symbol is the end of the section that the table lies in.
             let table = unsafe { core::slice::from_raw_parts(table as *const u8, length as usize) };
-            let start = fde.initial_address();
-            let pad = crate::lsda::landing_pad(table, pc - start)?;
-            if pad == 0 { 0 } else { start + pad }
+            let pad = crate::lsda::landing_pad(table, pc - tables.start)?;
+            if pad == 0 { 0 } else { tables.start + pad }
         }
-        _ => 0,
+        None => 0,
     };
-    Some(Frame {
-        pad,
-        arguments: row.saved_args_size(),
-        return_address: fde.cie().return_address_register().0,
-        row,
-    })
+    Some(Frame { pad, tables })
 }
 
-/// Whether a frame's own pad is wanted, or its caller's.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum From {
-    /// The frame's own.
-    Frame,
-    /// That of the frame that called it.
-    Caller,
+/// Goes on from a pad, whose frame [`go_on`] has entered.
+pub(crate) fn go_on_in_caller() -> ! {
+    // SAFETY: who entered the pad has written it, and nothing else runs on the thread in between.
+    let mut caller = unsafe { top::of_thread().caller.assume_init_ref().clone() };
+    go_on(&mut caller)
 }
 
 /// Goes on in the next pad outwards, or where the runtime entered the program.
-pub(crate) fn go_on(registers: &mut Registers, mut from: From) -> ! {
+pub(crate) fn go_on(registers: &mut Registers) -> ! {
     let entered = &raw const arch::maize_entered as u64;
     let unwound = &raw const arch::maize_unwound as u64;
     loop {
@@ -111,13 +77,16 @@ pub(crate) fn go_on(registers: &mut Registers, mut from: From) -> ! {
             fatal("a frame that is not the program's is in the way");
         }
         let Some(frame) = look_up(pc - 1) else { fatal("a frame has no unwind table") };
-        if from == From::Frame && frame.pad != 0 {
+        if frame.pad != 0 {
+            // Where the pad goes on is known now: it need not be looked up again.
+            let mut caller = registers.clone();
+            step(&mut caller, &frame);
+            top::of_thread().caller.write(caller);
             registers.set_pc(frame.pad);
-            registers.set_sp(registers.sp() + frame.arguments);
+            registers.set_sp(registers.sp() + frame.tables.arguments);
             // SAFETY: these are the frame's registers at its call, and the pad is that call's.
             unsafe { arch::maize_install(registers) }
         }
-        from = From::Frame;
         step(registers, &frame);
     }
 }
@@ -132,32 +101,25 @@ pub(crate) fn is_program(pc: u64) -> bool {
 pub(crate) fn go_on_from(registers: &mut Registers) -> ! {
     let Some(frame) = look_up(registers.pc()) else { fatal("a frame has no unwind table") };
     step(registers, &frame);
-    go_on(registers, From::Frame)
+    go_on(registers)
 }
 
 /// Makes the registers those of the caller.
 fn step(registers: &mut Registers, frame: &Frame) {
-    let CfaRule::RegisterAndOffset { register, offset } = *frame.row.cfa() else {
-        fatal("a frame's address is not a register and an offset");
-    };
-    let Some(base) = registers.of_dwarf(register.0).map(|place| *place) else {
+    let cfi::Frame { row, return_address, .. } = &frame.tables;
+    let (register, distance) = row.address;
+    let Some(base) = registers.of_dwarf(register).map(|place| *place) else {
         fatal("a frame's address is in a register that is not saved");
     };
-    let cfa = base.wrapping_add_signed(offset);
-    for (register, rule) in frame.row.registers() {
-        match *rule {
-            RegisterRule::Offset(at) => {
-                // SAFETY: the table says that the frame saved the register there.
-                let value = unsafe { (cfa.wrapping_add_signed(at) as *const u64).read() };
-                if let Some(place) = registers.of_dwarf(register.0) {
-                    *place = value;
-                }
-            }
-            RegisterRule::Undefined | RegisterRule::SameValue => {}
-            _ => fatal("a register is saved in a way that is not understood"),
+    let cfa = base.wrapping_add_signed(distance);
+    for (register, at) in row.saved() {
+        // SAFETY: the table says that the frame saved the register there.
+        let value = unsafe { (cfa.wrapping_add_signed(i64::from(*at)) as *const u64).read() };
+        if let Some(place) = registers.of_dwarf(*register) {
+            *place = value;
         }
     }
-    let Some(pc) = registers.of_dwarf(frame.return_address).map(|place| *place) else {
+    let Some(pc) = registers.of_dwarf(*return_address).map(|place| *place) else {
         fatal("a return address is in a register that is not saved");
     };
     registers.set_pc(pc);

@@ -8,6 +8,7 @@ use core::arch::{asm, global_asm};
 
 use crate::clone::{STACK_BYTES, STACK_GAP};
 use crate::records::ThreadBlock;
+use crate::top::TOP_BYTES;
 
 pub(crate) const ISA: maize_xisa_metadata::Isa = maize_xisa_metadata::Isa::Aarch64;
 
@@ -282,6 +283,7 @@ global_asm!(
     "str xzr, [x1, #{saving}]",
     "ldr x1, [x1, #{record_limit}]",
     "add sp, x1, #{stack_top}, lsl #12",
+    "sub sp, sp, #{kept}",
     "mov x29, #0",
     "mov x30, #0",
     "bl maize_arrive",
@@ -308,6 +310,7 @@ global_asm!(
     record_limit = const core::mem::offset_of!(ThreadBlock, record_limit),
     stack_top = const STACK_TOP >> 12,
     not_begun = const crate::signals::NOT_BEGUN,
+    kept = const TOP_BYTES,
 );
 
 /// From the end of a thread's records to the top of its native stack.
@@ -406,6 +409,14 @@ pub(crate) fn thread_pointer() -> u64 {
     // SAFETY: reads a register.
     unsafe { asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, nomem)) };
     pointer
+}
+
+/// The processor's counter.
+pub(crate) fn counter() -> u64 {
+    let ticks;
+    // SAFETY: reads a register that programs may read; the barrier keeps it from being read early.
+    unsafe { asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nostack, nomem)) };
+    ticks
 }
 
 /// The floating-point environment: FPCR and FPSR, by the numbers that an assembler without floating

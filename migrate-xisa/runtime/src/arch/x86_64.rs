@@ -9,6 +9,7 @@ use super::ENOSYS;
 use crate::clone::{STACK_BYTES, STACK_GAP};
 use crate::records::ThreadBlock;
 use crate::syscall::{open_flags_from_x86_64, open_flags_to_x86_64, stat_from_x86_64, to_x86_64};
+use crate::top::TOP_BYTES;
 
 pub(crate) const ISA: maize_xisa_metadata::Isa = maize_xisa_metadata::Isa::X86_64;
 
@@ -233,7 +234,7 @@ global_asm!(
     // Zero it is already: a store before any load has the page come once, to be written.
     "mov qword ptr fs:[{saving}], 0",
     "mov rsp, fs:[{record_limit}]",
-    "add rsp, {stack_top}",
+    "add rsp, {stack_top} - {kept}",
     "xor ebp, ebp",
     "call maize_arrive",
     "ud2",
@@ -259,6 +260,7 @@ global_asm!(
     record_limit = const core::mem::offset_of!(ThreadBlock, record_limit),
     stack_top = const STACK_TOP,
     not_begun = const crate::signals::NOT_BEGUN,
+    kept = const TOP_BYTES,
 );
 
 /// From the end of a thread's records to the top of its native stack.
@@ -371,6 +373,12 @@ pub(crate) fn thread_pointer() -> u64 {
     // SAFETY: the first word at the thread pointer is its own address.
     unsafe { asm!("mov {}, fs:[0]", out(reg) pointer, options(nostack, readonly)) };
     pointer
+}
+
+/// The processor's counter.
+pub(crate) fn counter() -> u64 {
+    // SAFETY: every processor of this instruction set has it, and programs may read it.
+    unsafe { core::arch::x86_64::_rdtsc() }
 }
 
 /// The floating-point environment.
