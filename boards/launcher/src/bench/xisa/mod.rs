@@ -5,6 +5,8 @@
 //! transformation's alone, as compiler and C library are the same. Floating point is not contracted
 //! in any of them, since a program must give one answer everywhere.
 //!
+//! Moves are measured in place, and between two machines.
+//!
 //! Instructions are counted by a plugin of QEMU's user-mode emulators, exactly; times are the host's
 //! own and measured for its instruction set only.
 
@@ -25,6 +27,9 @@ use tools::Tools;
 #[derive(Debug)]
 pub struct Xisa;
 
+/// Machines that moves are measured between.
+const PAIR: &str = "x86_64+aarch64";
+
 /// Programs of a quick run.
 const QUICK_PROGRAMS: usize = 2;
 
@@ -38,7 +43,7 @@ impl Bench for Xisa {
     }
 
     fn topologies(&self) -> Vec<Topology> {
-        [Isa::X86_64, Isa::Aarch64].map(Topology::single).into()
+        Isa::ALL.map(Topology::single).into_iter().chain(PAIR.parse().ok()).collect()
     }
 
     fn measure(
@@ -48,12 +53,15 @@ impl Bench for Xisa {
         workspace: &Workspace,
         progress: &mut dyn FnMut(f64),
     ) -> anyhow::Result<Vec<Row>> {
-        let isa =
-            [Isa::X86_64, Isa::Aarch64].into_iter().find(|i| Topology::single(*i) == *topology);
-        let Some(isa) = isa else {
-            bail!("programs are measured on one instruction set at a time")
+        let (isas, instances) = (topology.isas(), topology.instances().len());
+        let isa = match (&isas[..], instances) {
+            ([isa], 1) | ([isa, _], 2) => *isa,
+            _ => bail!("programs are measured on one instance, and moves on two that differ"),
         };
         let tools = Tools::set_up(workspace, isa)?;
+        if instances == 2 {
+            return moves::between(&tools, topology, effort, workspace, progress);
+        }
         let programs = match effort {
             Effort::Full => PROGRAMS,
             Effort::Quick => PROGRAMS.get(..QUICK_PROGRAMS).unwrap_or_default(),
