@@ -32,6 +32,7 @@ pub mod stats_report;
 pub mod stops;
 pub mod symbols;
 pub mod terminal;
+pub mod test_programs;
 pub mod topology;
 pub mod tour;
 pub mod tree;

@@ -131,6 +131,19 @@ impl Topology {
         Self { machines: vec![MachineSpec { isa, instances: 1, memory: None }] }
     }
 
+    /// Two machines with one instance each.
+    #[must_use]
+    pub fn two_machines(first: Isa, second: Isa) -> Self {
+        let machine = |isa| MachineSpec { isa, instances: 1, memory: None };
+        Self { machines: vec![machine(first), machine(second)] }
+    }
+
+    /// One machine with two instances.
+    #[must_use]
+    pub fn two_instances(isa: Isa) -> Self {
+        Self { machines: vec![MachineSpec { isa, instances: 2, memory: None }] }
+    }
+
     fn new(machines: Vec<MachineSpec>) -> Result<Self, TopologyError> {
         let instances = machines.iter().map(|m| usize::from(m.instances)).sum();
         if machines.len() > MAX_MACHINES {

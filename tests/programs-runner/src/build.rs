@@ -1,28 +1,14 @@
-//! Builds the programs, by the `Makefile` beside them.
+//! Builds the programs for every C library.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use maize_hostlink::boot::Isa;
+use maize_launcher::test_programs;
 use maize_launcher::workspace::Workspace;
 
-use crate::case::Libc;
+pub use maize_launcher::test_programs::{BuildError, sources};
 
-/// Why there are no programs.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// `make` could not be started.
-    #[error("make could not be started: {0} (./maize doctor says what is missing)")]
-    Make(std::io::Error),
-    /// It failed; its last lines.
-    #[error("the test programs for {isa} do not build:\n{output}")]
-    Failed {
-        /// For this instruction set.
-        isa: Isa,
-        /// Its error output.
-        output: String,
-    },
-}
+use crate::case::Libc;
 
 /// The built programs of one instruction set.
 #[derive(Clone, Debug)]
@@ -31,34 +17,14 @@ pub struct Programs {
     folder: PathBuf,
 }
 
-/// The folder of the programs' sources.
-#[must_use]
-pub fn sources(workspace: &Workspace) -> PathBuf {
-    workspace.root().join("tests/programs")
-}
-
 /// Brings the programs for an instruction set up to date.
+///
+/// # Errors
+/// [`BuildError`].
 pub fn build(isa: Isa, workspace: &Workspace) -> Result<Programs, BuildError> {
-    let folder = workspace.root().join("target/programs");
     let variants: Vec<String> = Libc::ALL.iter().map(|libc| variant(isa, *libc)).collect();
-    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let output = Command::new("make")
-        .arg("--no-print-directory")
-        .arg("--silent")
-        .arg(format!("--jobs={jobs}"))
-        .arg("-C")
-        .arg(sources(workspace))
-        .arg(format!("OUT={}", folder.display()))
-        .arg(format!("CACHE={}", workspace.cache().display()))
-        .arg(format!("VARIANTS={}", variants.join(" ")))
-        .env_remove("MAKEFLAGS")
-        .output()
-        .map_err(BuildError::Make)?;
-    if output.status.success() {
-        Ok(Programs { isa, folder })
-    } else {
-        Err(BuildError::Failed { isa, output: String::from_utf8_lossy(&output.stderr).into() })
-    }
+    test_programs::build(&variants, None, workspace)?;
+    Ok(Programs { isa, folder: test_programs::built(workspace) })
 }
 
 /// The name of a build in the `Makefile`.

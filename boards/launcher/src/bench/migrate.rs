@@ -5,7 +5,6 @@
 //! program in a machine of two processors, and the bare doorbells of the two instances are measured.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -13,15 +12,13 @@ use maize_hostlink::boot::Isa;
 
 use super::{Bench, Effort, Row, msg, smp_linux};
 use crate::run::{self, Ending, RunConfig};
+use crate::test_programs;
 use crate::topology::Topology;
 use crate::workspace::Workspace;
 
 /// The benchmark.
 #[derive(Debug)]
 pub struct Migrate;
-
-/// Every kind of pair whose instances have one instruction set.
-const TOPOLOGIES: [&str; 3] = ["x86_64+x86_64", "x86_64*2", "aarch64+aarch64"];
 
 /// Longest time for one run: an emulated machine on a busy host.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -47,7 +44,13 @@ impl Bench for Migrate {
     }
 
     fn topologies(&self) -> Vec<Topology> {
-        TOPOLOGIES.iter().filter_map(|text| text.parse().ok()).collect()
+        // Every kind of pair whose instances have one instruction set.
+        let [x86, arm] = [Isa::X86_64, Isa::Aarch64];
+        vec![
+            Topology::two_machines(x86, x86),
+            Topology::two_instances(x86),
+            Topology::two_machines(arm, arm),
+        ]
     }
 
     fn measure(
@@ -98,23 +101,13 @@ fn row(topology: &Topology, name: &str, unit: &str, samples: &[f64]) -> anyhow::
 }
 
 /// Builds the program that measures; musl does nothing behind its back.
-pub fn build(isa: Isa, workspace: &Workspace) -> anyhow::Result<PathBuf> {
-    let sources = workspace.root().join("tests/programs");
-    let folder = workspace.root().join("target/programs");
-    let program = folder.join(format!("{isa}-musl/bench-migration"));
-    let output = Command::new("make")
-        .args(["--no-print-directory", "--silent", "-C"])
-        .arg(sources)
-        .arg(format!("OUT={}", folder.display()))
-        .arg(format!("CACHE={}", workspace.cache().display()))
-        .arg(format!("VARIANTS={isa}-musl"))
-        .arg(&program)
-        .env_remove("MAKEFLAGS")
-        .output()
-        .context("make (./maize doctor says what is missing)")?;
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr));
-    }
+///
+/// # Errors
+/// What `make` says.
+pub fn build(isa: Isa, workspace: &Workspace) -> Result<PathBuf, test_programs::BuildError> {
+    let variant = format!("{isa}-musl");
+    let program = test_programs::built(workspace).join(&variant).join("bench-migration");
+    test_programs::build(&[variant], Some(&program), workspace)?;
     Ok(program)
 }
 

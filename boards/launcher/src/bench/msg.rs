@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use maize_hostlink::KernelMessage;
+use maize_hostlink::boot::Isa;
 use maize_msg_exercise::{BenchOutcome, BenchRequest, Exercise, Outcome, Rate, Spread};
 
 use super::{Bench, Effort, Row};
@@ -19,10 +20,6 @@ pub struct Msg;
 
 /// Longest time for one run: an emulated machine on a busy host.
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// Every kind of pair.
-const TOPOLOGIES: [&str; 5] =
-    ["x86_64+aarch64", "x86_64+x86_64", "aarch64+aarch64", "x86_64*2", "aarch64*2"];
 
 /// How often the fabric is started: each gives one sample of every figure.
 const fn rounds(effort: Effort) -> usize {
@@ -52,7 +49,14 @@ impl Bench for Msg {
     }
 
     fn topologies(&self) -> Vec<Topology> {
-        TOPOLOGIES.iter().filter_map(|text| text.parse().ok()).collect()
+        let [x86, arm] = [Isa::X86_64, Isa::Aarch64];
+        vec![
+            Topology::two_machines(x86, arm),
+            Topology::two_machines(x86, x86),
+            Topology::two_machines(arm, arm),
+            Topology::two_instances(x86),
+            Topology::two_instances(arm),
+        ]
     }
 
     fn measure(
@@ -154,7 +158,6 @@ mod tests {
     #[test]
     fn every_topology_has_two_instances() {
         let topologies = Msg.topologies();
-        assert_eq!(topologies.len(), TOPOLOGIES.len());
         assert!(topologies.iter().all(|topology| topology.instances().len() == 2));
     }
 
@@ -173,7 +176,7 @@ mod tests {
             pages: rate(500, 2_048_000),
             bare_pages: rate(500, 3_072_000),
         };
-        let rows = rows(&TOPOLOGIES[0].parse().unwrap(), &[outcome, outcome]).unwrap();
+        let rows = rows(&Topology::two_instances(Isa::X86_64), &[outcome, outcome]).unwrap();
         let median = |name: &str| rows.iter().find(|row| row.name == name).unwrap().median;
         let close = |name: &str, value: f64| assert!((median(name) - value).abs() < 1e-9, "{name}");
         close("round trip, polled: two bare words", 0.25);
@@ -187,6 +190,9 @@ mod tests {
         let link = rows.iter().find(|row| row.name == "round trip, polled: link").unwrap();
         assert!((link.more["p99 of a run"] - 1.5).abs() < 1e-9);
         // A run in which nothing was measured gives no row, and no figure that is none.
-        assert!(super::rows(&TOPOLOGIES[0].parse().unwrap(), &[BenchOutcome::default()]).is_none());
+        assert!(
+            super::rows(&Topology::two_instances(Isa::X86_64), &[BenchOutcome::default()])
+                .is_none()
+        );
     }
 }
