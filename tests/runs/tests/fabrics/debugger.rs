@@ -20,7 +20,7 @@ fn one_of_two_machines_is_held_and_nobody_takes_it_for_dead() {
     // As the launcher's own process is what keeps the record of ports, both sides are threads of it.
     let program = std::thread::spawn(|| {
         let mut config = script(Isa::X86_64, "sleep 9; echo done");
-        config.topology = "x86_64+aarch64".parse().unwrap();
+        config.topology = "x86_64+x86_64".parse().unwrap();
         config.gdb = Some(GdbStart::Run);
         config.verbose = true;
         config.log = None;
