@@ -177,7 +177,7 @@ impl Inbox {
         self.take_inline(inline);
         match plain.body_words() {
             0..=INLINE_WORDS => {}
-            ..=TWO_SLOTS => self.take_second(port.second_slot()),
+            words if words <= TWO_SLOTS => self.take_second(port.second_slot()),
             body_words => self.take_rest(port, body_words),
         }
         self.expected[class] += 1;
