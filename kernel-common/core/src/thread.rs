@@ -1,5 +1,7 @@
 //! One thread.
 
+use alloc::vec::Vec;
+
 use maize_abi::Errno;
 use maize_abi::signal::{AltStack, SignalSet};
 use maize_abi::{AnyRegs, IsaKind};
@@ -153,6 +155,8 @@ pub(crate) struct Thread {
     pub(crate) bound: Option<InstanceId>,
     /// Whether it has asked for itself to look at its next migration point.
     pub(crate) asks: bool,
+    /// Pages that it needs first where it goes on next: it has just changed its instruction set.
+    pub(crate) ahead: Vec<u64>,
     /// Where it runs now, if not here.
     pub(crate) away: Option<InstanceId>,
     /// Whether it was told there to look at its next migration point.
@@ -206,6 +210,7 @@ impl Thread {
             place: InstanceId(0),
             bound: None,
             asks: false,
+            ahead: Vec::new(),
             away: None,
             away_bound: false,
             last_place: InstanceId(0),

@@ -8,6 +8,7 @@ use maize_hal::{Arch, FpuState};
 use maize_mm::{ObjectId, PageStore};
 use maize_wire::InstanceId;
 
+use super::ahead;
 use crate::ids::Tid;
 use crate::lifecycle::Pair;
 use crate::state::State;
@@ -105,7 +106,7 @@ impl<A: Arch> State<A> {
     /// # Errors
     /// `ENOSYS` if its program is of one instruction set only.
     pub(crate) fn leave(&mut self, current: Current, args: [u64; 6]) -> Result<(), Errno> {
-        let [pointer, environment, ..] = args;
+        let [pointer, environment, first, end, stack, _] = args;
         let pair = self.pair(current.tid).cloned().ok_or(Errno::ENOSYS)?;
         let Some(target) = self.threads.get_mut(&current.tid).and_then(|t| t.bound.take()) else {
             self.set_result(current.tid, Ok(0));
@@ -128,6 +129,7 @@ impl<A: Arch> State<A> {
             thread.regs = regs;
             thread.fpu = fpu;
             thread.place = target;
+            thread.ahead = ahead::pages(pointer, first..end, stack);
             self.stats.fabric.crossings += 1;
         }
         Ok(())

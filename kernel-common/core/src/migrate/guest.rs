@@ -9,6 +9,7 @@ use maize_mm::FaultError;
 use maize_trace::EventKind;
 use maize_wire::InstanceId;
 
+use super::ahead;
 use super::travel::{Departure, TrapRecord, UserMode, rseq_area};
 use crate::fabric::RequestId;
 use crate::fabric::message::{NoArea, Run, Trapped};
@@ -35,6 +36,9 @@ impl<A: Arch> State<A> {
         if stay.space.home != from.0 || self.threads.contains_key(&tid) {
             return Err(BadStay);
         }
+        if stay.ahead.len() > ahead::MOST {
+            return Err(BadStay);
+        }
         let isa = <A::Isa as Isa>::KIND;
         let (regs, fpu) = stay.user.load(isa, &self.arch).ok_or(BadStay)?;
         let Ok(space) = self.replica(stay.space) else {
@@ -55,6 +59,7 @@ impl<A: Arch> State<A> {
         let errand = Errand::UserMode;
         thread.guest = Some(Guest { home: from, space, key, errand, own_clock });
         thread.bound = stay.bound.then_some(from);
+        thread.ahead = stay.ahead;
         self.threads.insert(tid, thread);
         self.task_threads.insert(task, tid);
         self.stats.fabric.stays += 1;
@@ -122,6 +127,7 @@ struct Visit {
 /// Runs a guest until it needs its home.
 async fn stay_here<A: Arch>(k: Handle<A>, visit: Visit) {
     k.unpack(visit.current).await;
+    k.bring_ahead(visit.current).await;
     let trap = run_here(&k, &visit).await;
     k.with(|s| {
         let id = visit.id;

@@ -1,5 +1,6 @@
 //! Threads away from home: where they are to run, and how user mode moves there and back.
 
+mod ahead;
 mod balance;
 mod between;
 mod guest;

@@ -33,7 +33,10 @@ impl<A: Arch> Handle<A> {
                 self.with(|s| s.strand(current));
                 Trap::Interrupt(Interrupts::empty())
             }
-            None => self.run_user_here(current.tid).await,
+            None => {
+                self.bring_ahead(current).await;
+                self.run_user_here(current.tid).await
+            }
             Some(place) => self.run_user_at(current, place).await,
         }
     }
@@ -133,6 +136,7 @@ impl<A: Arch> State<A> {
             pid: current.pid.0,
             user: UserMode::of(thread),
             bound: thread.away_bound,
+            ahead: core::mem::take(&mut thread.ahead),
             rseq: rseq_record(thread.rseq),
             now: now.max(thread.shown).0,
             own_clock,

@@ -1,5 +1,7 @@
 //! What travels: a thread's user mode, and the trap that ends its stay.
 
+use alloc::vec::Vec;
+
 use maize_abi::pte::Access;
 use maize_abi::signal::Signal;
 use maize_abi::{AnyRegs, Isa, IsaKind};
@@ -19,6 +21,8 @@ pub(crate) struct Stay {
     pub(crate) user: UserMode,
     /// Whether it is to look at its next migration point.
     pub(crate) bound: bool,
+    /// Addresses of pages that it is going to write first, at most [`super::ahead::MOST`].
+    pub(crate) ahead: Vec<u64>,
     /// Address, length and signature of the thread's `rseq` area.
     pub(crate) rseq: Option<(u64, u32, u32)>,
     /// The home's monotonic clock, in nanoseconds: the thread is shown no earlier time.
