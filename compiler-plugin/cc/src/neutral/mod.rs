@@ -29,9 +29,11 @@ const TARGET_ATTRIBUTES: [&str; 7] = [
     "frame-pointer",
 ];
 
-/// Function attributes that cannot hold on every instruction set, and the one that would keep the
-/// clean-up after the migration passes away.
-const DROPPED: [&str; 6] = ["ssp", "sspstrong", "sspreq", "nonlazybind", "naked", "optnone"];
+/// Function attributes that cannot hold on every instruction set, the one that would keep the clean-up
+/// after the migration passes away, and the one that lets a code generator move parts of pads into
+/// functions of their own.
+const DROPPED: [&str; 7] =
+    ["ssp", "sspstrong", "sspreq", "nonlazybind", "naked", "optnone", "minsize"];
 
 /// Makes a module neutral.
 ///
