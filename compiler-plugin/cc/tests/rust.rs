@@ -11,6 +11,8 @@ use std::process::Command;
 
 use build::Program;
 use maize_xisa_metadata::Isa;
+use migrate_xisa::Elf;
+use migrate_xisa::verify::verify;
 
 const SOURCE: &str = "tests/programs/heap.rs";
 
@@ -52,6 +54,9 @@ fn a_rust_program_moves() {
             assert_eq!((run.status, &run.text), (0, &expected), "{isa} {every}: {}", run.errors);
         }
     }
+    let files = Isa::ALL.map(|isa| Elf::read(&std::fs::read(program.file(isa)).unwrap()).unwrap());
+    let report = verify(&files[0], &files[1]).unwrap();
+    assert!(report.findings.is_empty(), "{report:#?}");
     let trip = program.trip_of_at_most(23, 60);
     assert_eq!((trip.status, &trip.text), (0, &expected), "{}", trip.errors);
     assert!(trip.hops > 20, "{} hops", trip.hops);

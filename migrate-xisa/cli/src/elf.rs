@@ -158,6 +158,9 @@ impl Elf {
     }
 }
 
+/// The section of the program's own code.
+const PROGRAM_TEXT: &str = ".text.program";
+
 fn symbols(file: &ElfFile64<'_, LittleEndian>) -> BTreeMap<String, Symbol> {
     let mut symbols = BTreeMap::new();
     for symbol in file.symbols() {
@@ -173,7 +176,12 @@ fn symbols(file: &ElfFile64<'_, LittleEndian>) -> BTreeMap<String, Symbol> {
             .and_then(|section| section.name().ok().map(str::to_owned))
             .unwrap_or_default();
         let (address, size) = (symbol.address(), symbol.size());
-        symbols.insert(name.to_owned(), Symbol { address, size, section });
+        // The runtime, which is in Rust too, may have symbols of the names that the program's have.
+        let is_known =
+            symbols.get(name).is_some_and(|known: &Symbol| known.section == PROGRAM_TEXT);
+        if !is_known || section == PROGRAM_TEXT {
+            symbols.insert(name.to_owned(), Symbol { address, size, section });
+        }
     }
     symbols
 }
