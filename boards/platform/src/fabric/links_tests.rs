@@ -4,7 +4,7 @@ use alloc::vec;
 use core::cell::RefCell;
 use core::sync::atomic::AtomicU64;
 
-use maize_link::Entrance;
+use maize_link::{Cause, Entrance, News};
 use maize_window::{Mapping, PeerLine, WindowHeader};
 use maize_wire::checksum::Coverage;
 use maize_wire::{Class, Kind};
