@@ -115,7 +115,8 @@ impl<A: Arch> State<A> {
     }
 
     /// A thread of another instance is about to go home by this call: what is on the top of its stack it
-    /// will need there.
+    /// will need there. One of another instruction set goes on here until its next migration point, and
+    /// takes another stack.
     pub(super) fn send_ahead(
         &mut self,
         tid: Tid,
@@ -124,7 +125,7 @@ impl<A: Arch> State<A> {
     ) {
         let leaves =
             call == Sysno::SchedSetaffinity && (args[0] == 0 || args[0] == u64::from(tid.0));
-        if !leaves {
+        if !leaves || self.isa_of(home) != Some(<A::Isa as Isa>::KIND) {
             return;
         }
         self.release_holds(tid);
