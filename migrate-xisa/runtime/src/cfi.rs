@@ -389,7 +389,7 @@ mod tests {
                         Some(gimli::Pointer::Direct(at)) => Some(at),
                         _ => None,
                     };
-                    assert_eq!(found.pads, pads, "{}", pc.to_string());
+                    assert_eq!(found.pads, pads, "{pc}");
                 }
             }
         }
