@@ -74,6 +74,8 @@ pub fn life<A: Arch, S: ByteStream>(machine: Machine<A, S>) -> ! {
         member.incarnation,
         ram >> 20
     );
+    // From here on it may be stopped, or the machine turned off, at any time.
+    log::logger().flush();
     let actor = Actor { arch, local, lines, me };
     actor.write(INCARNATION, member.incarnation.into());
     match (&record.exercise[..], siblings) {
@@ -115,6 +117,7 @@ impl<A: Arch> Actor<A> {
             }
             if round == ROUNDS - 1 {
                 log::info!("met {} others", count - 1);
+                log::logger().flush();
             }
         }
         if self.me == 0 {
