@@ -131,8 +131,8 @@ pub(crate) fn action(arguments: [u64; 6]) -> i64 {
         let native = Action { handler, flags, caller: 0, mask };
         // SAFETY: the program gives room for a structure, as it would the kernel.
         unsafe {
-            (old as *mut Action).write_unaligned(if handler == entry { was } else { native })
-        };
+            (old as *mut Action).write_unaligned(if handler == entry { was } else { native });
+        }
     }
     result
 }
