@@ -47,6 +47,16 @@ pub(crate) fn timespec_bytes(time: Nanos) -> [u8; 16] {
     bytes
 }
 
+/// When a timer ends first that is set to `value`, counted from now or, if that is absolute, as its clock
+/// shows it: `now` on the clock that ends timers, and the time that is shown.
+pub(crate) fn expiry((now, shown): (Nanos, Nanos), value: Nanos, absolute: bool) -> Nanos {
+    if !absolute {
+        return now + value;
+    }
+    // A time that has passed counts from when it was.
+    now.since(shown.since(value)) + value.since(shown)
+}
+
 /// The time that a `struct timeval` gives.
 ///
 /// # Errors

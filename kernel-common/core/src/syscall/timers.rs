@@ -4,7 +4,7 @@ use maize_abi::Errno;
 use maize_abi::signal::Signal;
 use maize_hal::{Arch, Nanos};
 
-use super::time::{timespec, timespec_bytes};
+use super::time::{expiry, timespec, timespec_bytes};
 use super::{Call, CallResult};
 use crate::ids::{Pid, Tid};
 use crate::process::rlimit;
@@ -146,12 +146,8 @@ pub(super) async fn settime<A: Arch>(call: Call<'_, A>) -> CallResult {
             let before = s.timer_setting_bytes(current.pid, name);
             let next = (value != Nanos(0)).then(|| {
                 let now = s.timer_clock(current.pid, clock);
-                if call.int(1) & TIMER_ABSTIME == 0 {
-                    return now + value;
-                }
-                // A time that has passed counts from when it was.
                 let shown = if clock == TimerClock::Wall { s.wall_clock() } else { now };
-                Nanos(now.0.saturating_sub(shown.since(value).0)) + value.since(shown)
+                expiry((now, shown), value, call.int(1) & TIMER_ABSTIME != 0)
             });
             s.set_timer(current.pid, name, (next, interval));
             if old != 0 {

@@ -5,7 +5,7 @@ use maize_abi::file::o;
 use maize_hal::{Arch, Nanos};
 use maize_vfs::CounterId;
 
-use super::super::time::{timespec, timespec_bytes};
+use super::super::time::{expiry, timespec, timespec_bytes};
 use super::super::{Call, CallResult};
 use crate::state::State;
 
@@ -66,11 +66,7 @@ pub(super) async fn set<A: Arch>(call: Call<'_, A>) -> CallResult {
             let setting = s.file_timer_setting(timer);
             let run = (value != Nanos(0)).then(|| {
                 let clock = if wall { s.wall_clock() } else { now };
-                let absolute = flags & TFD_TIMER_ABSTIME != 0;
-                let left = if absolute { value.since(clock) } else { value };
-                // A time that has passed counts from when it was.
-                let late = if absolute { clock.since(value) } else { Nanos(0) };
-                (Nanos(now.since(late).0.saturating_add(left.0)), interval)
+                (expiry((now, clock), value, flags & TFD_TIMER_ABSTIME != 0), interval)
             });
             s.files.vfs.reset_timer(timer);
             s.set_file_timer(timer, run);
