@@ -16,6 +16,7 @@ use super::machine::{self, Deed};
 use super::name::page_of;
 use super::{AtHand, Page};
 use crate::state::State;
+use crate::timer::TimerAction;
 use crate::wait::WaitKey;
 
 impl<A: Arch> State<A> {
@@ -37,7 +38,9 @@ impl<A: Arch> State<A> {
                 self.resume_copies(object, index);
             }
             Deed::Timer(page, at) => {
-                self.fabric.pages.hold_ends.insert(page, at);
+                // Whoever wants the page may have asked before it came, and asks only once: a thread
+                // that waits for another page meanwhile must not keep this one for ever.
+                self.timers.add(at, TimerAction::PageHold(page.into()));
             }
             Deed::Fail(page, failure) => {
                 let (object, index) = page_of(page);

@@ -16,7 +16,7 @@ use core::ops::Range;
 use maize_abi::PAGE_SIZE;
 use maize_abi::pte::Access as Rights;
 use maize_coherence::{Access, Failure, NodeId, Nodes, ObjectId as Segment, PageKey};
-use maize_hal::{Arch, Frame, Nanos};
+use maize_hal::{Arch, Frame};
 use maize_mm::ObjectId;
 use maize_wire::{InstanceId, Page as Content};
 
@@ -29,7 +29,6 @@ use super::message::{Page, PageName, PageStale};
 use super::{Coherence, FabricSettings};
 use crate::ids::Tid;
 use crate::state::State;
-use crate::timer::TimerAction;
 
 /// A page protocol message that waits, with its content.
 type Delayed = (InstanceId, Page, Option<Box<Content>>);
@@ -63,9 +62,6 @@ pub(crate) struct Pages {
     held: BTreeMap<Tid, Vec<PageKey>>,
     /// Threads for which pages are held that somebody else has asked for.
     contested: BTreeSet<Tid>,
-    /// When the hold of a page ends at the latest. A timer is set for it once somebody else asks for
-    /// the page, which few do.
-    hold_ends: BTreeMap<PageKey, Nanos>,
     habits: Habits,
     /// Pages that were asked for, and the messages about each since: one is the answer.
     asking: BTreeMap<(ObjectId, u64), u32>,
@@ -109,7 +105,6 @@ impl Pages {
             generations: BTreeMap::new(),
             held: BTreeMap::new(),
             contested: BTreeSet::new(),
-            hold_ends: BTreeMap::new(),
             habits: Habits::default(),
             asking: BTreeMap::new(),
         }
@@ -178,7 +173,6 @@ impl Pages {
     }
 
     fn detach_segment(&mut self, home: u16, segment: Segment) {
-        self.hold_ends.retain(|page, _| page.object != segment);
         if self.attached.remove(&segment)
             && let Some(machine) = self.machines.get_mut(&home)
         {
@@ -319,7 +313,6 @@ impl<A: Arch> State<A> {
         }
         let holders = held.iter().filter(|(_, pages)| pages.contains(&named));
         contested.extend(holders.map(|(tid, _)| *tid));
-        self.bound_hold(named);
         let from = NodeId(from.0);
         let event =
             Happened::Message { from, page: named, bytes: &message.message, frames: &frames };
@@ -494,13 +487,6 @@ impl<A: Arch> State<A> {
         }
     }
 
-    /// Sets the timer that ends a page's hold, if there is one.
-    fn bound_hold(&mut self, page: PageKey) {
-        if let Some(at) = self.fabric.pages.hold_ends.remove(&page) {
-            self.timers.add(at, TimerAction::PageHold(page.into()));
-        }
-    }
-
     /// A hold has lasted long enough.
     pub(crate) fn expire_hold(&mut self, page: PageName) {
         let page = PageKey::from(page);
@@ -522,7 +508,6 @@ impl<A: Arch> State<A> {
     pub(crate) fn release_holds(&mut self, tid: Tid) {
         self.fabric.pages.contested.remove(&tid);
         for page in self.fabric.pages.held.remove(&tid).unwrap_or_default() {
-            self.fabric.pages.hold_ends.remove(&page);
             self.tell_of(page, Happened::Retired(page));
         }
     }
@@ -535,9 +520,6 @@ impl<A: Arch> State<A> {
             copies.retain(|(from, ..)| *from != peer);
         }
         self.fabric.pages.there.remove(node);
-        for (page, at) in core::mem::take(&mut self.fabric.pages.hold_ends) {
-            self.timers.add(at, TimerAction::PageHold(page.into()));
-        }
         let homes: Vec<u16> = self.fabric.pages.machines.keys().copied().collect();
         for home in homes {
             let domains = &self.fabric.pages.domains;
