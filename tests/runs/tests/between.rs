@@ -86,7 +86,7 @@ fn threads_work_on_both_wherever_they_were_started() {
 
 #[test]
 #[ignore = "boots machines"]
-fn handlers_run_wherever_their_threads_are() {
+fn handlers_run_wherever_their_threads_are_at_length() {
     let program = make("compiler-plugin/cc/tests/programs/signals.c");
     let expected = on_linux(&program);
     for (topology, sharing) in [(PAIR, spread()), (PAIR, every(3)), (OTHER_PAIR, every(5))] {

@@ -224,7 +224,12 @@ pub const GROUPS: &[Group] = &[
             Step::Tests(Selection {
                 package: "tests/runs",
                 target: "between",
-                arguments: &["--ignored", "--test-threads=1"],
+                arguments: &["--ignored", "--test-threads=1", "--skip", "at_length"],
+            }),
+            Step::Long(Selection {
+                package: "tests/runs",
+                target: "between",
+                arguments: &["--ignored", "--test-threads=1", "at_length"],
             }),
         ],
     },
