@@ -334,7 +334,6 @@ mod tests {
         UnwindSection,
     };
     use object::{Object, ObjectSection};
-    use std::string::ToString;
     use std::vec::Vec;
 
     use super::*;
