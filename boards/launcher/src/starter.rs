@@ -33,7 +33,6 @@ struct Blueprint {
     kernel: PathBuf,
     /// The ELF file with its symbols.
     elf: PathBuf,
-    files: Files,
     /// Number of its first instance.
     first: u16,
     action: Action,
@@ -42,6 +41,9 @@ struct Blueprint {
 /// The machines of a run.
 pub struct Starter {
     blueprints: Vec<Blueprint>,
+    /// What the root of every machine has: instances work together only if they have the same, and
+    /// programs for several instruction sets are in it with all their files.
+    files: Files,
     /// The boot record of every machine, but for what differs between them.
     record: BootRecord,
     /// Who connects the machines' windows, and with how many vectors.
@@ -88,22 +90,24 @@ impl Starter {
             None => None,
         };
         // What was asked for may be wrong: that is found before anything is built.
-        let plans = plan(config, workspace)?;
+        let (files, program) = files(config, workspace)?;
+        let mut actions = program.map(Action::Run).into_iter();
         let mut blueprints: Vec<Blueprint> = Vec::new();
         let mut first = 0;
-        for Plan { spec, files, action } in plans {
+        for spec in specs {
             let (kernel, elf) = match &config.kernel {
                 Some(kernel) => (kernel.clone(), kernel.clone()),
                 None => kernel_files(config.kernel_for(spec.isa), workspace)?,
             };
             let memory = config.memory.for_instances(spec.instances);
             let memory = spec.memory.unwrap_or(memory);
-            blueprints.push(Blueprint { spec, memory, kernel, elf, files, first, action });
+            let action = actions.next().unwrap_or(Action::Serve);
+            blueprints.push(Blueprint { spec: *spec, memory, kernel, elf, first, action });
             first += spec.instances;
         }
         let folder = folder.to_owned();
         let emulator = config.emulator.clone();
-        Ok(Self { blueprints, record, server, gdb: config.gdb, emulator, folder })
+        Ok(Self { blueprints, files, record, server, gdb: config.gdb, emulator, folder })
     }
 
     /// The name of each machine, its first instance and how many it has, and its kernel's symbols.
@@ -146,7 +150,7 @@ impl Starter {
             entropy: entropy().map_err(host("/dev/urandom"))?,
             ..self.record.clone()
         };
-        std::fs::write(&initrd, blueprint.files.ram_disk(&record)?)
+        std::fs::write(&initrd, self.files.ram_disk(&record)?)
             .map_err(host(initrd.display().to_string()))?;
         let (mut theirs, ours) = streams().map_err(host("socket pair"))?;
         let mut vectors = 0;
@@ -200,34 +204,17 @@ impl Starter {
     }
 }
 
-/// What a machine is to do, and the files that it gets.
-struct Plan {
-    spec: MachineSpec,
-    files: Files,
-    action: Action,
-}
-
-fn plan(config: &RunConfig, workspace: &Workspace) -> Result<Vec<Plan>, RunError> {
-    let runs = config.exercise.is_none();
-    let mut plans: Vec<Plan> = Vec::new();
-    let specs = config.topology.machines();
-    for spec in specs {
-        // All have the same root, that of the program's machine: instances work together only if they
-        // do, and programs for several instruction sets are in it with all their files.
-        let isa = specs.first().map_or(spec.isa, |first| first.isa);
-        let root = config.root.load(isa, workspace)?;
-        let mut files = Files::new(root, &config.files, isa)?;
-        let action = match (runs, plans.is_empty()) {
-            (true, true) => Action::Run(program(config, &mut files)?),
-            (true, false) => {
-                files.program(&config.program)?;
-                Action::Serve
-            }
-            (false, _) => Action::Serve,
-        };
-        plans.push(Plan { spec: *spec, files, action });
-    }
-    Ok(plans)
+/// The files of every machine, and the program that the first is to run, if any: an exercise is in the
+/// kernels themselves.
+fn files(config: &RunConfig, workspace: &Workspace) -> Result<(Files, Option<Program>), RunError> {
+    let isa = config.topology.first_isa();
+    let root = config.root.load(isa, workspace)?;
+    let mut files = Files::new(root, &config.files, isa)?;
+    let program = match config.exercise {
+        None => Some(program(config, &mut files)?),
+        Some(_) => None,
+    };
+    Ok((files, program))
 }
 
 fn program(config: &RunConfig, files: &mut Files) -> Result<Program, RunError> {

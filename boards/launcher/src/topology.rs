@@ -198,6 +198,12 @@ impl Topology {
         &self.machines
     }
 
+    /// The instruction set of the first machine, on which the program starts.
+    #[must_use]
+    pub fn first_isa(&self) -> Isa {
+        self.machines.first().map_or(Isa::X86_64, |machine| machine.isa)
+    }
+
     /// Every instance, in order of its number: machine by machine.
     #[must_use]
     pub fn instances(&self) -> Vec<Instance> {
