@@ -17,6 +17,41 @@ fn read(path: &Path) -> Result<String, WorkspaceError> {
     fs::read_to_string(path).map_err(|error| WorkspaceError::File(path.to_owned(), error))
 }
 
+/// The `maize-cc` of a checkout.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    program: PathBuf,
+    /// The C library and headers that programs are made with.
+    sysroot: PathBuf,
+}
+
+impl Compiler {
+    /// Where they are, or will be.
+    pub(crate) fn of(workspace: &Workspace) -> Self {
+        Self {
+            program: workspace.target().join("debug/maize-cc"),
+            sysroot: workspace.cache().join("xisa/sysroot"),
+        }
+    }
+
+    /// The compiler itself.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// What the set-up leaves when it is complete: a digest of all that programs are made with.
+    pub(crate) fn set_up_stamp(&self) -> PathBuf {
+        self.sysroot.join(".all")
+    }
+
+    /// A command that compiles.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("MAIZE_SYSROOT", &self.sysroot);
+        command
+    }
+}
+
 /// Makes a program of C sources in the checkout, unless it is there and neither they nor the compiler
 /// have changed since; its path without an instruction set's ending.
 ///
@@ -26,10 +61,8 @@ pub fn program(source: &str, workspace: &Workspace) -> Result<PathBuf, Workspace
     let source = workspace.root().join(source);
     let name = source.file_stem().unwrap_or_default();
     let program = workspace.cache_folder("xisa/programs")?.join(name);
-    let sysroot = workspace.cache().join("xisa/sysroot");
-    let compiler = workspace.target().join("debug/maize-cc");
-    // What the set-up leaves when it is complete: a digest of all that programs are made with.
-    let set_up = read(&sysroot.join(".all")).map_err(|_| {
+    let compiler = Compiler::of(workspace);
+    let set_up = read(&compiler.set_up_stamp()).map_err(|_| {
         failed(&source, "maize-cc is not set up: `./maize run` without more words does that")
     })?;
     let inputs = set_up + &read(&source)?;
@@ -38,14 +71,11 @@ pub fn program(source: &str, workspace: &Workspace) -> Result<PathBuf, Workspace
         return Ok(program);
     }
     eprintln!("maize: compiling {}", source.display());
-    let output = Command::new(&compiler)
-        .env("MAIZE_SYSROOT", &sysroot)
-        .args(OPTIONS)
-        .arg(&source)
-        .arg("-o")
-        .arg(&program)
+    let mut compile = compiler.command();
+    compile.args(OPTIONS).arg(&source).arg("-o").arg(&program);
+    let output = compile
         .output()
-        .map_err(|error| failed(&source, format!("{}: {error}", compiler.display())))?;
+        .map_err(|error| failed(&source, format!("{}: {error}", compiler.program().display())))?;
     if !output.status.success() {
         return Err(failed(&source, String::from_utf8_lossy(&output.stderr)));
     }

@@ -2,11 +2,17 @@
 
 use std::path::PathBuf;
 
+use maize_hostlink::boot::Isa;
+
 use crate::compiler;
+use crate::topology::Topology;
 use crate::workspace::{Workspace, WorkspaceError};
 
 /// The machines of the tour if nothing else is said.
-pub const TOPOLOGY: &str = "x86_64+aarch64";
+#[must_use]
+pub fn topology() -> Topology {
+    Topology::two_machines(Isa::X86_64, Isa::Aarch64)
+}
 
 /// Its source in the checkout.
 const SOURCE: &str = "boards/launcher/tour/tour.c";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use maize_hostlink::boot::Isa;
 
-use super::{Bench, Effort, Row};
-use crate::run::{self, Ending, RunConfig, kernel_files, time_to_first_console_byte};
+use super::{Bench, Effort, Row, succeeded};
+use crate::run::{RunConfig, kernel_files, time_to_first_console_byte};
 use crate::topology::Topology;
 use crate::workspace::{Workspace, empty_kernel};
 
@@ -60,10 +60,7 @@ impl Bench for Boot {
             let mut bare = config();
             bare.kernel = Some(empty.clone());
             let bare = milliseconds(time_to_first_console_byte(&bare, workspace)?);
-            let outcome = run::run(config().timeout(LIMIT), workspace)?;
-            if outcome.ending != Ending::Exited(0) {
-                bail!("the program ended with {:?}\n{}", outcome.ending, outcome.consoles.join(""));
-            }
+            let outcome = succeeded(config().timeout(LIMIT), workspace)?;
             let ready = milliseconds(outcome.ready.context("the kernel never was ready")?);
             if round > 0 {
                 empties.push(bare);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use maize_hostlink::boot::Isa;
 
-use super::{Bench, Effort, Row, msg, smp_linux};
-use crate::run::{self, Ending, RunConfig};
+use super::{Bench, Effort, Row, msg, printed, smp_linux};
+use crate::run::RunConfig;
 use crate::test_programs;
 use crate::topology::Topology;
 use crate::workspace::Workspace;
@@ -119,12 +119,7 @@ fn on_instances(
 ) -> anyhow::Result<String> {
     let program = program.to_str().context("a path that is no text")?;
     let config = RunConfig::new(topology.clone(), program).arguments([operations(effort)]);
-    let outcome = run::run(config.timeout(LIMIT), workspace)?;
-    let output = String::from_utf8_lossy(&outcome.stdout).into_owned();
-    if outcome.ending != Ending::Exited(0) {
-        bail!("{:?}\n{output}\n{}", outcome.ending, outcome.consoles.concat());
-    }
-    Ok(output)
+    printed(config.timeout(LIMIT), workspace)
 }
 
 /// A figure as the program prints it.

@@ -13,8 +13,10 @@ pub mod xisa;
 
 use std::collections::BTreeMap;
 
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
+use crate::run::{self, Ending, RunConfig, RunOutcome};
 use crate::topology::Topology;
 use crate::workspace::Workspace;
 
@@ -37,6 +39,22 @@ pub trait Bench: Sync {
         workspace: &Workspace,
         progress: &mut dyn FnMut(f64),
     ) -> anyhow::Result<Vec<Row>>;
+}
+
+/// Runs a program that must succeed.
+fn succeeded(config: RunConfig, workspace: &Workspace) -> anyhow::Result<RunOutcome> {
+    let outcome = run::run(config, workspace)?;
+    if outcome.ending != Ending::Exited(0) {
+        let output = String::from_utf8_lossy(&outcome.stdout);
+        let consoles = outcome.consoles.concat();
+        bail!("the program ended with {:?}\n{output}\n{consoles}", outcome.ending);
+    }
+    Ok(outcome)
+}
+
+/// Runs a program that must succeed, for what it prints.
+fn printed(config: RunConfig, workspace: &Workspace) -> anyhow::Result<String> {
+    Ok(String::from_utf8_lossy(&succeeded(config, workspace)?.stdout).into_owned())
 }
 
 /// How many samples to take.

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
-use maize_hostlink::boot::{Coherence, Console, Placement, Sharing};
+use maize_hostlink::boot::{Coherence, Console, Isa, Placement, Sharing};
 use maize_launcher::input::Input;
 use maize_launcher::machine::GdbStart;
 use maize_launcher::memory_size::MemorySize;
@@ -114,9 +114,6 @@ struct FabricOptions {
     kernel: Option<PathBuf>,
 }
 
-/// The machines of a program if nothing else is said.
-const DEFAULT_TOPOLOGY: &str = "x86_64";
-
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Start {
     /// Wait for the debugger before the first instruction.
@@ -182,9 +179,7 @@ impl RunOptions {
         let mut words = self.program.into_iter();
         let Some(program) = words.next() else {
             let mut fabric = self.fabric;
-            if fabric.topology.is_none() {
-                fabric.topology = Some(tour::TOPOLOGY.parse()?);
-            }
+            fabric.topology.get_or_insert_with(tour::topology);
             let program = tour::build(workspace)?.into_os_string();
             return fabric.execute(program, Vec::new(), self.tty, workspace);
         };
@@ -242,7 +237,7 @@ impl FabricOptions {
         tty: bool,
     ) -> anyhow::Result<RunConfig> {
         let Ok(program) = program.into_string() else { bail!("the program's name is not UTF-8") };
-        let topology = self.topology.map_or_else(|| DEFAULT_TOPOLOGY.parse(), Ok)?;
+        let topology = self.topology.unwrap_or_else(|| Topology::single(Isa::X86_64));
         if let Err(error) = placement::check(&self.place.placement(), &topology) {
             super::wrong_usage(ErrorKind::ValueValidation, &format!("--place: {error}"));
         }

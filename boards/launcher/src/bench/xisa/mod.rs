@@ -27,9 +27,6 @@ use tools::Tools;
 #[derive(Debug)]
 pub struct Xisa;
 
-/// Machines that moves are measured between.
-const PAIR: &str = "x86_64+aarch64";
-
 /// Programs of a quick run.
 const QUICK_PROGRAMS: usize = 2;
 
@@ -43,7 +40,8 @@ impl Bench for Xisa {
     }
 
     fn topologies(&self) -> Vec<Topology> {
-        Isa::ALL.map(Topology::single).into_iter().chain(PAIR.parse().ok()).collect()
+        let pair = Topology::two_machines(Isa::X86_64, Isa::Aarch64);
+        Isa::ALL.map(Topology::single).into_iter().chain([pair]).collect()
     }
 
     fn measure(

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::super::{Effort, Row, Series};
+use super::super::{Effort, Row, Series, printed};
 use super::tools::{Build, Moves, Tools};
-use crate::run::{self, Ending, RunConfig};
+use crate::run::RunConfig;
 use crate::topology::Topology;
 use crate::workspace::Workspace;
 
@@ -77,12 +77,7 @@ pub(super) fn between(
     for (number, frames) in (1_u32..).zip(FRAMES) {
         let arguments = [frames.to_string(), (rounds + 1).to_string()];
         let config = RunConfig::new(topology.clone(), program).arguments(arguments);
-        let outcome = run::run(config.timeout(LIMIT), workspace)?;
-        let output = String::from_utf8_lossy(&outcome.stdout);
-        if outcome.ending != Ending::Exited(0) {
-            bail!("{:?}\n{output}\n{}", outcome.ending, outcome.consoles.concat());
-        }
-        let moves = read_travel(&output)?;
+        let moves = read_travel(&printed(config.timeout(LIMIT), workspace)?)?;
         let mut from: Vec<_> = moves.iter().map(|each| each.from.as_str()).collect();
         from.sort_unstable();
         from.dedup();

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use maize_hostlink::boot::Isa;
 
+use crate::compiler::Compiler;
 use crate::workspace::Workspace;
 
 /// What compiles, runs and counts.
@@ -19,8 +20,7 @@ pub(super) struct Tools {
     pub(super) sources: PathBuf,
     /// Sources of foreign programs.
     pub(super) foreign: PathBuf,
-    sysroot: PathBuf,
-    compiler: PathBuf,
+    compiler: Compiler,
     counter: PathBuf,
 }
 
@@ -47,14 +47,6 @@ pub(super) enum Moves {
 /// What `MAIZE_MIGRATE` is for that.
 const EVERY_POINT: &str = "self:1";
 
-/// Name of an instruction set in programs' names.
-pub(super) fn name(isa: Isa) -> &'static str {
-    match isa {
-        Isa::X86_64 => "x86_64",
-        Isa::Aarch64 => "aarch64",
-    }
-}
-
 /// Runs a command that must succeed, for what it prints on both outputs.
 fn output(command: &mut Command) -> anyhow::Result<(String, String)> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
@@ -70,7 +62,6 @@ impl Tools {
     /// Builds what is missing.
     pub(super) fn set_up(workspace: &Workspace, isa: Isa) -> anyhow::Result<Self> {
         let root = workspace.root();
-        let cache = workspace.cache().join("xisa");
         output(workspace.cargo().args(["build", "--quiet", "--package", "maize-cc"]))?;
         let folder = workspace.target().join("xisa-bench");
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -83,9 +74,8 @@ impl Tools {
             isa,
             folder,
             sources,
-            foreign: cache.join("foreign"),
-            sysroot: cache.join("sysroot"),
-            compiler: workspace.target().join("debug/maize-cc"),
+            foreign: workspace.cache().join("xisa/foreign"),
+            compiler: Compiler::of(workspace),
             counter,
         })
     }
@@ -97,7 +87,7 @@ impl Tools {
         name: &str,
         arguments: &[String],
     ) -> anyhow::Result<PathBuf> {
-        let isa = self::name(self.isa);
+        let isa = self.isa.name();
         let file = match build {
             Build::Clang => self.folder.join(format!("{name}.clang.{isa}")),
             Build::Fixed => self.folder.join(format!("{name}.fixed")),
@@ -111,8 +101,7 @@ impl Tools {
                 clang
             }
             Build::Fixed | Build::Movable => {
-                let mut ours = Command::new(&self.compiler);
-                ours.env("MAIZE_SYSROOT", &self.sysroot);
+                let mut ours = self.compiler.command();
                 if build == Build::Fixed {
                     ours.arg("--polls=none");
                 }
@@ -136,9 +125,9 @@ impl Tools {
         let changed = |path: &Path| path.metadata().and_then(|facts| facts.modified()).ok();
         let Some(made) = changed(program) else { return false };
         let sources = arguments.iter().map(Path::new).filter(|path| path.is_file());
-        let stamp = self.sysroot.join(".all");
-        let made_of = sources.chain([self.compiler.as_path(), &stamp]);
-        made_of.into_iter().all(|path| changed(path).is_some_and(|at| at < made))
+        let stamp = self.compiler.set_up_stamp();
+        let mut made_of = sources.chain([self.compiler.program(), &stamp]);
+        made_of.all(|path| changed(path).is_some_and(|at| at < made))
     }
 
     /// Runs a program that stays where it is, or moves in place at each of its points, and counts its
@@ -149,7 +138,7 @@ impl Tools {
         arguments: &[String],
         moves: Moves,
     ) -> anyhow::Result<Counted> {
-        let mut command = Command::new(format!("qemu-{}", name(self.isa)));
+        let mut command = Command::new(format!("qemu-{}", self.isa.name()));
         command.arg("-plugin").arg(&self.counter).arg(program).args(arguments);
         if moves == Moves::InPlace {
             command.env("MAIZE_MIGRATE", EVERY_POINT);
@@ -167,7 +156,7 @@ impl Tools {
 
     /// Whether programs of the instruction set run on the host itself.
     pub(super) fn is_native(&self) -> bool {
-        name(self.isa) == std::env::consts::ARCH
+        self.isa.name() == std::env::consts::ARCH
     }
 
     /// Bytes of functions of a program: those that run, and those that are entered after moves only.
