@@ -4,7 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use maize_abi::signal::SigAction;
+use maize_abi::signal::{SigAction, Signal};
 use maize_hal::Nanos;
 use maize_mm::SpaceId;
 
@@ -145,6 +145,47 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// A process of a group and session of its own, without memory and threads, that was made at `now`.
+    pub(crate) fn new(
+        (parent, own): (Pid, Pid),
+        files: crate::files::FilesId,
+        now: Nanos,
+    ) -> Process {
+        Process {
+            parent,
+            group: own,
+            session: own,
+            children: BTreeSet::new(),
+            threads: BTreeSet::new(),
+            life: Life::Alive,
+            stopped: false,
+            unreported: Unreported::default(),
+            exit_signal: Signal::SIGCHLD.number(),
+            execed: false,
+            terminal: false,
+            space: None,
+            vfork_parent: None,
+            files,
+            exe: Vec::new(),
+            cmdline: Arc::default(),
+            environment: Arc::default(),
+            auxv: Arc::default(),
+            arguments: (0, 0),
+            actions: [SigAction::default(); 64],
+            pending: PendingSignals::default(),
+            limits: DEFAULT_LIMITS,
+            real_timer: IntervalTimer::default(),
+            timers: ProcessTimers::default(),
+            pair: None,
+            trampoline: 0,
+            started: now,
+            user_time: Nanos(0),
+            system_time: Nanos(0),
+            children_time: (Nanos(0), Nanos(0)),
+            seat: Seat::default(),
+        }
+    }
+
     /// The process's own monotonic clock when this instance's shows `now`.
     pub(crate) fn clock(&self, now: Nanos) -> Nanos {
         Nanos(now.0.saturating_add_signed(self.seat.clock_ahead))

@@ -1,8 +1,6 @@
 //! A process arrives: its body is put together, and starts when the registry says so.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use maize_abi::pte::Access;
@@ -18,9 +16,7 @@ use crate::files::FilesId;
 use crate::handle::Handle;
 use crate::ids::{Pid, Tid};
 use crate::lifecycle::finish_steps;
-use crate::process::{
-    DEFAULT_LIMITS, IntervalTimer, Life, Process, Rlimit, Unreported, rlimit, space_limits,
-};
+use crate::process::{DEFAULT_LIMITS, IntervalTimer, Process, Rlimit, rlimit, space_limits};
 use crate::process_timer::ProcessTimers;
 use crate::state::State;
 use crate::thread::{Current, Thread};
@@ -253,39 +249,7 @@ impl<A: Arch> State<A> {
 
 /// A process as an instance has it that is not its registry, without a body yet.
 fn bodiless(parent: Pid, pid: Pid, now: Nanos) -> Process {
-    Process {
-        parent,
-        group: pid,
-        session: pid,
-        children: BTreeSet::new(),
-        threads: BTreeSet::new(),
-        life: Life::Alive,
-        stopped: false,
-        unreported: Unreported::default(),
-        exit_signal: 0,
-        execed: true,
-        terminal: false,
-        space: None,
-        vfork_parent: None,
-        pair: None,
-        files: FilesId::NONE,
-        exe: Vec::new(),
-        cmdline: Arc::default(),
-        environment: Arc::default(),
-        auxv: Arc::default(),
-        arguments: (0, 0),
-        actions: [maize_abi::signal::SigAction::default(); 64],
-        pending: crate::signal::PendingSignals::default(),
-        limits: DEFAULT_LIMITS,
-        real_timer: IntervalTimer::default(),
-        timers: ProcessTimers::default(),
-        trampoline: 0,
-        started: now,
-        user_time: Nanos(0),
-        system_time: Nanos(0),
-        children_time: (Nanos(0), Nanos(0)),
-        seat: Seat::default(),
-    }
+    Process { exit_signal: 0, execed: true, ..Process::new((parent, pid), FilesId::NONE, now) }
 }
 
 fn limits(record: &ProcessRecord) -> [Rlimit; rlimit::COUNT] {

@@ -1,7 +1,6 @@
 //! `fork`, `vfork`, `clone`, `clone3`: new threads and processes.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 
 use maize_abi::Errno;
@@ -11,11 +10,8 @@ use maize_mm::SpaceId;
 
 use super::space::fork_space;
 use crate::handle::Handle;
-use crate::homes::Seat;
 use crate::ids::{IdSequence, Pid, Tid};
-use crate::process::{IntervalTimer, Life, Process, Unreported, rlimit};
-use crate::process_timer::ProcessTimers;
-use crate::signal::PendingSignals;
+use crate::process::{Life, Process, rlimit};
 use crate::state::State;
 use crate::thread::{Current, Thread};
 use crate::trap::thread_main;
@@ -245,37 +241,22 @@ impl<A: Arch> State<A> {
         }
         let files = of.files;
         let process = Process {
-            parent,
             group: of.group,
             session: of.session,
-            children: BTreeSet::new(),
-            threads: BTreeSet::new(),
-            life: Life::Alive,
-            stopped: false,
-            unreported: Unreported::default(),
             exit_signal: args.exit_signal as u8,
-            execed: false,
             terminal: of.terminal,
             space: space.or(of.space),
             vfork_parent: args.has(flag::CLONE_VFORK).then_some(current.pid),
-            files,
             exe: of.exe.clone(),
             cmdline: Arc::clone(&of.cmdline),
             environment: Arc::clone(&of.environment),
             auxv: Arc::clone(&of.auxv),
             arguments: of.arguments,
             actions,
-            pending: PendingSignals::default(),
             limits: of.limits,
-            real_timer: IntervalTimer::default(),
-            timers: ProcessTimers::default(),
             pair: of.pair.clone(),
             trampoline: of.trampoline,
-            started: now,
-            user_time: Nanos(0),
-            system_time: Nanos(0),
-            children_time: (Nanos(0), Nanos(0)),
-            seat: Seat::default(),
+            ..Process::new((parent, pid), files, now)
         };
         let files =
             self.clone_files(files, args.has(flag::CLONE_FILES), args.has(flag::CLONE_FS))?;

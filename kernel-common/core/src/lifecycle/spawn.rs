@@ -1,25 +1,19 @@
 //! The first processes of an instance.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use maize_abi::signal::{SigAction, Signal};
 use maize_abi::{Errno, Isa};
 use maize_hal::{Arch, Nanos};
 
 use super::exec::{ExecRequest, load};
 use super::exit::exited;
 use crate::handle::Handle;
-use crate::homes::Seat;
 use crate::ids::{Pid, Tid};
 use crate::kernel::Kernel;
-use crate::process::{DEFAULT_LIMITS, IntervalTimer, Life, Process, Unreported};
-use crate::process_timer::ProcessTimers;
-use crate::signal::PendingSignals;
+use crate::process::Process;
 use crate::state::State;
 use crate::thread::{Current, Thread};
 use crate::trap::thread_main;
@@ -132,51 +126,15 @@ async fn start<A: Arch>(
 }
 
 impl<A: Arch> State<A> {
-    fn empty_process(&self, parent: Pid, files: crate::files::FilesId, own: Pid) -> Process {
-        Process {
-            parent,
-            group: own,
-            session: own,
-            children: BTreeSet::new(),
-            threads: BTreeSet::new(),
-            life: Life::Alive,
-            stopped: false,
-            unreported: Unreported::default(),
-            exit_signal: Signal::SIGCHLD.number(),
-            execed: false,
-            terminal: false,
-            space: None,
-            vfork_parent: None,
-            files,
-            exe: Vec::new(),
-            cmdline: Arc::default(),
-            environment: Arc::default(),
-            auxv: Arc::default(),
-            arguments: (0, 0),
-            actions: [SigAction::default(); 64],
-            pending: PendingSignals::default(),
-            limits: DEFAULT_LIMITS,
-            real_timer: IntervalTimer::default(),
-            timers: ProcessTimers::default(),
-            pair: None,
-            trampoline: 0,
-            started: self.now(),
-            user_time: Nanos(0),
-            system_time: Nanos(0),
-            children_time: (Nanos(0), Nanos(0)),
-            seat: Seat::default(),
-        }
-    }
-
     /// Makes the kernel's own process and the program's, without memory yet.
     fn create_first(&mut self, program: &ProgramSpec) -> Result<Current, Errno> {
         let files = self.first_files(program)?;
-        let mut init = self.empty_process(Pid(0), files, Pid::INIT);
+        let mut init = Process::new((Pid(0), Pid::INIT), files, self.now());
         let pid = Pid(self.ids.next(|_| false).ok_or(Errno::EAGAIN)?);
         init.children.insert(pid);
         self.processes.insert(Pid::INIT, init);
 
-        let mut process = self.empty_process(Pid::INIT, files, pid);
+        let mut process = Process::new((Pid::INIT, pid), files, self.now());
         process.terminal = program.terminal.is_some();
         let tid = pid.leader();
         process.threads.insert(tid);
