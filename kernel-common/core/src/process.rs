@@ -13,7 +13,6 @@ use crate::ids::{Pid, Tid};
 use crate::lifecycle::Pair;
 use crate::process_timer::ProcessTimers;
 use crate::signal::PendingSignals;
-use crate::timer::TimerKey;
 
 /// Resource limits, by Linux's numbers.
 pub(crate) mod rlimit {
@@ -78,15 +77,6 @@ pub(crate) struct Unreported {
     pub(crate) continued: bool,
 }
 
-/// An interval timer.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct IntervalTimer {
-    /// Next expiry and its place in the queue.
-    pub(crate) next: Option<(Nanos, TimerKey)>,
-    /// Zero for a timer that expires once.
-    pub(crate) interval: Nanos,
-}
-
 /// A process.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -126,7 +116,6 @@ pub(crate) struct Process {
     pub(crate) actions: [SigAction; 64],
     pub(crate) pending: PendingSignals,
     pub(crate) limits: [Rlimit; rlimit::COUNT],
-    pub(crate) real_timer: IntervalTimer,
     pub(crate) timers: ProcessTimers,
     /// The program's files, if it exists for several instruction sets.
     pub(crate) pair: Option<Arc<Pair>>,
@@ -174,7 +163,6 @@ impl Process {
             actions: [SigAction::default(); 64],
             pending: PendingSignals::default(),
             limits: DEFAULT_LIMITS,
-            real_timer: IntervalTimer::default(),
             timers: ProcessTimers::default(),
             pair: None,
             trampoline: 0,

@@ -1,4 +1,4 @@
-//! Timers of processes that send signals: POSIX timers, and those that count processor time.
+//! Timers of processes that send signals: interval timers and POSIX timers.
 //!
 //! A timer of the clock is a deadline of the instance. One of processor time is looked at when the
 //! process may have used what is left of it: as long as one of its threads runs there is a deadline for
@@ -23,6 +23,8 @@ const TICK: Nanos = Nanos::from_millis(1);
 /// Which timer of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum TimerName {
+    /// `ITIMER_REAL`, and `alarm`.
+    Real,
     /// `ITIMER_VIRTUAL`.
     Virtual,
     /// `ITIMER_PROF`.
@@ -108,9 +110,9 @@ impl ProcessTimers {
         self.timers.get(&name)
     }
 
-    /// Adds a timer, in place of any of that name.
-    pub(crate) fn add(&mut self, name: TimerName, timer: ProcessTimer) {
-        self.timers.insert(name, timer);
+    /// Adds a timer if there is none of that name yet.
+    pub(crate) fn ensure(&mut self, name: TimerName, timer: ProcessTimer) {
+        self.timers.entry(name).or_insert(timer);
     }
 
     /// Adds a POSIX timer under a number that no other has.

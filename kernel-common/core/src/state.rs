@@ -100,7 +100,6 @@ impl<A: Arch> State<A> {
                         self.tasks.wake(task);
                     }
                 }
-                TimerAction::RealTimer(pid) => self.expire_real_timer(pid, now),
                 TimerAction::PageHold(page) => self.expire_hold(page),
                 TimerAction::Balance => self.balance(),
                 TimerAction::FileTimer(timer) => self.expire_file_timer(timer, now),
@@ -108,21 +107,6 @@ impl<A: Arch> State<A> {
                 TimerAction::ProcessorTime(pid) => self.look_at_processor_time(pid),
             }
         }
-    }
-
-    fn expire_real_timer(&mut self, pid: Pid, now: Nanos) {
-        use maize_abi::signal::{SigInfo, Signal};
-        let Some(process) = self.processes.get_mut(&pid) else { return };
-        let Some((due, _)) = process.real_timer.next.take() else { return };
-        let interval = process.real_timer.interval;
-        if interval != Nanos(0) {
-            // Expiries that were missed are not made up for.
-            let missed = now.since(due).0 / interval.0;
-            let at = due + Nanos(interval.0.saturating_mul(missed + 1));
-            process.real_timer.next = Some((at, self.timers.add(at, TimerAction::RealTimer(pid))));
-        }
-        // SIGALRM does not queue, so there is always room for it.
-        let _ = self.send_to_process(pid, SigInfo::from_kernel(Signal::SIGALRM));
     }
 
     /// The address space a thread runs in.

@@ -16,15 +16,13 @@ use crate::state::State;
 pub(crate) enum TimerAction {
     /// End the wait of this task.
     WakeTask(TaskId),
-    /// Expire `ITIMER_REAL` (and `alarm`) of this process.
-    RealTimer(Pid),
     /// A page has been held for long enough.
     PageHold(PageName),
     /// A period of the balancing of loads has passed.
     Balance,
     /// A timer that is a file expires.
     FileTimer(CounterId),
-    /// A timer of the clock of a process expires.
+    /// A timer of a process that follows the clock expires.
     ProcessTimer(Pid, TimerName),
     /// A process may have used processor time that a timer of it waits for.
     ProcessorTime(Pid),
@@ -116,7 +114,7 @@ mod tests {
     #[test]
     fn deadlines_pass_in_order_and_can_be_cancelled() {
         let mut timers = Timers::default();
-        let action = |n| TimerAction::RealTimer(Pid(n));
+        let action = |n| TimerAction::ProcessorTime(Pid(n));
         timers.add(Nanos(30), action(3));
         let two = timers.add(Nanos(20), action(2));
         timers.add(Nanos(10), action(1));

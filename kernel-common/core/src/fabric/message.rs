@@ -50,7 +50,7 @@ impl Hello {
 }
 
 /// Version of these messages: instances of different versions do not work together.
-pub(crate) const VERSION: u16 = 5;
+pub(crate) const VERSION: u16 = 6;
 
 /// A page as it is named between instances: object, life, index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -16,11 +16,10 @@ use crate::files::FilesId;
 use crate::handle::Handle;
 use crate::ids::{Pid, Tid};
 use crate::lifecycle::finish_steps;
-use crate::process::{DEFAULT_LIMITS, IntervalTimer, Process, Rlimit, rlimit, space_limits};
+use crate::process::{DEFAULT_LIMITS, Process, Rlimit, rlimit, space_limits};
 use crate::process_timer::ProcessTimers;
 use crate::state::State;
 use crate::thread::{Current, Thread};
-use crate::timer::TimerAction;
 
 /// What has come of a process so far.
 pub(crate) struct Arrival {
@@ -222,12 +221,6 @@ impl<A: Arch> State<A> {
         process.children_time = (Nanos(record.children_time.0), Nanos(record.children_time.1));
         process.exe.clone_from(&record.exe);
         process.started = Nanos(now.0.saturating_sub(record.age));
-        process.real_timer = IntervalTimer::default();
-        if let Some((left, interval)) = record.real_timer {
-            let at = now + Nanos(left);
-            let key = self.timers.add(at, TimerAction::RealTimer(pid));
-            process.real_timer = IntervalTimer { next: Some((at, key)), interval: Nanos(interval) };
-        }
         process.timers = ProcessTimers::arrived(&record.timers, now);
         process.threads = made.iter().map(|(tid, _)| *tid).collect();
         self.processes.insert(pid, process);

@@ -265,9 +265,6 @@ impl<A: Arch> State<A> {
         process.seat.parked.clear();
         process.stopped &= registry.is_none();
         process.pending = crate::signal::PendingSignals::default();
-        if let Some((_, key)) = process.real_timer.next.take() {
-            self.timers.cancel(key);
-        }
         process.timers = crate::process_timer::ProcessTimers::default();
         for tid in threads {
             self.release_holds(tid);
@@ -448,9 +445,6 @@ impl<A: Arch> State<A> {
         let record = ProcessRecord::of(process, heap, now);
         process.seat.sealed = true;
         // Timers go along. Should the process stay, they are set again.
-        if let Some((_, key)) = process.real_timer.next {
-            self.timers.cancel(key);
-        }
         self.pause_timers(pid);
         let process = self.processes.get(&pid)?;
         let of = |tid: &Tid| Some(ThreadRecord::of(tid.0, self.threads.get(tid)?, now));
@@ -462,10 +456,6 @@ impl<A: Arch> State<A> {
     fn rewind_timers(&mut self, pid: Pid) {
         let Some(process) = self.processes.get_mut(&pid).filter(|p| p.seat.sealed) else { return };
         process.seat.sealed = false;
-        if let Some((at, _)) = process.real_timer.next {
-            let key = self.timers.add(at, crate::timer::TimerAction::RealTimer(pid));
-            process.real_timer.next = Some((at, key));
-        }
         self.resume_timers(pid);
     }
 }

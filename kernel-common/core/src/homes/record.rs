@@ -273,9 +273,7 @@ pub(crate) struct ProcessRecord {
     pending: PendingRecord,
     /// Soft and hard limits.
     pub(crate) limits: Vec<(u64, u64)>,
-    /// What is left of the timer, and its interval.
-    pub(crate) real_timer: Option<(u64, u64)>,
-    /// Its other timers, and the number of the next.
+    /// Its timers, and the number of the next.
     pub(crate) timers: (Vec<TimerRecord>, u32),
     /// Of threads that have ended: user and system time.
     pub(crate) times: (u64, u64),
@@ -302,10 +300,6 @@ impl ProcessRecord {
             actions: actions.map(|(n, a)| (n, a.handler, a.flags, a.restorer, a.mask.0)).collect(),
             pending: pending_record(&process.pending),
             limits: process.limits.iter().map(|limit| (limit.soft, limit.hard)).collect(),
-            real_timer: process
-                .real_timer
-                .next
-                .map(|(at, _)| (at.since(now).0, process.real_timer.interval.0)),
             timers: process.timers.records(now),
             times: (process.user_time.0, process.system_time.0),
             children_time: (process.children_time.0.0, process.children_time.1.0),

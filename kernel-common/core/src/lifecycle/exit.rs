@@ -75,9 +75,6 @@ impl<A: Arch> State<A> {
         if process.life == Life::Alive {
             process.life = Life::Exiting(thread.exiting.unwrap_or(0));
         }
-        if let Some((_, key)) = process.real_timer.next.take() {
-            self.timers.cancel(key);
-        }
         let files = process.files;
         self.pause_timers(current.pid);
         self.release_files(files);

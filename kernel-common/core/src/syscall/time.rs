@@ -3,14 +3,12 @@
 use maize_abi::Errno;
 use maize_hal::{Arch, Nanos};
 
-use super::timers::interval_timer;
+use super::timers::IntervalTimer;
 use super::{Call, CallResult};
 use crate::handle::Handle;
 use crate::ids::Tid;
-use crate::process::IntervalTimer;
 use crate::state::State;
 use crate::thread::{Current, RestartBlock};
-use crate::timer::TimerAction;
 use crate::wait::{Interruptible, Woken};
 
 /// Reads a `struct timespec` or `timeval`-like pair of words; `per_second` units in the second.
@@ -302,38 +300,11 @@ impl<A: Arch> State<A> {
             thread.restart = Some(block);
         }
     }
-
-    /// What is left of `ITIMER_REAL`, and its interval.
-    fn real_timer(&self, current: Current) -> (Nanos, Nanos) {
-        let now = self.now();
-        self.processes.get(&current.pid).map_or((Nanos(0), Nanos(0)), |p| {
-            let left = p.real_timer.next.map_or(Nanos(0), |(at, _)| at.since(now));
-            (left, p.real_timer.interval)
-        })
-    }
-
-    fn set_real_timer(&mut self, current: Current, value: Nanos, interval: Nanos) {
-        let at = self.now() + value;
-        let Some(process) = self.processes.get_mut(&current.pid) else { return };
-        if let Some((_, key)) = process.real_timer.next.take() {
-            self.timers.cancel(key);
-        }
-        let next = (value != Nanos(0))
-            .then(|| (at, self.timers.add(at, TimerAction::RealTimer(current.pid))));
-        process.real_timer = IntervalTimer { next, interval };
-    }
 }
-
-const ITIMER_REAL: i32 = 0;
-const ITIMER_PROF: i32 = 2;
 
 pub(super) async fn setitimer<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, new, old, ..] = call.args;
-    let which = call.int(0);
-    let of_processor = interval_timer(which);
-    if which != ITIMER_REAL && of_processor.is_none() {
-        return Err(Errno::EINVAL);
-    }
+    let timer = IntervalTimer::of_number(call.int(0))?;
     let mut times = (Nanos(0), Nanos(0));
     if new != 0 {
         let mut bytes = [[0; 16]; 2];
@@ -341,21 +312,19 @@ pub(super) async fn setitimer<A: Arch>(call: Call<'_, A>) -> CallResult {
         times = (timeval(&bytes[0])?, timeval(&bytes[1])?);
     }
     if old != 0 {
-        write_itimerval(call, old).await?;
+        write_itimerval(call, timer, old).await?;
     }
-    call.k.with(|s| match of_processor {
-        None => s.set_real_timer(call.current, times.1, times.0),
-        Some(timer) => s.set_interval_timer(call.current.pid, timer, (times.1, times.0)),
-    });
+    call.k.with(|s| s.set_interval_timer(call.current.pid, timer, (times.1, times.0)));
     Ok(0)
 }
 
-/// Writes what is left of the timer that the first argument names, and its interval.
-async fn write_itimerval<A: Arch>(call: Call<'_, A>, at: u64) -> Result<(), Errno> {
-    let (left, interval) = call.k.with(|s| match interval_timer(call.int(0)) {
-        None => s.real_timer(call.current),
-        Some((name, ..)) => s.timer_setting(call.current.pid, name),
-    });
+/// Writes what is left of a timer, and its interval.
+async fn write_itimerval<A: Arch>(
+    call: Call<'_, A>,
+    timer: IntervalTimer,
+    at: u64,
+) -> Result<(), Errno> {
+    let (left, interval) = call.k.with(|s| s.timer_setting(call.current.pid, timer.name));
     let mut bytes = [0; 32];
     bytes[..16].copy_from_slice(&timeval_bytes(interval));
     bytes[16..].copy_from_slice(&timeval_bytes(left));
@@ -363,18 +332,16 @@ async fn write_itimerval<A: Arch>(call: Call<'_, A>, at: u64) -> Result<(), Errn
 }
 
 pub(super) async fn getitimer<A: Arch>(call: Call<'_, A>) -> CallResult {
-    match call.int(0) {
-        ITIMER_REAL..=ITIMER_PROF => write_itimerval(call, call.args[1]).await.map(|()| 0),
-        _ => Err(Errno::EINVAL),
-    }
+    let timer = IntervalTimer::of_number(call.int(0))?;
+    write_itimerval(call, timer, call.args[1]).await.map(|()| 0)
 }
 
 pub(super) fn alarm<A: Arch>(call: Call<'_, A>) -> CallResult {
     let seconds = u64::from(call.uint(0));
     Ok(call.k.with(|s| {
-        let (left, _) = s.real_timer(call.current);
+        let (left, _) = s.timer_setting(call.current.pid, IntervalTimer::REAL.name);
         let value = Nanos(seconds.saturating_mul(Nanos::SECOND.0));
-        s.set_real_timer(call.current, value, Nanos(0));
+        s.set_interval_timer(call.current.pid, IntervalTimer::REAL, (value, Nanos(0)));
         // Rounded, but never to zero: a pending alarm is told from none.
         match left.0 {
             0 => 0,

@@ -1,4 +1,4 @@
-//! POSIX timers, and interval timers of processor time.
+//! POSIX timers, and which interval timers there are.
 
 use maize_abi::Errno;
 use maize_abi::signal::Signal;
@@ -183,12 +183,43 @@ pub(super) fn delete<A: Arch>(call: Call<'_, A>) -> CallResult {
     if deleted { Ok(0) } else { Err(Errno::EINVAL) }
 }
 
-/// The timer of processor time that `setitimer` and `getitimer` call by this number.
-pub(super) fn interval_timer(which: i32) -> Option<(TimerName, TimerClock, Signal)> {
-    match which {
-        1 => Some((TimerName::Virtual, TimerClock::UserTime, Signal::SIGVTALRM)),
-        2 => Some((TimerName::Profile, TimerClock::ProcessTime, Signal::SIGPROF)),
-        _ => None,
+/// A timer that `setitimer` sets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IntervalTimer {
+    pub(super) name: TimerName,
+    clock: TimerClock,
+    signal: Signal,
+}
+
+impl IntervalTimer {
+    /// That of `alarm` too.
+    pub(super) const REAL: IntervalTimer = IntervalTimer {
+        name: TimerName::Real,
+        clock: TimerClock::Monotonic,
+        signal: Signal::SIGALRM,
+    };
+    const VIRTUAL: IntervalTimer = IntervalTimer {
+        name: TimerName::Virtual,
+        clock: TimerClock::UserTime,
+        signal: Signal::SIGVTALRM,
+    };
+    const PROFILE: IntervalTimer = IntervalTimer {
+        name: TimerName::Profile,
+        clock: TimerClock::ProcessTime,
+        signal: Signal::SIGPROF,
+    };
+
+    /// The timer that `setitimer` and `getitimer` call by this number.
+    ///
+    /// # Errors
+    /// `EINVAL`.
+    pub(super) fn of_number(which: i32) -> Result<IntervalTimer, Errno> {
+        match which {
+            0 => Ok(IntervalTimer::REAL),
+            1 => Ok(IntervalTimer::VIRTUAL),
+            2 => Ok(IntervalTimer::PROFILE),
+            _ => Err(Errno::EINVAL),
+        }
     }
 }
 
@@ -209,17 +240,17 @@ impl<A: Arch> State<A> {
         bytes
     }
 
-    /// Sets a timer of processor time.
+    /// Sets a timer to what is left, 0 to stop it, and its interval.
     pub(super) fn set_interval_timer(
         &mut self,
         pid: Pid,
-        (name, clock, signal): (TimerName, TimerClock, Signal),
+        IntervalTimer { name, clock, signal }: IntervalTimer,
         (left, interval): (Nanos, Nanos),
     ) {
         let next = (left != Nanos(0)).then(|| self.timer_clock(pid, clock) + left);
         let notice = Notice::Signal { signal: signal.number(), thread: None, value: 0 };
         if let Some(process) = self.processes.get_mut(&pid) {
-            process.timers.add(name, ProcessTimer::new(clock, notice));
+            process.timers.ensure(name, ProcessTimer::new(clock, notice));
         }
         self.set_timer(pid, name, (next, interval));
     }
