@@ -343,6 +343,29 @@ impl<A: Arch> Handle<A> {
         }
     }
 
+    /// Runs an effect once a range (first byte, length) is writable, which it then writes to by
+    /// [`State::write_now`]: what it does is done only if its results can be exported.
+    ///
+    /// # Errors
+    /// `EFAULT`, and the effect's.
+    pub(crate) async fn with_writable<T>(
+        &self,
+        current: Current,
+        (va, len): (u64, u64),
+        mut effect: impl FnMut(&mut State<A>) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        loop {
+            self.hold_writable(current, va, len).await?;
+            let done = self.with(|s| match s.is_writable_now(current, va, len)? {
+                true => effect(s).map(Some),
+                false => Ok(None),
+            })?;
+            if let Some(result) = done {
+                return Ok(result);
+            }
+        }
+    }
+
     /// Reads `N` 8-byte words.
     ///
     /// # Errors

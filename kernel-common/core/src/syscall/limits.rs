@@ -3,7 +3,7 @@
 use maize_abi::Errno;
 use maize_hal::{Arch, Nanos};
 
-use super::time::timeval_bytes;
+use super::clock::timeval_bytes;
 use super::{Call, CallResult};
 use crate::ids::Pid;
 use crate::process::{Rlimit, rlimit, space_limits};

@@ -14,8 +14,8 @@ use crate::homes::{self, Server};
 use crate::state::State;
 use crate::thread::{Current, InterruptedCall};
 
+mod clock;
 mod dispatch;
-
 mod files;
 mod fork;
 mod futex;

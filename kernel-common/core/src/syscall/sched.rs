@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use maize_abi::Errno;
 use maize_hal::{Arch, Nanos};
 
-use super::time::timespec_bytes;
+use super::clock::timespec_bytes;
 use super::{Call, CallResult};
 use crate::ids::{Pid, Tid};
 use crate::rseq;

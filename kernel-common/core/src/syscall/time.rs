@@ -3,6 +3,11 @@
 use maize_abi::Errno;
 use maize_hal::{Arch, Nanos};
 
+use super::clock::{
+    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW,
+    CLOCK_PROCESS_CPUTIME_ID, CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_TAI, ProcessorClock,
+    TIMER_ABSTIME, processor_clock, timespec, timespec_bytes, timeval, timeval_bytes,
+};
 use super::timers::IntervalTimer;
 use super::{Call, CallResult};
 use crate::handle::Handle;
@@ -10,76 +15,6 @@ use crate::ids::Tid;
 use crate::state::State;
 use crate::thread::{Current, RestartBlock};
 use crate::wait::{Interruptible, Woken};
-
-/// Reads a `struct timespec` or `timeval`-like pair of words; `per_second` units in the second.
-fn pair(bytes: &[u8; 16], per_second: u64) -> Result<Nanos, Errno> {
-    let (seconds, rest) = bytes.split_at(8);
-    let word = |b: &[u8]| {
-        let mut w = [0; 8];
-        w.copy_from_slice(b);
-        i64::from_le_bytes(w)
-    };
-    let (Ok(seconds), Ok(rest)) = (u64::try_from(word(seconds)), u64::try_from(word(rest))) else {
-        return Err(Errno::EINVAL);
-    };
-    if rest >= per_second {
-        return Err(Errno::EINVAL);
-    }
-    let nanos = rest * (Nanos::SECOND.0 / per_second);
-    Ok(Nanos(seconds.saturating_mul(Nanos::SECOND.0).saturating_add(nanos)))
-}
-
-/// The time that a `struct timespec` gives.
-///
-/// # Errors
-/// `EINVAL` if it is negative or has more than a second's nanoseconds.
-pub(crate) fn timespec(bytes: &[u8; 16]) -> Result<Nanos, Errno> {
-    pair(bytes, Nanos::SECOND.0)
-}
-
-/// The `struct timespec` of a time.
-pub(crate) fn timespec_bytes(time: Nanos) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&(time.0 / Nanos::SECOND.0).to_le_bytes());
-    bytes[8..].copy_from_slice(&(time.0 % Nanos::SECOND.0).to_le_bytes());
-    bytes
-}
-
-/// When a timer ends first that is set to `value`, counted from now or, if that is absolute, as its clock
-/// shows it: `now` on the clock that ends timers, and the time that is shown.
-pub(crate) fn expiry((now, shown): (Nanos, Nanos), value: Nanos, absolute: bool) -> Nanos {
-    if !absolute {
-        return now + value;
-    }
-    // A time that has passed counts from when it was.
-    now.since(shown.since(value)) + value.since(shown)
-}
-
-/// The time that a `struct timeval` gives.
-///
-/// # Errors
-/// `EINVAL` if it is negative or has more than a second's microseconds.
-pub(crate) fn timeval(bytes: &[u8; 16]) -> Result<Nanos, Errno> {
-    pair(bytes, 1_000_000)
-}
-
-/// The `struct timeval` of a time.
-pub(crate) fn timeval_bytes(time: Nanos) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&(time.0 / Nanos::SECOND.0).to_le_bytes());
-    bytes[8..].copy_from_slice(&(time.0 % Nanos::SECOND.0 / 1_000).to_le_bytes());
-    bytes
-}
-
-const CLOCK_REALTIME: i32 = 0;
-const CLOCK_MONOTONIC: i32 = 1;
-const CLOCK_PROCESS_CPUTIME_ID: i32 = 2;
-const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
-const CLOCK_MONOTONIC_RAW: i32 = 4;
-const CLOCK_REALTIME_COARSE: i32 = 5;
-const CLOCK_MONOTONIC_COARSE: i32 = 6;
-const CLOCK_BOOTTIME: i32 = 7;
-const CLOCK_TAI: i32 = 11;
 
 impl<A: Arch> State<A> {
     /// The monotonic and the wall clock of a thread, which are those of its home wherever it is. What
@@ -115,31 +50,18 @@ impl<A: Arch> State<A> {
     }
 
     fn clock(&mut self, clock: i32, current: Current) -> Result<Nanos, Errno> {
+        if let Some(of) = processor_clock(clock, (current.pid, current.tid)) {
+            let (user, system) = match of {
+                ProcessorClock::Process(pid) => self.process_times(pid),
+                ProcessorClock::Thread(tid) => self.thread_times(tid),
+            };
+            return Ok(user + system);
+        }
         let (now, wall) = self.clocks_for(current.tid);
         match clock {
             CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_TAI => Ok(wall),
             CLOCK_MONOTONIC | CLOCK_MONOTONIC_RAW | CLOCK_MONOTONIC_COARSE | CLOCK_BOOTTIME => {
                 Ok(now)
-            }
-            CLOCK_PROCESS_CPUTIME_ID => {
-                let (user, system) = self.process_times(current.pid);
-                Ok(user + system)
-            }
-            CLOCK_THREAD_CPUTIME_ID => {
-                let (user, system) = self.thread_times(current.tid);
-                Ok(user + system)
-            }
-            // Clocks of another process or thread by its id, as `pthread_getcpuclockid` makes.
-            clock if clock < 0 => {
-                let id = !(clock >> 3) as u32;
-                let (user, system) = match clock & 7 {
-                    2 if id == 0 => self.process_times(current.pid),
-                    2 => self.process_times(crate::ids::Pid(id)),
-                    6 if id == 0 => self.thread_times(current.tid),
-                    6 => self.thread_times(Tid(id)),
-                    _ => return Err(Errno::EINVAL),
-                };
-                Ok(user + system)
             }
             _ => Err(Errno::EINVAL),
         }
@@ -236,7 +158,6 @@ pub(super) async fn nanosleep<A: Arch>(call: Call<'_, A>) -> CallResult {
 }
 
 pub(super) async fn clock_nanosleep<A: Arch>(call: Call<'_, A>) -> CallResult {
-    const TIMER_ABSTIME: i32 = 1;
     let [_, _, request, remaining, ..] = call.args;
     let clock = call.int(0);
     match clock {
@@ -359,26 +280,5 @@ impl<A: Arch> Handle<A> {
         let mut bytes = [0; 16];
         self.read_user(current, at, &mut bytes).await?;
         timespec(&bytes)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_round_trip_and_bad_ones_are_refused() {
-        let t = Nanos(3_000_000_500);
-        assert_eq!(timespec(&timespec_bytes(t)), Ok(t));
-        assert_eq!(timeval(&timeval_bytes(t)), Ok(Nanos(3_000_000_000)));
-        let mut bad = timespec_bytes(t);
-        bad[15] = 0x80;
-        assert_eq!(timespec(&bad), Err(Errno::EINVAL));
-        let mut long = [0; 16];
-        long[8..].copy_from_slice(&1_000_000_000_u64.to_le_bytes());
-        assert_eq!(timespec(&long), Err(Errno::EINVAL));
-        long[..8].copy_from_slice(&i64::MAX.to_le_bytes());
-        long[8..].fill(0);
-        assert_eq!(timespec(&long), Ok(Nanos::NEVER));
     }
 }

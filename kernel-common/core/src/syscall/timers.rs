@@ -4,29 +4,16 @@ use maize_abi::Errno;
 use maize_abi::signal::Signal;
 use maize_hal::{Arch, Nanos};
 
-use super::time::{expiry, timespec, timespec_bytes};
+use super::clock::{
+    CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE,
+    CLOCK_MONOTONIC_RAW, CLOCK_REALTIME, CLOCK_REALTIME_ALARM, CLOCK_TAI, ITIMERSPEC_LEN,
+    ProcessorClock, TIMER_ABSTIME, expiry, itimerspec, itimerspec_bytes, processor_clock,
+};
 use super::{Call, CallResult};
 use crate::ids::{Pid, Tid};
 use crate::process::rlimit;
 use crate::process_timer::{Notice, ProcessTimer, TimerClock, TimerName};
 use crate::state::State;
-
-const CLOCK_REALTIME: i32 = 0;
-const CLOCK_MONOTONIC: i32 = 1;
-const CLOCK_PROCESS_CPUTIME_ID: i32 = 2;
-const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
-const CLOCK_MONOTONIC_RAW: i32 = 4;
-const CLOCK_MONOTONIC_COARSE: i32 = 6;
-const CLOCK_BOOTTIME: i32 = 7;
-/// These would wake a machine that sleeps; none does.
-const CLOCK_REALTIME_ALARM: i32 = 8;
-const CLOCK_BOOTTIME_ALARM: i32 = 9;
-const CLOCK_TAI: i32 = 11;
-
-const TIMER_ABSTIME: i32 = 1;
-
-/// `struct itimerspec`: interval, then value.
-const SPEC_LEN: u64 = 32;
 
 /// Bytes of a `struct sigevent` that are looked at.
 const EVENT_LEN: usize = 20;
@@ -42,17 +29,13 @@ fn timer_clock(clock: i32, (pid, tid): (Pid, Tid)) -> Result<TimerClock, Errno> 
     match clock {
         CLOCK_REALTIME | CLOCK_REALTIME_ALARM | CLOCK_TAI => Ok(TimerClock::Wall),
         CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => Ok(TimerClock::Monotonic),
-        CLOCK_PROCESS_CPUTIME_ID => Ok(TimerClock::ProcessTime),
-        CLOCK_THREAD_CPUTIME_ID => Ok(TimerClock::ThreadTime(tid.0)),
         CLOCK_MONOTONIC_RAW..=CLOCK_MONOTONIC_COARSE => Err(Errno::EOPNOTSUPP),
-        // Clocks by an id. Another process's time is not followed.
-        clock if clock < 0 => match (!(clock >> 3) as u32, clock & 7) {
-            (id, 2) if id == 0 || id == pid.0 => Ok(TimerClock::ProcessTime),
-            (0, 6) => Ok(TimerClock::ThreadTime(tid.0)),
-            (id, 6) => Ok(TimerClock::ThreadTime(id)),
-            _ => Err(Errno::EINVAL),
+        _ => match processor_clock(clock, (pid, tid)) {
+            Some(ProcessorClock::Process(of)) if of == pid => Ok(TimerClock::ProcessTime),
+            Some(ProcessorClock::Thread(of)) => Ok(TimerClock::ThreadTime(of.0)),
+            // Another process's time is not followed.
+            Some(ProcessorClock::Process(_)) | None => Err(Errno::EINVAL),
         },
-        _ => Err(Errno::EINVAL),
     }
 }
 
@@ -84,44 +67,34 @@ pub(super) async fn create<A: Arch>(call: Call<'_, A>) -> CallResult {
         call.k.read_user(current, event, &mut bytes).await?;
         Some(notice(&bytes)?)
     };
-    loop {
-        call.k.hold_writable(current, id_at, 4).await?;
-        let made = call.k.with(|s| {
-            if !s.is_writable_now(current, id_at, 4)? {
-                return Ok(None);
-            }
-            let of_process = |tid: u32| {
-                s.threads.get(&Tid(tid)).is_some_and(|thread| thread.process == current.pid)
-            };
-            let strange = |tid: &u32| !of_process(*tid);
-            let told = match asked {
-                Some(Notice::Signal { thread, .. }) => thread,
-                _ => None,
-            };
-            let counted = match clock {
-                TimerClock::ThreadTime(tid) => Some(tid),
-                _ => None,
-            };
-            if told.filter(strange).or(counted.filter(strange)).is_some() {
-                return Err(Errno::EINVAL);
-            }
-            let process = s.processes.get_mut(&current.pid).ok_or(Errno::ESRCH)?;
-            let most = process.limits[rlimit::RLIMIT_SIGPENDING].soft;
-            if process.timers.posix_timers() as u64 >= most {
-                return Err(Errno::EAGAIN);
-            }
-            let id = process.timers.create(clock, |id| {
-                let signal = Signal::SIGALRM.number();
-                let usual = Notice::Signal { signal, thread: None, value: id.into() };
-                asked.unwrap_or(usual)
-            });
-            s.write_now(current, id_at, &id.to_le_bytes())?;
-            Ok::<_, Errno>(Some(0))
-        })?;
-        if let Some(result) = made {
-            return Ok(result);
+    let exported = call.k.with_writable(current, (id_at, 4), |s| {
+        let of_process =
+            |tid: u32| s.threads.get(&Tid(tid)).is_some_and(|thread| thread.process == current.pid);
+        let strange = |tid: &u32| !of_process(*tid);
+        let told = match asked {
+            Some(Notice::Signal { thread, .. }) => thread,
+            _ => None,
+        };
+        let counted = match clock {
+            TimerClock::ThreadTime(tid) => Some(tid),
+            _ => None,
+        };
+        if told.filter(strange).or(counted.filter(strange)).is_some() {
+            return Err(Errno::EINVAL);
         }
-    }
+        let process = s.processes.get_mut(&current.pid).ok_or(Errno::ESRCH)?;
+        let most = process.limits[rlimit::RLIMIT_SIGPENDING].soft;
+        if process.timers.posix_timers() as u64 >= most {
+            return Err(Errno::EAGAIN);
+        }
+        let id = process.timers.create(clock, |id| {
+            let signal = Signal::SIGALRM.number();
+            let usual = Notice::Signal { signal, thread: None, value: id.into() };
+            asked.unwrap_or(usual)
+        });
+        s.write_now(current, id_at, &id.to_le_bytes())
+    });
+    exported.await.map(|()| 0)
 }
 
 pub(super) async fn settime<A: Arch>(call: Call<'_, A>) -> CallResult {
@@ -132,41 +105,28 @@ pub(super) async fn settime<A: Arch>(call: Call<'_, A>) -> CallResult {
     }
     let mut bytes = [[0; 16]; 2];
     call.k.read_user(current, new, bytes.as_flattened_mut()).await?;
-    let (interval, value) = (timespec(&bytes[0])?, timespec(&bytes[1])?);
-    loop {
-        // The old setting goes to memory that is ready before the timer is touched.
-        if old != 0 {
-            call.k.hold_writable(current, old, SPEC_LEN).await?;
-        }
-        let done = call.k.with(|s| {
-            if old != 0 && !s.is_writable_now(current, old, SPEC_LEN)? {
-                return Ok(None);
-            }
-            let (name, clock) = s.posix_timer(call)?;
-            let before = s.timer_setting_bytes(current.pid, name);
-            let next = (value != Nanos(0)).then(|| {
-                let now = s.timer_clock(current.pid, clock);
-                let shown = if clock == TimerClock::Wall { s.wall_clock() } else { now };
-                expiry((now, shown), value, call.int(1) & TIMER_ABSTIME != 0)
-            });
-            s.set_timer(current.pid, name, (next, interval));
-            if old != 0 {
-                s.write_now(current, old, &before)?;
-            }
-            Ok::<_, Errno>(Some(0))
-        })?;
-        if let Some(result) = done {
-            return Ok(result);
-        }
-    }
+    let (value, interval) = itimerspec(&bytes)?;
+    let room = if old == 0 { 0 } else { ITIMERSPEC_LEN };
+    let exported = call.k.with_writable(current, (old, room as u64), |s| {
+        let (name, clock) = s.posix_timer(call)?;
+        let before = itimerspec_bytes(s.timer_setting(current.pid, name));
+        let next = (value != Nanos(0)).then(|| {
+            let now = s.timer_clock(current.pid, clock);
+            let shown = if clock == TimerClock::Wall { s.wall_clock() } else { now };
+            expiry((now, shown), value, call.int(1) & TIMER_ABSTIME != 0)
+        });
+        s.set_timer(current.pid, name, (next, interval));
+        s.write_now(current, old, &before[..room])
+    });
+    exported.await.map(|()| 0)
 }
 
 pub(super) async fn gettime<A: Arch>(call: Call<'_, A>) -> CallResult {
     let setting = call.k.with(|s| {
         let (name, _) = s.posix_timer(call)?;
-        Ok::<_, Errno>(s.timer_setting_bytes(call.current.pid, name))
+        Ok::<_, Errno>(s.timer_setting(call.current.pid, name))
     })?;
-    call.k.write_user(call.current, call.args[1], &setting).await?;
+    call.k.write_user(call.current, call.args[1], &itimerspec_bytes(setting)).await?;
     Ok(0)
 }
 
@@ -231,15 +191,6 @@ impl<A: Arch> State<A> {
         process.timers.get(name).map(|timer| (name, timer.clock)).ok_or(Errno::EINVAL)
     }
 
-    /// A timer's interval and what is left of it, as `struct itimerspec`.
-    fn timer_setting_bytes(&self, pid: Pid, name: TimerName) -> [u8; SPEC_LEN as usize] {
-        let (left, interval) = self.timer_setting(pid, name);
-        let mut bytes = [0; SPEC_LEN as usize];
-        bytes[..16].copy_from_slice(&timespec_bytes(interval));
-        bytes[16..].copy_from_slice(&timespec_bytes(left));
-        bytes
-    }
-
     /// Sets a timer to what is left, 0 to stop it, and its interval.
     pub(super) fn set_interval_timer(
         &mut self,
@@ -258,6 +209,7 @@ impl<A: Arch> State<A> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::clock::CLOCK_THREAD_CPUTIME_ID;
     use super::*;
 
     fn event(value: u64, words: [i32; 3]) -> [u8; EVENT_LEN] {

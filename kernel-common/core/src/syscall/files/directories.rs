@@ -19,35 +19,27 @@ pub(super) async fn getdents<A: Arch>(call: Call<'_, A>, wide: bool) -> CallResu
     let [_, address, len, ..] = call.args;
     let file = call.file(0)?;
     let limit = u64::from(len as u32).min(LISTING) as usize;
-    loop {
-        call.k.hold_writable(current, address, limit as u64).await?;
-        let listed = call.k.with(|s| {
-            if !s.is_writable_now(current, address, limit as u64)? {
-                return Ok(None);
-            }
-            let mut bytes = Vec::new();
-            let mut refused = false;
-            let mut push = |entry: &DirEntry| {
-                let fields = (entry.ino, entry.next, entry.mode);
-                let fits = if wide {
-                    push_dirent64(&mut bytes, limit, fields, &entry.name)
-                } else {
-                    push_dirent(&mut bytes, limit, fields, &entry.name)
-                };
-                refused |= !fits;
-                fits
+    let listed = call.k.with_writable(current, (address, limit as u64), |s| {
+        let mut bytes = Vec::new();
+        let mut refused = false;
+        let mut push = |entry: &DirEntry| {
+            let fields = (entry.ino, entry.next, entry.mode);
+            let fits = if wide {
+                push_dirent64(&mut bytes, limit, fields, &entry.name)
+            } else {
+                push_dirent(&mut bytes, limit, fields, &entry.name)
             };
-            s.with_files(current, |vfs, env, _| vfs.read_dir(env, file, ENTRIES, &mut push))?;
-            if bytes.is_empty() && refused {
-                return Err(Errno::EINVAL);
-            }
-            s.write_now(current, address, &bytes)?;
-            Ok(Some(bytes.len() as u64))
-        })?;
-        if let Some(len) = listed {
-            return Ok(len);
+            refused |= !fits;
+            fits
+        };
+        s.with_files(current, |vfs, env, _| vfs.read_dir(env, file, ENTRIES, &mut push))?;
+        if bytes.is_empty() && refused {
+            return Err(Errno::EINVAL);
         }
-    }
+        s.write_now(current, address, &bytes)?;
+        Ok(bytes.len() as u64)
+    });
+    listed.await
 }
 
 pub(super) async fn getcwd<A: Arch>(call: Call<'_, A>) -> CallResult {

@@ -151,31 +151,22 @@ pub(super) async fn pipe<A: Arch>(call: Call<'_, A>, has_flags: bool) -> CallRes
         // Packets are not kept apart here, and to say so is better than to mix them.
         return Err(Errno::EOPNOTSUPP);
     }
-    loop {
-        call.k.hold_writable(current, call.args[0], 8).await?;
-        let made = call.k.with(|s| {
-            if !s.is_writable_now(current, call.args[0], 8)? {
-                return Ok(None);
-            }
-            let limit = s.descriptor_limit(current);
-            let table = s.descriptors(current)?;
-            let first = table.lowest_free(0, limit)?;
-            table.lowest_free(first as usize + 1, limit)?;
-            let (read, write) =
-                s.with_files(current, |vfs, env, caller| vfs.make_pipe(env, caller, flags))?;
-            let close_on_exec = flags & o::O_CLOEXEC != 0;
-            let read = s.install_file(current, read, close_on_exec)? as u32;
-            let write = s.install_file(current, write, close_on_exec)? as u32;
-            let mut bytes = [0; 8];
-            bytes[..4].copy_from_slice(&read.to_le_bytes());
-            bytes[4..].copy_from_slice(&write.to_le_bytes());
-            s.write_now(current, call.args[0], &bytes)?;
-            Ok::<_, Errno>(Some(0))
-        })?;
-        if let Some(result) = made {
-            return Ok(result);
-        }
-    }
+    let exported = call.k.with_writable(current, (call.args[0], 8), |s| {
+        let limit = s.descriptor_limit(current);
+        let table = s.descriptors(current)?;
+        let first = table.lowest_free(0, limit)?;
+        table.lowest_free(first as usize + 1, limit)?;
+        let (read, write) =
+            s.with_files(current, |vfs, env, caller| vfs.make_pipe(env, caller, flags))?;
+        let close_on_exec = flags & o::O_CLOEXEC != 0;
+        let read = s.install_file(current, read, close_on_exec)? as u32;
+        let write = s.install_file(current, write, close_on_exec)? as u32;
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&read.to_le_bytes());
+        bytes[4..].copy_from_slice(&write.to_le_bytes());
+        s.write_now(current, call.args[0], &bytes)
+    });
+    exported.await.map(|()| 0)
 }
 
 pub(super) fn eventfd<A: Arch>(call: Call<'_, A>, has_flags: bool) -> CallResult {

@@ -8,7 +8,7 @@ use maize_abi::file::poll as p;
 use maize_abi::signal::SignalSet;
 use maize_hal::{Arch, Nanos};
 
-use super::super::time::{timespec, timespec_bytes};
+use super::super::clock::{timespec, timespec_bytes};
 use super::super::{Call, CallResult};
 use crate::process::rlimit;
 use crate::state::State;

@@ -7,7 +7,7 @@ use maize_abi::Errno;
 use maize_abi::file::poll as p;
 use maize_hal::{Arch, Nanos};
 
-use super::super::time::{timeval, timeval_bytes};
+use super::super::clock::{timeval, timeval_bytes};
 use super::super::{Call, CallResult};
 use super::poll::{Polled, TimeOut, mask_signals, unmask_signals, wait_ready};
 
