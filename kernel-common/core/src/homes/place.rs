@@ -8,7 +8,7 @@ use super::delegate::named;
 use super::news::News;
 use crate::handle::Handle;
 use crate::ids::Pid;
-use crate::migrate::{Placement, nth_core};
+use crate::migrate::{core_bit, is_nth, next_core};
 use crate::state::State;
 use crate::thread::Current;
 
@@ -58,21 +58,12 @@ impl<A: Arch> State<A> {
 
     /// A program has just been loaded: its process goes where the next one is to go.
     pub(crate) fn place_program(&mut self, k: &Handle<A>, pid: Pid) {
-        let cores = match &self.fabric.settings.homes {
-            _ if !self.fabric.is_joined() || !self.is_registry() => return,
-            Placement::Local => return,
-            Placement::Spread => self.cores_of_isa(<A::Isa as Isa>::KIND),
-            Placement::List(list) => {
-                let bit = |core: &u32| 1_u64.checked_shl(*core).unwrap_or(0);
-                list.iter().map(bit).fold(0, |all, one| all | one)
-                    & self.cores_of_isa(<A::Isa as Isa>::KIND)
-            }
-        };
-        if cores == 0 {
+        if !self.fabric.is_joined() || !self.is_registry() {
             return;
         }
-        self.homes.next_place = self.homes.next_place.wrapping_add(1);
-        let to = nth_core(cores, self.homes.next_place);
+        let usable = self.cores_of_isa(<A::Isa as Isa>::KIND);
+        let cores = self.fabric.settings.homes.cores(usable);
+        let Some(to) = next_core(cores, &mut self.homes.next_place) else { return };
         if let Err(errno) = self.start_move(k, pid, to) {
             log::debug!("process {pid} stays: {errno}");
         }
@@ -81,21 +72,12 @@ impl<A: Arch> State<A> {
     /// Moves a process to a random other instance, if it is time.
     pub(crate) fn force_process_move(&mut self, k: &Handle<A>, pid: Pid) {
         let every = self.fabric.settings.move_processes_every;
-        if every == 0 {
+        if !is_nth(&mut self.homes.traps, every) {
             return;
         }
-        self.homes.traps = self.homes.traps.wrapping_add(1);
-        if !self.homes.traps.is_multiple_of(every) {
-            return;
-        }
-        let here = 1_u64.checked_shl(u32::from(self.fabric.me.0)).unwrap_or(0);
-        let cores = self.cores_of_isa(<A::Isa as Isa>::KIND) & !here;
-        if cores == 0 {
-            return;
-        }
-        let mut random = [0; 4];
-        self.arch.entropy(&mut random);
+        let cores = self.cores_of_isa(<A::Isa as Isa>::KIND) & !core_bit(self.fabric.me.0);
+        let Some(to) = self.random_core(cores) else { return };
         // What cannot go now may go the next time.
-        let _ = self.start_move(k, pid, nth_core(cores, u32::from_le_bytes(random)));
+        let _ = self.start_move(k, pid, to);
     }
 }

@@ -10,6 +10,7 @@ use alloc::collections::BTreeMap;
 use maize_hal::{Arch, Nanos};
 use maize_wire::InstanceId;
 
+use super::place::core_bit;
 use crate::fabric::message::Load;
 use crate::ids::Tid;
 use crate::state::State;
@@ -55,9 +56,7 @@ fn decide(
     loop {
         let load = |of: InstanceId| loads.get(&of).copied().unwrap_or(0);
         let best = candidates.iter().filter_map(|(tid, (place, mask))| {
-            let allowed = |to: &InstanceId| {
-                1_u64.checked_shl(u32::from(to.0)).is_some_and(|bit| mask & bit != 0)
-            };
+            let allowed = |to: &InstanceId| *mask & core_bit(to.0) != 0;
             let to = loads.keys().copied().filter(allowed).min_by_key(|to| (load(*to), *to))?;
             Some((load(*place).saturating_sub(load(to)), *tid, *place, to))
         });

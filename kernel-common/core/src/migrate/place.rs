@@ -21,19 +21,29 @@ pub enum Placement {
     List(Vec<u32>),
 }
 
+impl Placement {
+    /// Those of the usable cores that take turns; none if nothing is to go anywhere.
+    pub(crate) fn cores(&self, usable: u64) -> u64 {
+        match self {
+            Placement::Local => 0,
+            Placement::Spread => usable,
+            Placement::List(list) => usable & mask(list.iter().copied()),
+        }
+    }
+}
+
 impl<A: Arch> State<A> {
     /// The cores that threads can be sent to now, one bit each.
     fn reachable(&self) -> u64 {
         let peers = self.fabric.usable_peers().chain([self.fabric.me]);
-        peers.map(|peer| 1_u64.checked_shl(u32::from(peer.0)).unwrap_or(0)).sum::<u64>()
-            & self.cpu_mask()
+        mask(peers.map(|peer| u32::from(peer.0))) & self.cpu_mask()
     }
 
     /// The cores of an instruction set that threads can be sent to now.
     pub(crate) fn cores_of_isa(&self, isa: IsaKind) -> u64 {
         let peers = self.fabric.usable_peers().chain([self.fabric.me]);
-        let cores = peers.filter(|peer| self.isa_of(*peer) == Some(isa)).map(core_bit);
-        cores.fold(0, |all, one| all | one) & self.cpu_mask()
+        let peers = peers.filter(|peer| self.isa_of(*peer) == Some(isa));
+        mask(peers.map(|peer| u32::from(peer.0))) & self.cpu_mask()
     }
 
     /// The cores that a thread can run on now, or move to.
@@ -68,7 +78,7 @@ impl<A: Arch> State<A> {
         if !self.fabric.is_joined() {
             return Ok(());
         }
-        let (here, isa) = (core_bit(thread.place), thread.isa());
+        let (here, isa) = (core_bit(thread.place.0), thread.isa());
         thread.bound = None;
         if usable & here == 0 {
             // A core of its instruction set, where it can be at once, before one of another.
@@ -103,44 +113,34 @@ impl<A: Arch> State<A> {
 
     /// Places a thread that has just been made.
     pub(crate) fn place_new_thread(&mut self, tid: Tid) {
-        let cores = match &self.fabric.settings.placement {
-            _ if !self.fabric.is_joined() => return,
-            Placement::Local => return,
-            Placement::Spread => self.reachable(),
-            Placement::List(list) => {
-                let bit = |core: &u32| 1_u64.checked_shl(*core).unwrap_or(0);
-                list.iter().map(bit).fold(0, |all, one| all | one) & self.reachable()
-            }
-        };
-        let cores = cores & self.affinity(tid);
-        if cores == 0 {
+        if !self.fabric.is_joined() {
             return;
         }
-        self.fabric.next_place = self.fabric.next_place.wrapping_add(1);
-        let place = nth_core(cores, self.fabric.next_place);
-        self.send_to(tid, place);
+        let usable = self.reachable() & self.affinity(tid);
+        let cores = self.fabric.settings.placement.cores(usable);
+        if let Some(place) = next_core(cores, &mut self.fabric.next_place) {
+            self.send_to(tid, place);
+        }
     }
 
     /// Moves a thread that is at home to a random other core of its mask, if it is time.
     pub(crate) fn force_move(&mut self, tid: Tid) {
         let every = self.fabric.settings.migrate_every;
-        if every == 0 || !self.fabric.is_joined() {
-            return;
-        }
-        self.fabric.traps = self.fabric.traps.wrapping_add(1);
-        if !self.fabric.traps.is_multiple_of(every) {
+        if !self.fabric.is_joined() || !is_nth(&mut self.fabric.traps, every) {
             return;
         }
         let place = self.threads.get(&tid).map_or(self.fabric.me, |thread| thread.place);
-        let here = 1_u64.checked_shl(u32::from(place.0)).unwrap_or(0);
-        let cores = self.cores_of(tid) & self.affinity(tid) & !here;
-        if cores == 0 {
-            return;
+        let cores = self.cores_of(tid) & self.affinity(tid) & !core_bit(place.0);
+        if let Some(place) = self.random_core(cores) {
+            self.send_to(tid, place);
         }
+    }
+
+    /// A random core of a mask; `None` if that is empty.
+    pub(crate) fn random_core(&mut self, cores: u64) -> Option<InstanceId> {
         let mut random = [0; 4];
         self.arch.entropy(&mut random);
-        let place = nth_core(cores, u32::from_le_bytes(random));
-        self.send_to(tid, place);
+        nth_core(cores, u32::from_le_bytes(random))
     }
 
     /// Makes an instance the thread's place, now or at its next migration point.
@@ -156,18 +156,36 @@ impl<A: Arch> State<A> {
     }
 }
 
-/// The core of an instance in a mask.
-fn core_bit(instance: InstanceId) -> u64 {
-    1_u64.checked_shl(u32::from(instance.0)).unwrap_or(0)
+/// A core in a mask.
+pub(crate) fn core_bit(core: impl Into<u32>) -> u64 {
+    1_u64.checked_shl(core.into()).unwrap_or(0)
 }
 
-/// Core `n` of a mask that is not empty, counted round and round.
-pub(crate) fn nth_core(cores: u64, n: u32) -> InstanceId {
+fn mask(cores: impl Iterator<Item = u32>) -> u64 {
+    cores.fold(0, |all, core| all | core_bit(core))
+}
+
+/// Counts one more; whether it is one of every so many, which with 0 none is.
+pub(crate) fn is_nth(count: &mut u32, every: u32) -> bool {
+    *count = count.wrapping_add(1);
+    every != 0 && count.is_multiple_of(every)
+}
+
+/// The core of a mask whose turn it is, counted in `turn`; `None` if it is empty.
+pub(crate) fn next_core(cores: u64, turn: &mut u32) -> Option<InstanceId> {
+    let next = turn.wrapping_add(1);
+    let core = nth_core(cores, next)?;
+    *turn = next;
+    Some(core)
+}
+
+/// Core `n` of a mask, counted round and round; `None` if it is empty.
+fn nth_core(cores: u64, n: u32) -> Option<InstanceId> {
     let mut rest = cores;
-    for _ in 0..n % cores.count_ones().max(1) {
+    for _ in 0..n.checked_rem(cores.count_ones())? {
         rest &= rest - 1;
     }
-    InstanceId(rest.trailing_zeros() as u16)
+    Some(InstanceId(rest.trailing_zeros() as u16))
 }
 
 #[cfg(test)]
@@ -175,8 +193,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn placements_choose_of_the_usable_cores() {
+        assert_eq!(Placement::Local.cores(0b1011), 0);
+        assert_eq!(Placement::Spread.cores(0b1011), 0b1011);
+        assert_eq!(Placement::List([1, 2, 3, 64].into()).cores(0b1011), 0b1010);
+    }
+
+    #[test]
+    fn one_of_every_so_many() {
+        let mut count = 0;
+        let of_three: [bool; 4] = core::array::from_fn(|_| is_nth(&mut count, 3));
+        assert_eq!(of_three, [false, false, true, false]);
+        assert!(!is_nth(&mut count, 0));
+    }
+
+    #[test]
     fn cores_of_a_mask_take_turns() {
-        let places: Vec<u16> = (0..5).map(|n| nth_core(0b10110, n).0).collect();
-        assert_eq!(places, [1, 2, 4, 1, 2]);
+        let mut turn = u32::MAX;
+        let mut next = |mask| next_core(mask, &mut turn).map(|core| core.0);
+        let places = [0b10110, 0b10110, 0, 0b10110, 0b10110].map(&mut next);
+        assert_eq!(places, [Some(1), Some(2), None, Some(4), Some(1)]);
     }
 }
