@@ -127,9 +127,7 @@ impl<A: Arch> State<A> {
         if registry && self.has_signal_file(pid) {
             return Err(Errno::EBUSY);
         }
-        if self.processes.values().filter(|p| p.space == Some(space)).count() > 1
-            || !self.can_be_packed(space)
-        {
+        if self.is_shared_space(space) || !self.can_be_packed(space) {
             return Err(Errno::EBUSY);
         }
         if let Some(process) = self.processes.get_mut(&pid) {
@@ -436,7 +434,7 @@ impl<A: Arch> State<A> {
     /// Fixes what of a process goes along.
     fn seal(&mut self, pid: Pid, space: SpaceId) -> Option<(Vec<ThreadRecord>, ProcessRecord)> {
         let now = self.now();
-        if self.processes.values().filter(|p| p.space == Some(space)).count() > 1 {
+        if self.is_shared_space(space) {
             // One of its threads has made a process that runs in the same memory.
             return None;
         }

@@ -108,6 +108,11 @@ impl<A: Arch> State<A> {
         self.release_space_id(space);
     }
 
+    /// Whether more than one process runs in a space.
+    pub(crate) fn is_shared_space(&self, space: SpaceId) -> bool {
+        self.processes.values().filter(|process| process.space == Some(space)).nth(1).is_some()
+    }
+
     /// As [`Self::release_space`], for a space that no process has now.
     pub(super) fn release_space_id(&mut self, space: SpaceId) {
         if !self.processes.values().any(|p| p.space == Some(space)) {
