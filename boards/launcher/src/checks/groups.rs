@@ -11,6 +11,12 @@ pub const BARE_FOLDERS: [&str; 5] =
 /// Folders of packages that need LLVM: only their own group builds them.
 pub const LLVM_FOLDERS: [&str; 2] = ["compiler-plugin/cc", "compiler-plugin/llvm"];
 
+/// Arguments of tests that start fabrics: one at a time, and not what only a long run does.
+const OF_FABRICS: &[&str] = &["--ignored", "--test-threads=1", "--skip", "at_length"];
+
+/// What only a long run does of them.
+const OF_FABRICS_AT_LENGTH: &[&str] = &["--ignored", "--test-threads=1", "at_length"];
+
 /// Every group, in the order of a full run: what is quick comes first, then what others wait for. Machines
 /// begin with one instruction set while the kernels of the other are still to be built.
 pub const GROUPS: &[Group] = &[
@@ -195,12 +201,12 @@ pub const GROUPS: &[Group] = &[
             Step::Tests(Selection {
                 package: "tests/runs",
                 target: "fabrics",
-                arguments: &["--ignored", "--test-threads=1", "--skip", "at_length"],
+                arguments: OF_FABRICS,
             }),
             Step::Long(Selection {
                 package: "tests/runs",
                 target: "fabrics",
-                arguments: &["--ignored", "--test-threads=1", "at_length"],
+                arguments: OF_FABRICS_AT_LENGTH,
             }),
             Step::Long(Selection {
                 package: "tests/programs-runner",
@@ -224,12 +230,12 @@ pub const GROUPS: &[Group] = &[
             Step::Tests(Selection {
                 package: "tests/runs",
                 target: "between",
-                arguments: &["--ignored", "--test-threads=1", "--skip", "at_length"],
+                arguments: OF_FABRICS,
             }),
             Step::Long(Selection {
                 package: "tests/runs",
                 target: "between",
-                arguments: &["--ignored", "--test-threads=1", "at_length"],
+                arguments: OF_FABRICS_AT_LENGTH,
             }),
         ],
     },
