@@ -61,9 +61,17 @@ pub enum RamDiskError {
     /// The program is a directory.
     #[error("{0}: is a directory, not a program")]
     Directory(String),
-    /// The program wants a loader and shared libraries.
-    #[error("{0} is dynamically linked; only static programs run (link it with -static)")]
-    Dynamic(String),
+    /// The program is linked dynamically, and what is to start it is not in the guest.
+    #[error(
+        "{program} needs {interpreter} and shared libraries, which the guest does not have: add them \
+         (--root, --file), or link it with -static"
+    )]
+    NoInterpreter {
+        /// As given.
+        program: String,
+        /// Path of the interpreter that it names.
+        interpreter: String,
+    },
     /// `--file` to where the kernel's own file systems are.
     #[error("`{0}`: /dev and /proc of the guest are its kernel's")]
     KernelsOwn(String),
@@ -124,7 +132,7 @@ impl Files {
         for candidate in candidates.into_iter().filter(|path| path.starts_with('/')) {
             if let Some(node) = all.resolve(&candidate) {
                 if let Content::File(data) = &node.content {
-                    self.check(program, data)?;
+                    self.check(program, data, &all)?;
                 }
                 return Ok(candidate);
             }
@@ -144,7 +152,7 @@ impl Files {
         }
         let guest = format!("{PROGRAM_FOLDER}/{}", base_name(host).ok_or_else(missing)?);
         let data = std::fs::read(host).map_err(|error| TreeError::Read(host.to_owned(), error))?;
-        self.check(program, &data)?;
+        self.check(program, &data, &all)?;
         self.overlay.add_host_file(host, &guest, self.root.outline())?;
         Ok(guest)
     }
@@ -176,13 +184,18 @@ impl Files {
         Ok(base_name(&file(self.isa)).map(|name| format!("{PROGRAM_FOLDER}/{name}")))
     }
 
-    /// Whether a program's content is for these machines.
-    fn check(&self, program: &str, data: &[u8]) -> Result<(), RamDiskError> {
+    /// Whether a program's content is for these machines, which have all these files.
+    fn check(&self, program: &str, data: &[u8], all: &Tree) -> Result<(), RamDiskError> {
         let program = || program.to_owned();
         if let Some(found) = foreign_elf(data, self.isa) {
             return Err(RamDiskError::ForeignProgram { program: program(), found, isa: self.isa });
         }
-        if is_dynamic(data) { Err(RamDiskError::Dynamic(program())) } else { Ok(()) }
+        match interpreter(data) {
+            Some(interpreter) if all.resolve(&interpreter).is_none() => {
+                Err(RamDiskError::NoInterpreter { program: program(), interpreter })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The RAM disk with this boot record.
@@ -215,11 +228,12 @@ fn foreign_elf(program: &[u8], isa: Isa) -> Option<String> {
     (found != isa.name()).then_some(found)
 }
 
-/// Whether this is an ELF file that asks for a loader; of damaged files the kernel says more.
-fn is_dynamic(program: &[u8]) -> bool {
-    let Ok(file) = ElfFile64::<Endianness>::parse(program) else { return false };
+/// What is to start an ELF file that is linked dynamically; of damaged files the kernel says more.
+fn interpreter(program: &[u8]) -> Option<String> {
+    let file = ElfFile64::<Endianness>::parse(program).ok()?;
     let mut segments = file.elf_program_headers().iter();
-    segments.any(|segment| segment.p_type(file.endian()) == object::elf::PT_INTERP)
+    let path = segments.find_map(|s| s.interpreter(file.endian(), program).ok().flatten())?;
+    Some(String::from_utf8_lossy(path).into_owned())
 }
 
 #[cfg(test)]

@@ -241,8 +241,13 @@ fn what_was_asked_for_is_looked_at_before_anything_is_built() {
     let root = ["--root", folder.path().to_str().unwrap(), "--topology", mine];
     let with_root = |more: &[&'static str]| [&root[..], more].concat();
     let program = path("dynamic");
-    let fixed = "only static programs run (link it with -static)";
-    fails(&root, &program, &format!("maize: {program} is dynamically linked; {fixed}\n"));
+    let why = "and shared libraries, which the guest does not have: add them (--root, --file), or link it \
+               with -static";
+    let loader = match mine {
+        "aarch64" => "/lib/ld-linux-aarch64.so.1",
+        _ => "/lib64/ld-linux-x86-64.so.2",
+    };
+    fails(&root, &program, &format!("maize: {program} needs {loader} {why}\n"));
     fails(&root, "/tmp", "maize: /tmp: is a directory, not a program\n");
     let foreign = format!("maize: {program} is a program for {mine}; this machine is {other}\n");
     fails(&[root[0], root[1], "--topology", other], &program, &foreign);

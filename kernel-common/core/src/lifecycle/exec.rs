@@ -4,28 +4,23 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use maize_abi::migration::{PRIVATE, REQUEST_PAGE};
-use maize_abi::pte::Access;
 use maize_abi::signal::{AltStack, SigAction, Signal};
-use maize_abi::{Errno, Isa, IsaKind, PAGE_SIZE};
+use maize_abi::{Errno, Isa, PAGE_SIZE};
 use maize_hal::Arch;
-use maize_mm::{AreaFlags, Backing, Label, MapRequest, ObjectId, Placement, Sharing, SpaceId};
+use maize_mm::ObjectId;
 
 use super::exit::end_other_threads;
-use super::pair::{Pair, access_in_pair};
-use super::space::{finish_steps, layout_below};
+use super::image::{self, Image, Parts};
+use super::pair::Pair;
 use crate::files::ProgramFile;
 use crate::handle::Handle;
 use crate::ids::Tid;
 use crate::loader::elf::{self, Program};
-use crate::loader::stack::{self, Contents, Stack, at};
-use crate::loader::{script, stack::MAX_LEN};
-use crate::process::{Rlimit, rlimit, space_limits};
+use crate::loader::script;
+use crate::loader::stack::MAX_LEN;
 use crate::state::State;
 use crate::syscall::Call;
 use crate::thread::Current;
-
-const PAGE: u64 = PAGE_SIZE as u64;
 
 /// Scripts that may run scripts, as on Linux.
 const MAX_INTERPRETERS: usize = 5;
@@ -46,14 +41,10 @@ pub(crate) struct ExecRequest {
 
 /// A program in a space of its own, ready to run.
 pub(crate) struct Loaded {
-    space: SpaceId,
-    entry: u64,
-    stack: Stack,
-    trampoline: u64,
+    image: Image,
     pair: Option<Arc<Pair>>,
     request: ExecRequest,
-    /// The interpreter of a script, which loading opened: open until the process has its own hold.
-    interpreter: Option<ProgramFile>,
+    opened: Vec<ProgramFile>,
 }
 
 pub(crate) async fn execve<A: Arch>(call: Call<'_, A>) -> Result<(), Errno> {
@@ -182,94 +173,57 @@ pub(crate) async fn load<A: Arch>(
     current: Current,
     request: ExecRequest,
 ) -> Result<Loaded, Errno> {
-    let original = request.file.clone();
-    let mut request = request;
-    let mut program = Err(Errno::ELOOP);
-    for _ in 0..MAX_INTERPRETERS {
-        if let Err(errno) = bring_home(k, current, request.file.object).await {
-            program = Err(errno);
-            break;
-        }
-        match k.with(|s| s.inspect(current, &request)) {
-            Ok(Inspected::Program(found)) => {
-                program = Ok(found);
-                break;
-            }
-            Err(errno) => {
-                program = Err(errno);
-                break;
-            }
-            Ok(Inspected::Script(next)) => {
-                let before = core::mem::replace(&mut request, next);
-                if before.file != original {
-                    k.with(|s| s.close_program(before.file));
-                }
-            }
-        }
-    }
-    let interpreter = (request.file != original).then(|| request.file.clone());
-    let result = match program {
-        Ok(program) => build(k, current, &program, request).await,
-        Err(errno) => Err(errno),
-    };
-    match result {
-        Ok(loaded) => Ok(Loaded { interpreter, ..loaded }),
+    let mut opened = Vec::new();
+    let built = build(k, current, request, &mut opened).await;
+    match built {
+        Ok((image, pair, request)) => Ok(Loaded { image, pair, request, opened }),
         Err(errno) => {
-            if let Some(file) = interpreter {
-                k.with(|s| s.close_program(file));
-            }
+            k.with(|s| s.close_programs(opened));
             Err(errno)
         }
     }
 }
 
+/// As [`load`]. Files that are opened on the way are added to `opened`: they stay open until the
+/// process has its own hold.
 async fn build<A: Arch>(
     k: &Handle<A>,
     current: Current,
-    program: &Program,
     request: ExecRequest,
-) -> Result<Loaded, Errno> {
-    let pair = k.with(|s| s.find_pair(current, &request.file, program)).map(Arc::new);
-    let layout = k.with(|s| s.map_program(current, program, pair.is_some(), &request))?;
-    let filled = async {
-        finish_steps(k, current, layout.space).await?;
-        for segment in &program.segments {
-            let is_written = !(pair.is_some() && PRIVATE.contains(&segment.start))
-                && segment.access.contains(Access::WRITE);
-            if is_written && segment.zero_from < segment.file_end {
-                let len = (segment.file_end - segment.zero_from) as usize;
-                let zeros = vec![0; len];
-                let at = layout.bias + segment.zero_from;
-                k.write_space(current, layout.space, at, &zeros).await?;
-            }
-        }
-        k.write_space(current, layout.space, layout.stack.pointer, &layout.stack.bytes).await
-    };
-    if let Err(errno) = filled.await {
-        k.with(|s| s.release_space_id(layout.space));
-        return Err(errno);
+    opened: &mut Vec<ProgramFile>,
+) -> Result<(Image, Option<Arc<Pair>>, ExecRequest), Errno> {
+    let (program, request) = find(k, current, request, opened).await?;
+    let mut interpreter = None;
+    if let Some(path) = program.interpreter {
+        let file = k.with(|s| s.open_interpreter(current, &request.file, path))?;
+        opened.push(file.clone());
+        bring_home(k, current, file.object).await?;
+        let found = k.with(|s| s.inspect(&file)).map_err(|_| Errno::ELIBBAD)?;
+        interpreter = Some((found, file));
     }
-    Ok(Loaded {
-        space: layout.space,
-        entry: layout.bias + program.entry,
-        stack: layout.stack,
-        trampoline: layout.trampoline,
-        pair,
-        request,
-        interpreter: None,
-    })
+    let pair = k.with(|s| s.find_pair(current, &request.file, &program)).map(Arc::new);
+    let parts = Parts { program, interpreter, has_pair: pair.is_some() };
+    let image = image::build(k, current, &parts, &request).await?;
+    Ok((image, pair, request))
 }
 
-enum Inspected {
-    Program(Program),
-    Script(ExecRequest),
-}
-
-struct Mapped {
-    space: SpaceId,
-    bias: u64,
-    stack: Stack,
-    trampoline: u64,
+/// Finds what is to be mapped for a file: its own program, or that which runs it as a script.
+async fn find<A: Arch>(
+    k: &Handle<A>,
+    current: Current,
+    mut request: ExecRequest,
+    opened: &mut Vec<ProgramFile>,
+) -> Result<(Program, ExecRequest), Errno> {
+    for _ in 0..MAX_INTERPRETERS {
+        bring_home(k, current, request.file.object).await?;
+        let Some(next) = k.with(|s| s.script(current, &request))? else {
+            let program = k.with(|s| s.inspect(&request.file))?;
+            return Ok((program, request));
+        };
+        opened.push(next.file.clone());
+        request = next;
+    }
+    Err(Errno::ELOOP)
 }
 
 /// Strings one after another, each ended by a zero byte.
@@ -283,249 +237,84 @@ fn zero_ended(strings: &[Vec<u8>]) -> Arc<[u8]> {
 }
 
 impl<A: Arch> State<A> {
-    /// Finds out what a file is.
-    fn inspect(&mut self, current: Current, request: &ExecRequest) -> Result<Inspected, Errno> {
-        let file = &request.file;
+    /// What runs a file if that is a script.
+    fn script(
+        &mut self,
+        current: Current,
+        request: &ExecRequest,
+    ) -> Result<Option<ExecRequest>, Errno> {
+        let mut head = [0; script::HEAD_LEN + 1];
+        let len = self.read_program(&request.file, 0, &mut head)?;
+        let head = &head[..len];
+        if !head.starts_with(b"#!") {
+            return Ok(None);
+        }
+        let interpreter = script::parse(head).ok_or(Errno::ENOEXEC)?;
+        // The strings are copied.
+        self.room_for_strings(request, 2)?;
+        let next = self.open_program(current, None, interpreter.path, false)?;
+        let mut argv = vec![interpreter.path.to_vec()];
+        argv.extend(interpreter.argument.map(<[u8]>::to_vec));
+        argv.push(request.path.clone());
+        argv.extend(request.argv.iter().skip(1).cloned());
+        let path = interpreter.path.to_vec();
+        let envp = request.envp.clone();
+        Ok(Some(ExecRequest { path, file: next, argv, envp }))
+    }
+
+    /// What is to be mapped for an ELF file.
+    fn inspect(&mut self, file: &ProgramFile) -> Result<Program, Errno> {
         let mut head = vec![0; elf::HEAD_LEN];
         let len = self.read_program(file, 0, &mut head)?;
         let head = &head[..len];
-        if head.starts_with(b"#!") {
-            let interpreter = script::parse(head).ok_or(Errno::ENOEXEC)?;
-            // The strings are copied.
-            self.room_for_strings(request, 2)?;
-            let next = self.open_program(current, None, interpreter.path, false)?;
-            let mut argv = vec![interpreter.path.to_vec()];
-            argv.extend(interpreter.argument.map(<[u8]>::to_vec));
-            argv.push(request.path.clone());
-            argv.extend(request.argv.iter().skip(1).cloned());
-            let path = interpreter.path.to_vec();
-            let envp = request.envp.clone();
-            return Ok(Inspected::Script(ExecRequest { path, file: next, argv, envp }));
-        }
         let machine = <A::Isa as Isa>::ELF_MACHINE;
         let refused = |error: elf::ElfError| {
-            log::info!("{}: {error}", alloc::string::String::from_utf8_lossy(&request.path));
+            log::info!("{}: {error}", alloc::string::String::from_utf8_lossy(&file.path));
             error.errno()
         };
         let (at, len) = elf::header_range(head, machine).map_err(refused)?;
         let mut table = vec![0; len];
         let read = self.read_program(file, at, &mut table)?;
-        elf::parse(head, &table[..read], file.len, machine, self.user_end())
-            .map(Inspected::Program)
-            .map_err(refused)
+        elf::parse(head, &table[..read], file.len, machine, self.user_end()).map_err(refused)
+    }
+
+    /// Opens the program that is to start another, whose file has its path in this range.
+    fn open_interpreter(
+        &mut self,
+        current: Current,
+        file: &ProgramFile,
+        (at, len): (u64, usize),
+    ) -> Result<ProgramFile, Errno> {
+        let mut path = vec![0; len];
+        let read = self.read_program(file, at, &mut path)?;
+        let path = elf::interpreter(&path[..read]).map_err(elf::ElfError::errno)?;
+        let opened = self.open_program(current, None, path, false);
+        if let Err(errno) = opened {
+            let name = alloc::string::String::from_utf8_lossy;
+            log::info!("{}: its interpreter {}: {errno}", name(&file.path), name(path));
+        }
+        opened
     }
 
     /// Makes room for so many copies of what a program is started with.
-    fn room_for_strings(&mut self, request: &ExecRequest, copies: usize) -> Result<(), Errno> {
+    pub(super) fn room_for_strings(
+        &mut self,
+        request: &ExecRequest,
+        copies: usize,
+    ) -> Result<(), Errno> {
         let each = size_of::<Vec<u8>>() + 16;
         let strings = request.argv.iter().chain(&request.envp).map(|s| s.len() + each);
         self.memory.heap_piece(copies * strings.sum::<usize>()).map_err(|_| Errno::ENOMEM)
     }
 
-    /// Makes a space and maps the program, its heap, stack and signal trampoline.
-    fn map_program(
-        &mut self,
-        current: Current,
-        program: &Program,
-        has_pair: bool,
-        request: &ExecRequest,
-    ) -> Result<Mapped, Errno> {
-        // As text, as pointers, as the stack, and for /proc, which makes two of each on the way.
-        self.room_for_strings(request, 7)?;
-        let limits = self.processes.get(&current.pid).map(|p| p.limits).ok_or(Errno::ESRCH)?;
-        let stack_limit = limits[rlimit::RLIMIT_STACK].soft;
-        let end = if has_pair { self.paired_end() } else { self.user_end() };
-        let layout = layout_below(end, stack_limit);
-        let space = self.memory.create_space(&mut self.arch, layout).map_err(|_| Errno::ENOMEM)?;
-        let mapped = self.fill_space(space, program, has_pair.then_some(end), request, &limits);
-        if mapped.is_err() {
-            self.release_space_id(space);
-        }
-        mapped
-    }
-
-    fn fill_space(
-        &mut self,
-        space: SpaceId,
-        program: &Program,
-        paired: Option<u64>,
-        request: &ExecRequest,
-        limits: &[Rlimit; rlimit::COUNT],
-    ) -> Result<Mapped, Errno> {
-        self.memory.set_limits(space, space_limits(limits))?;
-        // Two thirds up user space, as Linux places static-pie programs.
-        let bias =
-            if program.position_independent { (self.user_end() / 3 * 2) & !(PAGE - 1) } else { 0 };
-        let first = program.segments.first().map_or(0, |s| s.start);
-        let last = program.segments.last().map_or(0, |s| s.end);
-        if bias.checked_add(last).is_none_or(|end| end > self.user_end())
-            || bias + first < layout_below(self.user_end(), 0).lowest
-        {
-            return Err(Errno::ENOMEM);
-        }
-        let label = Arc::new(request.file.label());
-        for segment in &program.segments {
-            let mut access = segment.access;
-            if paired.is_some() {
-                if segment.start == REQUEST_PAGE {
-                    self.map_request_page(space)?;
-                    continue;
-                }
-                access = access_in_pair(segment);
-            }
-            if segment.file_end > segment.start {
-                self.map_fixed(
-                    space,
-                    bias + segment.start..bias + segment.file_end,
-                    access,
-                    Some((request.file.object, segment.offset)),
-                    AreaFlags::empty(),
-                    Some(Arc::clone(&label)),
-                )?;
-            }
-            if segment.end > segment.file_end {
-                let range = bias + segment.file_end..bias + segment.end;
-                self.map_fixed(space, range, access, None, AreaFlags::empty(), None)?;
-            }
-        }
-        self.memory.set_heap_start(space, (bias + program.end).next_multiple_of(PAGE))?;
-
-        let trampoline = self.map_trampoline(space)?;
-        let top = paired.unwrap_or(self.user_end()) - PAGE;
-        let stack = self.initial_stack(program, bias, top, request)?;
-        let start = (stack.pointer - STACK_SLACK) & !(PAGE - 1);
-        let mut access = Access::READ | Access::WRITE;
-        access.set(Access::EXECUTE, program.executable_stack);
-        let flags = AreaFlags::GROWS_DOWN | AreaFlags::STACK;
-        self.map_fixed(space, start..top, access, None, flags, None)?;
-        Ok(Mapped { space, bias, stack, trampoline })
-    }
-
-    /// The end of user space for programs of several instruction sets: what all of them have.
-    fn paired_end(&self) -> u64 {
-        IsaKind::ALL.into_iter().map(IsaKind::user_end).fold(self.user_end(), u64::min)
-    }
-
-    /// Maps this instance's own page with the migration-request word.
-    fn map_request_page(&mut self, space: SpaceId) -> Result<(), Errno> {
-        let object = self.move_page()?;
-        let request = MapRequest {
-            placement: Placement::FixedFree(REQUEST_PAGE),
-            len: PAGE,
-            access: Access::READ,
-            may: Access::READ,
-            sharing: Sharing::Shared,
-            flags: AreaFlags::empty(),
-            backing: Backing::Object { object, offset: 0 },
-            populate: false,
-            label: Some(Arc::new(Label { path: "[migration]".into(), device: 0, inode: 0 })),
-        };
-        self.memory.map(&mut self.arch, space, &request)?;
-        Ok(())
-    }
-
-    fn map_fixed(
-        &mut self,
-        space: SpaceId,
-        range: core::ops::Range<u64>,
-        access: Access,
-        file: Option<(ObjectId, u64)>,
-        flags: AreaFlags,
-        label: Option<Arc<Label>>,
-    ) -> Result<(), Errno> {
-        let request = MapRequest {
-            placement: Placement::FixedFree(range.start),
-            len: range.end - range.start,
-            access,
-            may: Access::all(),
-            sharing: Sharing::Private,
-            flags,
-            backing: file
-                .map_or(Backing::Anonymous, |(object, offset)| Backing::Object { object, offset }),
-            populate: false,
-            label,
-        };
-        self.memory.map(&mut self.arch, space, &request)?;
-        Ok(())
-    }
-
-    /// Maps the page that handlers return through.
-    fn map_trampoline(&mut self, space: SpaceId) -> Result<u64, Errno> {
-        let object = self.trampoline_object()?;
-        let request = MapRequest {
-            placement: Placement::Anywhere(0),
-            len: PAGE,
-            access: Access::READ | Access::EXECUTE,
-            may: Access::READ | Access::EXECUTE,
-            sharing: Sharing::Private,
-            flags: AreaFlags::empty(),
-            backing: Backing::Object { object, offset: 0 },
-            populate: false,
-            label: Some(Arc::new(Label { path: "[sigpage]".into(), device: 0, inode: 0 })),
-        };
-        Ok(self.memory.map(&mut self.arch, space, &request)?)
-    }
-
-    pub(crate) fn trampoline_object(&mut self) -> Result<ObjectId, Errno> {
-        use maize_mm::PageStore;
-        if let Some(object) = self.trampoline {
-            return Ok(object);
-        }
-        let mut store = self.memory.store(&mut self.arch);
-        let object = store.create(PAGE).map_err(|_| Errno::ENOMEM)?;
-        let written = store.write(object, 0, <A::Isa as Isa>::SIGRETURN_CODE);
-        if written.is_err() {
-            store.release(object);
-            return Err(Errno::ENOMEM);
-        }
-        self.trampoline = Some(object);
-        Ok(object)
-    }
-
-    fn initial_stack(
-        &mut self,
-        program: &Program,
-        bias: u64,
-        top: u64,
-        request: &ExecRequest,
-    ) -> Result<Stack, Errno> {
-        let mut random = [0; 16];
-        self.arch.entropy(&mut random);
-        let [hwcap, hwcap2] = self.arch.hwcap();
-        let frame = <A::Isa as Isa>::SIGNAL_FRAME_LEN + self.arch.fpu_len() + 256;
-        let auxv = [
-            (at::AT_HWCAP, hwcap),
-            (at::AT_PAGESZ, PAGE),
-            (at::AT_CLKTCK, 100),
-            (at::AT_PHDR, if program.headers == 0 { 0 } else { bias + program.headers }),
-            (at::AT_PHENT, 56),
-            (at::AT_PHNUM, u64::from(program.header_count)),
-            (at::AT_BASE, 0),
-            (at::AT_FLAGS, 0),
-            (at::AT_ENTRY, bias + program.entry),
-            (at::AT_UID, 0),
-            (at::AT_EUID, 0),
-            (at::AT_GID, 0),
-            (at::AT_EGID, 0),
-            (at::AT_SECURE, 0),
-            (at::AT_HWCAP2, hwcap2),
-            (at::AT_MINSIGSTKSZ, frame as u64),
-        ];
-        let contents = Contents {
-            argv: &request.argv,
-            envp: &request.envp,
-            path: &request.path,
-            platform: <A::Isa as Isa>::NAME,
-            random,
-            auxv: &auxv,
-        };
-        stack::build(top, &contents).ok_or(Errno::E2BIG)
-    }
-
     /// Gives back what was loaded for nothing.
     fn discard(&mut self, loaded: Loaded) {
-        self.release_space_id(loaded.space);
-        if let Some(file) = loaded.interpreter {
+        self.release_space_id(loaded.image.space);
+        self.close_programs(loaded.opened);
+    }
+
+    fn close_programs(&mut self, files: Vec<ProgramFile>) {
+        for file in files {
             self.close_program(file);
         }
     }
@@ -533,7 +322,8 @@ impl<A: Arch> State<A> {
     /// Makes the loaded program the process's own. From here on there is no way back.
     pub(crate) fn install(&mut self, current: Current, loaded: Loaded) {
         let tid = self.become_leader(current);
-        let Loaded { space, entry, stack, trampoline, pair, request, interpreter } = loaded;
+        let Loaded { image, pair, request, opened } = loaded;
+        let Image { space, entry, stack, trampoline } = image;
         let initial = self.arch.fpu_initial();
         self.run_queue.forget_fpu(tid);
         let Some(process) = self.processes.get_mut(&current.pid) else { return };
@@ -567,9 +357,7 @@ impl<A: Arch> State<A> {
         self.delete_posix_timers(current.pid);
         self.close_on_exec(current.pid);
         self.run_program(current.pid, &request.file);
-        if let Some(file) = interpreter {
-            self.close_program(file);
-        }
+        self.close_programs(opened);
         self.release_vfork_parent(current.pid);
         if let Some(old) = old {
             self.release_space_id(old);
@@ -594,6 +382,3 @@ impl<A: Arch> State<A> {
         leader
     }
 }
-
-/// Room below the first stack pointer that is mapped from the start.
-const STACK_SLACK: u64 = 128 * 1024;

@@ -3,6 +3,7 @@
 mod clone;
 mod exec;
 mod exit;
+mod image;
 mod pair;
 mod space;
 mod spawn;

@@ -1,4 +1,4 @@
-//! What is to be mapped for a static ELF program.
+//! What is to be mapped for an ELF program.
 //!
 //! goblin reads the headers; whether they make sense is decided here, before anything is mapped.
 
@@ -13,6 +13,7 @@ use goblin::elf64::header::{
     EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, ET_DYN, ET_EXEC, SIZEOF_EHDR,
 };
 use goblin::elf64::program_header::{ProgramHeader, SIZEOF_PHDR};
+use maize_abi::file::PATH_MAX;
 use maize_abi::pte::Access;
 use maize_abi::{Errno, PAGE_SIZE};
 
@@ -29,8 +30,8 @@ pub enum ElfError {
     WrongType(u16),
     /// The program headers are of another size, too many, or not in the file.
     BadProgramHeaders,
-    /// The program wants an interpreter, which only dynamically linked programs do.
-    Dynamic,
+    /// The path of the program's interpreter is too long, cut off or not ended by a zero byte.
+    BadInterpreter,
     /// A segment's sizes, offset or address do not go together.
     BadSegment,
     /// Segments are out of order or share a page.
@@ -63,7 +64,7 @@ impl fmt::Display for ElfError {
             }
             ElfError::WrongType(kind) => return write!(f, "ELF file of type {kind} cannot run"),
             ElfError::BadProgramHeaders => "malformed program headers",
-            ElfError::Dynamic => "dynamically linked: only static programs run",
+            ElfError::BadInterpreter => "malformed path of an interpreter",
             ElfError::BadSegment => "malformed segment",
             ElfError::Overlap => "segments overlap",
             ElfError::OutOfRange => "segment outside user space",
@@ -97,7 +98,7 @@ pub struct Segment {
 pub struct Program {
     /// Where it starts.
     pub entry: u64,
-    /// Whether it runs at any address (static-pie).
+    /// Whether it runs at any address.
     pub position_independent: bool,
     /// In the order of their addresses, no two on one page.
     pub segments: Vec<Segment>,
@@ -107,6 +108,9 @@ pub struct Program {
     pub header_count: u16,
     /// Offset in the file and length of the first segment of notes.
     pub notes: Option<(u64, u64)>,
+    /// Offset in the file and length of the path of the program that is to start it, if it is linked
+    /// dynamically: see [`interpreter`].
+    pub interpreter: Option<(u64, usize)>,
     /// Whether it wants an executable stack.
     pub executable_stack: bool,
     /// End of the last segment, not rounded: where the heap may start.
@@ -178,13 +182,20 @@ pub fn parse(
         headers: 0,
         header_count: header.e_phnum,
         notes: None,
+        interpreter: None,
         executable_stack: false,
         end: 0,
     };
     for row in rows {
         let ph = read_program_header(row);
         match ph.p_type {
-            PT_INTERP => return Err(ElfError::Dynamic),
+            PT_INTERP if program.interpreter.is_none() => {
+                let len = usize::try_from(ph.p_filesz).unwrap_or(usize::MAX);
+                if !(2..=PATH_MAX).contains(&len) {
+                    return Err(ElfError::BadInterpreter);
+                }
+                program.interpreter = Some((ph.p_offset, len));
+            }
             PT_PHDR => program.headers = ph.p_vaddr,
             PT_NOTE if program.notes.is_none() => program.notes = Some((ph.p_offset, ph.p_filesz)),
             PT_GNU_STACK => program.executable_stack = ph.p_flags & PF_X != 0,
@@ -211,6 +222,16 @@ pub fn parse(
         return Err(ElfError::OutOfRange);
     }
     Ok(program)
+}
+
+/// The path of an interpreter, from the bytes that [`Program::interpreter`] is about.
+///
+/// # Errors
+/// [`ElfError::BadInterpreter`] if they do not end in a zero byte.
+pub fn interpreter(bytes: &[u8]) -> Result<&[u8], ElfError> {
+    let Some((0, path)) = bytes.split_last() else { return Err(ElfError::BadInterpreter) };
+    let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
+    Ok(&path[..end])
 }
 
 fn read_program_header(row: &[u8]) -> ProgramHeader {
@@ -317,6 +338,20 @@ mod tests {
     }
 
     #[test]
+    fn an_interpreter_is_named() {
+        let program = read(&image(|f| {
+            f[64] = 3;
+            f[64 + 32..64 + 40].copy_from_slice(&12_u64.to_le_bytes());
+        }));
+        assert_eq!(program.unwrap().interpreter, Some((0, 12)));
+        assert_eq!(interpreter(b"/lib/ld.so\0"), Ok(&b"/lib/ld.so"[..]));
+        assert_eq!(interpreter(b"/lib/ld.so\0\0"), Ok(&b"/lib/ld.so"[..]));
+        for cut in [&b"/lib/ld"[..], b""] {
+            assert_eq!(interpreter(cut), Err(ElfError::BadInterpreter));
+        }
+    }
+
+    #[test]
     fn malformed_files_are_refused_by_name() {
         let at = |at: usize, bytes: &'static [u8]| {
             read(&image(|f| f[at..at + bytes.len()].copy_from_slice(bytes)))
@@ -326,7 +361,8 @@ mod tests {
         assert_eq!(at(18, &[183]), Err(ElfError::WrongMachine(183)));
         assert_eq!(at(16, &[1]), Err(ElfError::WrongType(1)));
         assert_eq!(at(56, &[0xff, 0xff]), Err(ElfError::BadProgramHeaders));
-        assert_eq!(at(64, &[3]), Err(ElfError::Dynamic));
+        // As the range of a path, a segment is too long.
+        assert_eq!(at(64, &[3]), Err(ElfError::BadInterpreter));
         assert_eq!(at(64 + 56 + 32, &[0xff; 8]), Err(ElfError::BadSegment));
         assert_eq!(at(64 + 56 + 16, &[0x10, 0x10, 0x40]), Err(ElfError::Overlap));
         assert_eq!(
