@@ -10,8 +10,9 @@
 //! ```
 //!
 //! - The slot at the tail always holds the stamp `EMPTY`: the producer clears the slot *behind*
-//!   a frame before it publishes the frame (or has done so already, after the frame before). So at its head the consumer finds either `EMPTY` or
-//!   the stamp of the next frame; anything else is corruption, not an old frame.
+//!   a frame before it publishes the frame (or has done so already, after the frame before). So at
+//!   its head the consumer finds either `EMPTY` or the stamp of the next frame; anything else is
+//!   corruption, not an old frame.
 //! - One slot therefore stays free, and a frame may fill half of the ring at most.
 //! - How far it has consumed, the consumer says in a line of its own, in steps of an eighth of the
 //!   ring (at most 64 slots); that line is the producer's credit.

@@ -65,7 +65,7 @@ impl Transport for CoreTransport {
         self.links.borrow_mut().notify();
     }
 
-    fn heard_doorbell(&mut self, _: Nanos) {
+    fn heard_doorbell(&mut self) {
         self.links.borrow_mut().heard_doorbell();
     }
 

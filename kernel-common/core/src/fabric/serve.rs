@@ -19,10 +19,9 @@ const MESSAGES_A_TURN: usize = 32;
 impl<A: Arch> State<A> {
     /// Takes in what peers have sent.
     pub(crate) fn serve_fabric(&mut self, k: &Handle<A>, interrupts: Interrupts) {
-        let now = self.now();
         let Some(transport) = self.fabric.transport.as_mut() else { return };
         if interrupts.contains(Interrupts::DOORBELL) {
-            transport.heard_doorbell(now);
+            transport.heard_doorbell();
         }
         self.announce_ended_objects();
         for _ in 0..MESSAGES_A_TURN {

@@ -104,7 +104,7 @@ pub trait Transport {
     fn notify(&mut self, now: Nanos);
 
     /// This instance's doorbell has rung.
-    fn heard_doorbell(&mut self, now: Nanos);
+    fn heard_doorbell(&mut self);
 
     /// Asks for a doorbell ([`maize_hal::Interrupts::DOORBELL`]) with what arrives next; `false` if
     /// there is something to poll for already.
@@ -191,7 +191,7 @@ impl<P: Port, A: Announce, D: FnMut(InstanceId)> Transport for LinkTransport<P, 
         self.fabric.notify(&mut self.ring);
     }
 
-    fn heard_doorbell(&mut self, _: Nanos) {
+    fn heard_doorbell(&mut self) {
         self.fabric.heard_doorbell();
     }
 
