@@ -418,7 +418,14 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         Some(epoch)
     }
 
-    /// Leaves, orderly.
+    /// Whether all that was sent is where the peers find it.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.peers.iter().all(|peer| peer.link.is_flushed())
+    }
+
+    /// Leaves, orderly. The peers still hear what was sent before, but not what waits for room
+    /// ([`Fabric::is_flushed`]).
     pub fn leave(&mut self, now: Nanos) {
         self.announce(State::Left);
         for Peer { link, port } in &mut self.peers {

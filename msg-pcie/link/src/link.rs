@@ -78,6 +78,10 @@ const FRAMES_A_CALL: usize = 16;
 /// long as a peer takes for a page.
 const LOOKS_FOR_ROOM: usize = 256;
 
+/// Looks at a peer that has left before what it has said is given up: time enough to take in a whole
+/// ring, and no more than death takes.
+const FAREWELL_LOOKS: u8 = 16;
+
 /// A message to send.
 #[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
@@ -150,6 +154,8 @@ pub struct Link {
     owes_doorbell: bool,
     /// The peer's life has just changed, or is waiting for the peer: another look may tell more.
     unsettled: bool,
+    /// Looks for which what a peer has said before it left is still heard.
+    farewell: u8,
     /// News that have not been told yet: at most a look's and the end of a session.
     news: VecDeque<News>,
     stats: LinkStats,
@@ -173,6 +179,7 @@ impl Link {
             eventful: true,
             owes_doorbell: false,
             unsettled: false,
+            farewell: 0,
             news: VecDeque::with_capacity(4),
             stats: LinkStats::default(),
         }
@@ -216,12 +223,19 @@ impl Link {
 
     /// Looks at what the peer says of itself. To be called with every heartbeat of this instance,
     /// and more often if one likes; what came of it is told by [`Link::poll`]. Until it has been
-    /// told, there is no other look.
+    /// told, there is no other look. That a peer has left is found out only once everything that it
+    /// has said before is heard, or after some looks.
     pub fn look(&mut self, now: Nanos, port: &mut impl Port) {
-        if self.news.is_empty() {
-            let view = port.peer();
-            self.step(now, port, Input::Look(view));
+        if !self.news.is_empty() {
+            return;
         }
+        let view = port.peer();
+        let left = self.life.session().is_some_and(|session| view.has_left(session));
+        if left && self.farewell > 0 && port.glimpse().is_some() {
+            self.farewell -= 1;
+            return;
+        }
+        self.step(now, port, Input::Look(view));
     }
 
     /// Tells the link what was found out or decided elsewhere.
@@ -571,6 +585,12 @@ impl Link {
         port.arm(meanwhile)
     }
 
+    /// Whether nothing waits to be sent.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
     /// Withdraws the wish of [`Link::arm`] for a doorbell with the next frame.
     pub(crate) fn disarm(&mut self, port: &mut impl Port) {
         if self.life.session().is_some() {
@@ -726,6 +746,7 @@ impl Link {
         let Addressing { me, peer, coverage } = self.addressing;
         self.plain = (coverage == Coverage::Off).then(|| Route::new(me, peer, session.local));
         self.limits = Class::ALL.map(|class| slot_limit(class, capacity));
+        self.farewell = FAREWELL_LOOKS;
         self.inbox.start_session(session);
     }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use maize_ring::{Broken, Front, GLIMPSE_WORDS, Glimpse, Meanwhile, Refused};
-use maize_window::Presence;
+use maize_window::{Presence, State};
 use maize_wire::{Frame, Lines, SLOT_WORDS, Session};
 
 /// One end of the connection between two instances: a ring in each direction, and the few words
@@ -101,6 +101,17 @@ pub struct PeerView {
     pub attached: Option<Session>,
     /// Why it left the last.
     pub left: Leave,
+}
+
+impl PeerView {
+    /// Whether the peer has left the session orderly: the whole fabric, or this link. It says
+    /// nothing more, but what it has said before may not have been heard yet.
+    #[must_use]
+    pub fn has_left(&self, session: Session) -> bool {
+        let Some(peer) = self.presence else { return false };
+        let closed = self.attached.is_none() && self.left == Leave::Closed;
+        peer.epoch == session.remote && (peer.state == State::Left || closed)
+    }
 }
 
 /// Why a side is not attached to a session. The number is what stands in the window.

@@ -158,7 +158,9 @@ impl Port for SimPort {
     fn front(&mut self) -> Result<Option<Front>, Broken> {
         let mut net = self.net.inner();
         let pipe = net.seen(self.peer, self.me);
-        if self.session.is_none() || pipe.view.attached != self.session {
+        // What a peer that has left had sent before is still there, as it is in a window.
+        let left = pipe.view.attached.is_none() && !pipe.frames.is_empty();
+        if self.session.is_none() || !left && pipe.view.attached != self.session {
             return Err(Broken::Dead);
         }
         let Some(frame) = pipe.frames.front() else { return Ok(None) };

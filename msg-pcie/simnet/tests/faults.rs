@@ -225,6 +225,42 @@ fn leaving_is_not_dying() {
     assert!(book.news_of(2, 1, |news| *news == News::Down(Cause::Left)).is_some());
 }
 
+/// What was sent before leaving arrives, also where the heartbeat is due by which the leaving is
+/// found out.
+#[test]
+fn who_leaves_is_heard_out() {
+    const CLASSES: [Class; 2] = [Class::Urgent, Class::Normal];
+    let mut sim = Sim::new(2, NetConfig { ring_slots: 2048, ..NetConfig::new(11) }, CONFIG());
+    let mut book = Book::default();
+    let until = |sim: &mut Sim, book: &mut Book, end| {
+        sim.run_until(end, &mut |me, fabric, now, event| {
+            book.event(me, fabric, now, event);
+        });
+    };
+    until(&mut sim, &mut book, ms(50));
+    let (from, to) = (InstanceId(0), InstanceId(1));
+    // Nothing that was sent meanwhile is seen before a heartbeat of the receiver is due.
+    let seen = sim.now() + ms(150);
+    sim.hold(from, to, seen);
+    sim.freeze(to);
+    let now = sim.now();
+    let fabric = sim.fabric(from).unwrap();
+    for class in CLASSES {
+        for _ in 0..4 {
+            assert!(book.send((from, fabric), now, to, class).unwrap());
+        }
+    }
+    assert!(fabric.is_flushed());
+    fabric.leave(now);
+    until(&mut sim, &mut book, seen + ms(1));
+    sim.thaw(to);
+    until(&mut sim, &mut book, seen + ms(400));
+    assert!(book.news_of(1, 0, |news| *news == News::Down(Cause::Left)).is_some());
+    for class in CLASSES {
+        assert_eq!(book.received((from, to, class)), 4, "{class:?}");
+    }
+}
+
 /// Latency of the slowest urgent message while the other class fills the link, and how many
 /// messages of the other class got through.
 fn urgent_against(class: Class) -> (Nanos, u64) {
