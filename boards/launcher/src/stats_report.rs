@@ -12,11 +12,21 @@ pub struct FabricStats {
 }
 
 impl FabricStats {
-    /// Adds what an instance has counted, each name once.
+    /// Adds what an instance has counted. Counts only grow: of what it tells twice the later counts.
     pub fn add(&mut self, instance: u16, stats: Stats) {
         let of_instance = self.instances.entry(instance).or_default();
-        of_instance.counters.extend(stats.counters);
-        of_instance.histograms.extend(stats.histograms);
+        for (name, count) in stats.counters {
+            match of_instance.counters.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known = count,
+                None => of_instance.counters.push((name, count)),
+            }
+        }
+        for histogram in stats.histograms {
+            match of_instance.histograms.iter_mut().find(|known| known.name == histogram.name) {
+                Some(known) => *known = histogram,
+                None => of_instance.histograms.push(histogram),
+            }
+        }
     }
 
     /// The instances that have counted something.
@@ -215,6 +225,20 @@ mod tests {
         assert_eq!(value["histograms"][0]["buckets"], buckets);
         assert_eq!(value["histograms"][0]["min"], 0);
         assert_eq!(value["instances"][1]["counters"]["syscall.read"], 4);
+    }
+
+    #[test]
+    fn what_is_told_again_counts_once() {
+        let mut one = of_one();
+        let mut later = stats();
+        later.counters = vec![("syscall.read".into(), 5), ("syscall.open".into(), 1)];
+        later.histograms[0].count = 101;
+        one.add(0, later);
+        assert_eq!(one.counter("syscall.read"), 5);
+        assert_eq!(one.counter("syscall.open"), 1);
+        let sum = one.sum();
+        assert_eq!(sum.counters.len(), 3);
+        assert_eq!(sum.histograms.iter().map(|of| of.count).collect::<Vec<_>>(), [101]);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct Machine<A, S> {
 
 /// How long the last words to the launcher may take to leave.
 const FLUSH_PATIENCE: Nanos = Nanos::SECOND;
+/// Time for what instances of a machine, and links, still have to pass on when the program has ended.
+const LAST_WORDS: Nanos = Nanos::from_millis(2000);
 /// How often the launcher is heard while there is something else to do.
 const TURN_EVERY: Nanos = Nanos(50_000);
 
@@ -82,6 +84,7 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
     let link = Rc::new(RefCell::new(link));
     let host = SharedLink::new(link.clone(), links.clone());
     let shutdown = host.shutdown();
+    let counts = record.stats;
     let config = Config {
         cpu: u32::from(record.instance),
         cpus: record.instances.len().max(1) as u32,
@@ -121,6 +124,9 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
     };
     let mut instance = Instance { kernel, links, link, siblings, last_turn: Nanos(0) };
     let status = instance.run(|| serves && shutdown.get());
+    if counts {
+        instance.hear_out();
+    }
     let Instance { kernel, links, link, .. } = instance;
     links.borrow_mut().leave(kernel.now());
     match status {
@@ -212,6 +218,24 @@ impl<A: Arch, S: ByteStream> Instance<A, S> {
                 links.trace(self.kernel.now(), EventKind::IdleBegin, 0, [0; 2]);
                 self.kernel.wait_for_interrupt();
                 links.trace(self.kernel.now(), EventKind::IdleEnd, 0, [0; 2]);
+            }
+        }
+    }
+
+    /// Passes on what is still to be said after the program's end. The machine ends with its first
+    /// instance, through which the others tell the launcher what they have counted; they end with
+    /// the program.
+    fn hear_out(&mut self) {
+        let until = self.kernel.now() + LAST_WORDS;
+        loop {
+            let now = self.kernel.now();
+            // Asked before the links are polled: whoever has ended had said everything before.
+            let ended = self.siblings.as_ref().is_none_or(Siblings::have_ended);
+            let (links, link) = (&mut *self.links.borrow_mut(), &mut *self.link.borrow_mut());
+            while links.poll(now).is_some() {}
+            orders::serve(links, link, self.siblings.as_mut(), now);
+            if ended && links.is_flushed() || now >= until {
+                return;
             }
         }
     }

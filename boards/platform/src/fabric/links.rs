@@ -525,6 +525,12 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         }
     }
 
+    /// Whether all that was sent is where the peers find it.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.fabric.is_flushed()
+    }
+
     /// Leaves the fabric, orderly, and wakes who sleeps to see it.
     pub fn leave(&mut self, now: Nanos) {
         self.fabric.leave(now);

@@ -187,6 +187,15 @@ impl Siblings {
         self.siblings.iter().any(|sibling| busy(sibling.phase))
     }
 
+    /// Whether none of them runs any more: each has ended by itself or is off.
+    #[must_use]
+    pub fn have_ended(&self) -> bool {
+        let control = self.shared.control();
+        self.siblings.iter().enumerate().all(|(at, sibling)| {
+            sibling.phase != Phase::Up || control.ended(index(at)) == sibling.incarnation
+        })
+    }
+
     /// Begins to stop the sibling with this number. `false` if there is none.
     pub fn stop(&mut self, number: u16, now: Nanos) -> bool {
         self.halt(number, now, false)

@@ -1,5 +1,7 @@
 //! Every kind of fabric boots, and a program runs on it.
 
+use std::collections::BTreeSet;
+
 use maize_hostlink::boot::Isa;
 use maize_launcher::run::{Ending, run};
 use maize_launcher::workspace::Workspace;
@@ -55,19 +57,37 @@ fn a_program_runs_as_if_it_were_alone() {
 
 #[test]
 #[ignore = "boots machines"]
-fn an_instance_without_a_window_between_machines_tells_its_counters() {
-    let mut config = script(Isa::X86_64, "taskset -c 1 true");
-    config.topology = "x86_64*2".parse().unwrap();
+fn every_instance_tells_its_counters() {
+    for (isa, topology, times) in [
+        (Isa::X86_64, "x86_64*2", 3),
+        (Isa::X86_64, "x86_64*4", 1),
+        (Isa::Aarch64, "aarch64*2", 1),
+        (Isa::X86_64, "x86_64*2+aarch64*2", 1),
+    ] {
+        (0..times).for_each(|_| tell_their_counters(isa, topology));
+    }
+}
+
+fn tell_their_counters(isa: Isa, topology: &str) {
+    let mut config = script(isa, "taskset -c 1 true");
+    config.topology = topology.parse().unwrap();
     config.stats = true;
+    let instances = config.topology.instances().len();
     let outcome = run(config, &Workspace::find().unwrap()).unwrap();
-    assert_eq!(outcome.ending, Ending::Exited(0), "{}", outcome.consoles.concat());
-    let count = |instance: u16, name: &str| -> u64 {
-        let of = outcome.stats.instances().find(|(number, _)| *number == instance);
-        let counters = of.map_or(&[][..], |(_, stats)| &stats.counters);
-        counters.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count)
-    };
-    // Whether a sibling's answer comes before its end is not certain on a busy host.
-    assert!(count(0, "fabric.sessions") > 0);
-    assert!(count(0, "fabric.doorbells-heard") > 0);
-    assert!(count(0, "link.1.sent.normal") > 0);
+    let consoles = outcome.consoles.concat();
+    assert_eq!(outcome.ending, Ending::Exited(0), "{consoles}");
+    let of: Vec<_> = outcome.stats.instances().map(|(_, stats)| &stats.counters).collect();
+    assert_eq!(of.len(), instances, "{topology}: {of:?}\n{consoles}");
+    for (number, counters) in of.iter().enumerate() {
+        let names: BTreeSet<_> = counters.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), counters.len(), "{topology}, {number}: {counters:?}");
+        let count = |name: &str| -> u64 {
+            counters.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count)
+        };
+        // Of the links, of the window, of the kernel.
+        let other = if number == 0 { 1 } else { 0 };
+        for name in [&format!("link.{other}.sent.normal"), "fabric.sessions", "idles"] {
+            assert!(count(name) > 0, "{topology}, {number}: no {name}: {counters:?}\n{consoles}");
+        }
+    }
 }
