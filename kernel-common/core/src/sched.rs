@@ -187,7 +187,9 @@ impl<A: Arch> State<A> {
         if let (true, Some((_, end))) = (others_ready, self.run_queue.slice) {
             deadline = deadline.min(end);
         }
-        if deadline != self.armed {
+        // One that comes too early is set again when it has come: setting it costs more than a message, and
+        // most deadlines that it was set for are taken back before they pass.
+        if deadline < self.armed {
             self.armed = deadline;
             self.arch.set_timer(deadline);
         }

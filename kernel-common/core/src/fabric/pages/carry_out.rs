@@ -40,7 +40,10 @@ impl<A: Arch> State<A> {
             Deed::Timer(page, at) => {
                 // Whoever wants the page may have asked before it came, and asks only once: a thread
                 // that waits for another page meanwhile must not keep this one for ever.
-                self.timers.add(at, TimerAction::PageHold(page.into()));
+                let timer = self.timers.add(at, TimerAction::PageHold(page.into()));
+                if let Some(before) = self.fabric.pages.hold_ends.insert(page, timer) {
+                    self.timers.cancel(before);
+                }
             }
             Deed::Fail(page, failure) => {
                 let (object, index) = page_of(page);

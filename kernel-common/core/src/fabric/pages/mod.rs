@@ -29,6 +29,7 @@ use super::message::{Page, PageName, PageStale};
 use super::{Coherence, FabricSettings};
 use crate::ids::Tid;
 use crate::state::State;
+use crate::timer::TimerKey;
 
 /// A page protocol message that waits, with its content.
 type Delayed = (InstanceId, Page, Option<Box<Content>>);
@@ -60,6 +61,8 @@ pub(crate) struct Pages {
     generations: BTreeMap<ObjectId, u32>,
     /// Pages that came for a thread and are held until it has used them.
     held: BTreeMap<Tid, Vec<PageKey>>,
+    /// The timers that bound holds.
+    hold_ends: BTreeMap<PageKey, TimerKey>,
     /// Threads for which pages are held that somebody else has asked for.
     contested: BTreeSet<Tid>,
     habits: Habits,
@@ -104,6 +107,7 @@ impl Pages {
             copies: BTreeMap::new(),
             generations: BTreeMap::new(),
             held: BTreeMap::new(),
+            hold_ends: BTreeMap::new(),
             contested: BTreeSet::new(),
             habits: Habits::default(),
             asking: BTreeMap::new(),
@@ -490,6 +494,7 @@ impl<A: Arch> State<A> {
     /// A hold has lasted long enough.
     pub(crate) fn expire_hold(&mut self, page: PageName) {
         let page = PageKey::from(page);
+        self.fabric.pages.hold_ends.remove(&page);
         self.tell_of(page, Happened::Expire(page));
     }
 
@@ -508,6 +513,9 @@ impl<A: Arch> State<A> {
     pub(crate) fn release_holds(&mut self, tid: Tid) {
         self.fabric.pages.contested.remove(&tid);
         for page in self.fabric.pages.held.remove(&tid).unwrap_or_default() {
+            if let Some(timer) = self.fabric.pages.hold_ends.remove(&page) {
+                self.timers.cancel(timer);
+            }
             self.tell_of(page, Happened::Retired(page));
         }
     }
