@@ -1,5 +1,6 @@
 //! Changes of a shared space, in order: see `docs/src/distributed.md`, "Changing areas".
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::ops::Range;
@@ -7,8 +8,11 @@ use core::ops::Range;
 use maize_abi::{Errno, PAGE_SIZE, Sysno};
 use maize_hal::{Arch, Nanos};
 use maize_mm::{NeedPage, ObjectId, SpaceId};
+use maize_wire::InstanceId;
 
 use super::Dropped;
+use crate::executor::TaskId;
+use crate::fabric::RequestId;
 use crate::handle::Handle;
 use crate::state::State;
 use crate::thread::Current;
@@ -147,15 +151,48 @@ pub(crate) async fn ordered<A: Arch>(
             }));
         }
     }
-    k.forget_everywhere(current, space, &change.ranges, &dropped).await;
-    k.with(|s| {
-        if lends {
-            s.memory.frames().free_kept();
+    let unconfirmed = k.forget_everywhere(current, space, &change.ranges, &dropped).await;
+    let end = Ending { space, objects, lends };
+    k.with(|s| match unconfirmed {
+        Some((place, request)) => {
+            s.go_on_at(space, current.tid, place);
+            let task = s.tasks.reserve();
+            let ending = end_when_confirmed(k.clone(), task, (place, request), end);
+            s.tasks.spawn(task, Box::pin(ending));
         }
-        s.resume_pages(&objects);
-        s.end_turn(space);
+        None => s.end_change(end),
     });
     result
+}
+
+/// What is left to do at the end of a change.
+struct Ending {
+    space: SpaceId,
+    /// Objects for whose pages requests wait.
+    objects: Vec<ObjectId>,
+    /// Whether frames are kept until members have forgotten them.
+    lends: bool,
+}
+
+/// Ends a change when the last member has confirmed it, or is gone.
+async fn end_when_confirmed<A: Arch>(
+    k: Handle<A>,
+    task: TaskId,
+    (member, request): (InstanceId, RequestId),
+    end: Ending,
+) {
+    let _ = k.answer(task, member, request, Interruptible::Not).await;
+    k.with(|s| s.end_change(end));
+}
+
+impl<A: Arch> State<A> {
+    fn end_change(&mut self, Ending { space, objects, lends }: Ending) {
+        if lends {
+            self.memory.frames().free_kept();
+        }
+        self.resume_pages(&objects);
+        self.end_turn(space);
+    }
 }
 
 /// Pages asked for at once when they come home.

@@ -14,6 +14,7 @@ use crate::executor::TaskId;
 use crate::fabric::RequestId;
 use crate::fabric::message::{Forget, Forgot};
 use crate::handle::Handle;
+use crate::ids::Tid;
 use crate::state::State;
 use crate::thread::Current;
 use crate::wait::Interruptible;
@@ -30,31 +31,43 @@ pub(crate) struct Dropped {
     pub(crate) ends: bool,
 }
 
+/// Who asks for a change of areas on behalf of a thread, which may go on and ask for something else
+/// before it is confirmed. No thread has such an id.
+const fn changer(tid: Tid) -> u32 {
+    tid.0 | 1 << 31
+}
+
 impl<A: Arch> Handle<A> {
-    /// Has every member forget areas and pages; returns when all have confirmed it, or are gone.
-    pub(crate) async fn forget_everywhere(
+    /// Has every member forget areas and pages; returns when all have confirmed it, or are gone, except
+    /// the place where the thread goes on: whatever is sent there arrives behind this. What that one is
+    /// still to answer is returned.
+    pub(super) async fn forget_everywhere(
         &self,
         current: Current,
         space: SpaceId,
         ranges: &[Range<u64>],
         dropped: &[Dropped],
-    ) {
-        let asked: Vec<(InstanceId, RequestId)> = self.with(|s| {
+    ) -> Option<(InstanceId, RequestId)> {
+        let (place, mut asked) = self.with(|s| {
             let key = SpaceKey { home: s.fabric.me.0, serial: space.serial() };
             let members = s.members(space);
             let ask = |member| {
-                let id = s.ask(member, current.tid.0, |id| {
+                let id = s.ask(member, changer(current.tid), |id| {
                     let ranges = ranges.iter().map(|r| (r.start, r.end)).collect();
                     Forget { id, space: key, ranges, dropped: dropped.to_vec() }.into()
                 });
                 (member, id)
             };
-            members.into_iter().map(ask).collect()
+            let asked: Vec<(InstanceId, RequestId)> = members.into_iter().map(ask).collect();
+            (s.away_place(current.tid), asked)
         });
+        let own = asked.iter().position(|(member, _)| Some(*member) == place);
+        let own = own.map(|at| asked.swap_remove(at));
         for (member, id) in asked {
             // A member that is gone maps nothing.
             let _ = self.answer(current.task, member, id, Interruptible::Not).await;
         }
+        own
     }
 }
 
@@ -83,6 +96,11 @@ impl<A: Arch> State<A> {
         let end = self.user_end();
         for (start, stop) in forget.ranges {
             self.memory.forget_areas(space, start..stop.min(end));
+        }
+        if self.memory.advance(&mut self.arch, space, &mut Budget::step()) == Progress::Done {
+            self.wake_background();
+            self.answer(from, forget.id, Forgot { id: forget.id }.into());
+            return;
         }
         let task = self.tasks.reserve();
         self.tasks.spawn(task, Box::pin(finish(k.clone(), task, from, forget.id, space)));

@@ -19,6 +19,8 @@ pub(crate) use cut::forget_cut;
 pub(crate) use forget::Dropped;
 pub(crate) use replica::Replica;
 
+use crate::ids::Tid;
+
 /// A space as other instances know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct SpaceKey {
@@ -75,8 +77,9 @@ impl Group {
 pub(crate) struct Groups {
     /// Spaces whose home is here.
     led: BTreeMap<SpaceId, Group>,
-    /// Spaces whose areas are being changed.
-    changing: BTreeSet<SpaceId>,
+    /// Spaces whose areas are being changed; and for whom and on which instance alone that is still to be
+    /// confirmed.
+    changing: BTreeMap<SpaceId, Option<(Tid, InstanceId)>>,
     /// Replicas of spaces of other instances.
     replicas: BTreeMap<SpaceKey, Replica>,
     /// Objects for ranges of the root image that replicas map.

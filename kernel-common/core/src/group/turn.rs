@@ -1,5 +1,6 @@
 //! One change of a shared space at a time.
 
+use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
 use maize_hal::{Arch, Nanos};
@@ -9,6 +10,7 @@ use maize_wire::InstanceId;
 use super::{Group, ObjectName, SpaceKey};
 use crate::fabric::message::{LEAVING, Leave};
 use crate::handle::Handle;
+use crate::ids::Tid;
 use crate::state::State;
 use crate::thread::Current;
 use crate::wait::{Interruptible, WaitKey};
@@ -74,7 +76,22 @@ impl<A: Arch> State<A> {
     }
 
     fn take_turn(&mut self, space: SpaceId) -> bool {
-        self.groups.changing.insert(space)
+        let Entry::Vacant(turn) = self.groups.changing.entry(space) else { return false };
+        turn.insert(None);
+        true
+    }
+
+    /// All but the place of the thread that changes a space have confirmed the change: what the thread
+    /// does there comes after it anyway.
+    pub(super) fn go_on_at(&mut self, space: SpaceId, tid: Tid, place: InstanceId) {
+        self.groups.changing.insert(space, Some((tid, place)));
+    }
+
+    /// The space that a thread has changed, if that is not known to be so where it is to go on.
+    fn unconfirmed(&self, tid: Tid) -> Option<SpaceId> {
+        let space = self.thread_space(tid)?;
+        let (owner, place) = (*self.groups.changing.get(&space)?)?;
+        (owner == tid && self.away_place(tid) != Some(place)).then_some(space)
     }
 
     /// Lets the next change of a space begin.
@@ -85,6 +102,14 @@ impl<A: Arch> State<A> {
 }
 
 impl<A: Arch> Handle<A> {
+    /// Waits until the last change that a thread has made is one wherever it may see the space.
+    pub(crate) async fn confirm_change(&self, current: Current) {
+        while let Some(space) = self.with(|s| s.unconfirmed(current.tid)) {
+            let key = [WaitKey::Turn(space)];
+            self.wait_for(current.task, &key, Nanos::NEVER, Interruptible::Not).await;
+        }
+    }
+
     /// Waits until nobody else changes a shared space, and keeps others from it until
     /// [`State::end_turn`].
     pub(crate) async fn take_turn(&self, current: Current, space: SpaceId) {

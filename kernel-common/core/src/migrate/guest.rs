@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use maize_abi::pte::Access;
 use maize_abi::{Isa, PAGE_SIZE, Sysno};
 use maize_hal::{Arch, Nanos, PageFault, Trap};
-use maize_mm::FaultError;
+use maize_mm::{FaultError, SpaceId};
 use maize_trace::EventKind;
 use maize_wire::InstanceId;
 
@@ -16,6 +16,7 @@ use crate::fabric::message::{NoArea, Run, Trapped};
 use crate::group::SpaceKey;
 use crate::handle::Handle;
 use crate::ids::{Pid, Tid};
+use crate::lifecycle::finish_steps;
 use crate::state::State;
 use crate::syscall;
 use crate::thread::{Current, Errand, Guest, Thread};
@@ -101,6 +102,11 @@ impl<A: Arch> State<A> {
         self.drop_replicas_of(peer);
     }
 
+    /// The space of a thread, if changes of it are still to be carried out.
+    fn unsettled_space(&self, tid: Tid) -> Option<SpaceId> {
+        self.thread_space(tid).filter(|space| !self.memory.is_settled(*space))
+    }
+
     /// Takes a guest's record away; returns what goes home.
     fn end_stay(&mut self, visit: &Visit, trap: TrapRecord) -> Option<Departure> {
         let current = visit.current;
@@ -126,6 +132,10 @@ struct Visit {
 
 /// Runs a guest until it needs its home.
 async fn stay_here<A: Arch>(k: Handle<A>, visit: Visit) {
+    if let Some(space) = k.with(|s| s.unsettled_space(visit.current.tid)) {
+        // What the home has changed before it sent the thread: that takes no memory here.
+        let _ = finish_steps(&k, visit.current, space).await;
+    }
     k.unpack(visit.current).await;
     k.bring_ahead(visit.current).await;
     let trap = run_here(&k, &visit).await;

@@ -22,6 +22,7 @@ impl<A: Arch> Handle<A> {
         if !self.with(|s| s.fabric.is_joined()) {
             return self.run_user_here(current.tid).await;
         }
+        self.confirm_change(current).await;
         let moved = self.with(|s| s.arrive_at_place(current.tid));
         if let Some(cpu) = moved {
             // As Linux does on migration: the thread's own word for its core.
