@@ -145,6 +145,18 @@ fn signals_are_handled_wherever_a_thread_is() {
 }
 
 #[test]
+fn a_storm_of_signals_meets_threads_at_any_point() {
+    let program = Program::hosted("storm.c", &["-O2", "-pthread"]);
+    let expected = include_str!("programs/storm.txt");
+    for isa in Isa::ALL {
+        for every in ["self:1", "self:7"] {
+            let run = program.run(isa, &[("MAIZE_MIGRATE", every)]);
+            assert_eq!((run.status, run.text.as_str()), (0, expected), "{isa} {every} {run:?}");
+        }
+    }
+}
+
+#[test]
 fn numerical_kernels_with_threads_give_linux_s_results() {
     let program = Program::hosted("kernels.c", &["-O2", "-pthread", "-lm"]);
     let expected = include_str!("programs/kernels.txt");

@@ -26,10 +26,12 @@ pub const PROGRAM_DATA: u64 = 0x1000_0000;
 /// System call of a thread whose frames are saved: go on where it is asked to be.
 ///
 /// Arguments: the thread pointer, the floating-point environment in the form of `MXCSR`, the first
-/// byte of its saved frames and the first behind them, and the top of its data stack. The last three
-/// only say which pages it needs at once, and may be anything. If the thread moves it does not return: the thread goes on at the other instruction set's [`RESUME_NOTE`],
-/// with that thread pointer, and the environment in the register of a call's result. If nobody asks
-/// any more, it returns 0. No call of Linux has this number on any instruction set.
+/// byte of its saved frames and the first behind them, the top of its data stack, and the stack
+/// pointer that it goes on with. The third to the fifth only say which pages it needs at once, and may
+/// be anything. If the thread moves it does not return: the thread goes on at the other instruction
+/// set's [`RESUME_NOTE`], with that stack and thread pointer, and the environment in the register of a
+/// call's result. It can take signals from then on. If nobody asks any more, it returns 0. No call of
+/// Linux has this number on any instruction set.
 pub const LEAVE: u64 = 0x4d41;
 
 /// System call of a thread that has, or has no longer, something to do at its next migration point besides

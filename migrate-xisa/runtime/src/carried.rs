@@ -5,20 +5,27 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use maize_abi::migration::{CARRIED, LEAVE, PRIVATE, PROGRAM_DATA, REQUEST_PAGE, REQUESTED};
-use maize_xisa_metadata::address;
 use maize_xisa_metadata::fpu::Fpu;
+use maize_xisa_metadata::{Isa, address};
 
 use crate::arch;
+use crate::clone::stack_top;
 use crate::drive::{Begin, drive};
 use crate::records::ThreadBlock;
 use crate::thread::block;
-use crate::top;
+use crate::top::{self, TOP_BYTES};
 
 const _: () = assert!(
     address::REQUEST_PAGE == REQUEST_PAGE
         && address::PROGRAM_DATA == PROGRAM_DATA
         && address::UNWIND_INDEX == PRIVATE.start
 );
+
+/// Where a thread that leaves goes.
+const OTHER: Isa = match arch::ISA {
+    Isa::X86_64 => Isa::Aarch64,
+    Isa::Aarch64 => Isa::X86_64,
+};
 
 fn word(offset: u64) -> u32 {
     // SAFETY: an aligned word of the request page.
@@ -42,8 +49,9 @@ pub(crate) fn leave() {
     top::saved();
     if is_carried() {
         let environment = u64::from(arch::fpu().to_mxcsr());
-        let ThreadBlock { this, record_base, record_top, data_stack, .. } = *block();
-        let arguments = [this, environment, record_base, record_top, data_stack, 0];
+        let ThreadBlock { this, record_base, record_top, record_limit, data_stack, .. } = *block();
+        let stack = record_limit + stack_top(OTHER) - TOP_BYTES;
+        let arguments = [this, environment, record_base, record_top, data_stack, stack];
         arch::raw_syscall(LEAVE, arguments);
     }
     top::arrived();

@@ -8,6 +8,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use maize_xisa_metadata::Isa;
+
 use crate::arch;
 use crate::carried::{is_carried, leave};
 use crate::drive::{Begin, drive};
@@ -27,10 +29,24 @@ pub(crate) const STACK_GAP: u64 = 4096;
 const RECORD_BYTES: u64 = 1 << 20;
 /// Bytes of the runtime's memory for a thread: records, then native stacks.
 const NATIVE_BYTES: u64 = RECORD_BYTES + STACK_GAP + 2 * STACK_BYTES;
+
+/// From the end of a thread's records to the top of the native stack that it has for an instruction
+/// set.
+pub(crate) const fn stack_top(isa: Isa) -> u64 {
+    let number = match isa {
+        Isa::X86_64 => 1,
+        Isa::Aarch64 => 2,
+    };
+    STACK_GAP + number * STACK_BYTES
+}
+
 /// `CLONE_SETTLS`: without it the caller wants a process, not a thread.
 const SET_POINTER: u64 = 0x8_0000;
 const ENOSYS: i64 = -38;
 const ENOMEM: i64 = -12;
+
+/// As [`stack_top`], for this instruction set.
+pub(crate) const STACK_TOP: u64 = stack_top(arch::ISA);
 
 static MADE: AtomicBool = AtomicBool::new(false);
 
@@ -62,7 +78,7 @@ extern "C" fn __maize_clone(
     }
     let Some(memory) = map_anywhere(NATIVE_BYTES) else { return ENOMEM };
     let (records, limit) = (memory + AREA_BYTES, memory + RECORD_BYTES);
-    let start = limit + arch::STACK_TOP - TOP_BYTES - size_of::<Start>() as u64;
+    let start = limit + STACK_TOP - TOP_BYTES - size_of::<Start>() as u64;
     let first = ThreadBlock {
         this: pointer,
         data_stack: data_stack & !15,

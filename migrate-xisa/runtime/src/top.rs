@@ -9,6 +9,7 @@
 use core::mem::MaybeUninit;
 
 use crate::arch::{self, Registers};
+use crate::clone::STACK_TOP;
 use crate::thread::block;
 
 /// Bytes at the top of a native stack that no frame reaches.
@@ -28,7 +29,7 @@ const _: () = assert!(size_of::<Top>() as u64 <= TOP_BYTES && align_of::<Top>() 
 
 /// The running thread's.
 pub(crate) fn of_thread() -> &'static mut Top {
-    let top = block().record_limit + arch::STACK_TOP;
+    let top = block().record_limit + STACK_TOP;
     // SAFETY: memory of this thread, aligned as a page is; no caller keeps the reference.
     unsafe { &mut *((top - TOP_BYTES) as *mut Top) }
 }

@@ -77,7 +77,11 @@ pub fn migration_point(s: &mut Script) {
         s.store64(Reg::S(5), 8 + 8 * i64::from(n), Reg::S(n));
     }
     s.store64(Reg::S(5), 40, Reg::Sp);
-    s.mov(Reg::A(0), Reg::S(5)).imm(Reg::A(1), 0x1f80).imm(Reg::Nr, LEAVE).raw_syscall();
+    s.mov(Reg::A(0), Reg::S(5)).imm(Reg::A(1), 0x1f80);
+    // Its block is all that it has saved.
+    s.mov(Reg::A(2), Reg::S(5)).mov(Reg::A(3), Reg::S(5)).mov(Reg::A(4), Reg::Sp);
+    s.mov(Reg::A(5), Reg::Sp);
+    s.imm(Reg::Nr, LEAVE).raw_syscall();
     s.here(goes_on);
     s.get_tls(Reg::S(5)).load64(Reg::Sp, Reg::S(5), 40);
     s.here(stays);

@@ -88,8 +88,20 @@ fn threads_work_on_both_wherever_they_were_started() {
 #[ignore = "boots machines"]
 fn handlers_run_wherever_their_threads_are_at_length() {
     let program = make("compiler-plugin/cc/tests/programs/signals.c");
-    let expected = on_linux(&program);
+    let expected = include_str!("../../../compiler-plugin/cc/tests/programs/signals.txt");
     for (topology, sharing) in [(PAIR, spread()), (PAIR, every(3)), (OTHER_PAIR, every(5))] {
+        let (said, crossings) = run(&program, topology, sharing);
+        assert_eq!(said, expected, "{topology}");
+        assert!(crossings >= 2, "{crossings}");
+    }
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn a_storm_of_signals_meets_threads_on_both_at_length() {
+    let program = make("compiler-plugin/cc/tests/programs/storm.c");
+    let expected = include_str!("../../../compiler-plugin/cc/tests/programs/storm.txt");
+    for (topology, sharing) in [(PAIR, spread()), (OTHER_PAIR, every(9))] {
         let (said, crossings) = run(&program, topology, sharing);
         assert_eq!(said, expected, "{topology}");
         assert!(crossings >= 2, "{crossings}");

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,7 +104,9 @@ static void writes(int number, siginfo_t *info, void *context) {
 
 static void restarts(void) {
   char text[8] = "";
-  struct itimerval soon = {{0, 0}, {0, 20000}};
+  struct itimerval soon = {{0, 0}, {0, 20000}}, never = {{0, 0}, {0, 0}};
+  // One that comes before the call has begun is followed by another.
+  struct itimerval often = {{0, 50000}, {0, 50000}};
   if (pipe(ends)) fail("pipe");
   seen = 0;
   install(SIGALRM, writes, SA_RESTART);
@@ -111,14 +114,18 @@ static void restarts(void) {
   long n = read(ends[0], text, sizeof text);
   printf("restarted: %ld %s, %d seen\n", n, text, (int)seen);
   install(SIGALRM, counts, 0);
-  setitimer(ITIMER_REAL, &soon, NULL);
+  setitimer(ITIMER_REAL, &often, NULL);
   n = read(ends[0], text, sizeof text);
-  printf("interrupted: %ld %d\n", n, errno == EINTR);
+  int error = errno;
+  setitimer(ITIMER_REAL, &never, NULL);
+  printf("interrupted: %ld %d\n", n, error == EINTR);
   install(SIGALRM, counts, SA_RESTART);
-  setitimer(ITIMER_REAL, &soon, NULL);
+  setitimer(ITIMER_REAL, &often, NULL);
   struct timespec time = {5, 0}, left;
   n = nanosleep(&time, &left);
-  printf("slept: %ld %d, left %d\n", n, errno == EINTR, left.tv_sec == 4);
+  error = errno;
+  setitimer(ITIMER_REAL, &never, NULL);
+  printf("slept: %ld %d, left %d\n", n, error == EINTR, left.tv_sec == 4);
 }
 
 static void on_other(int number, siginfo_t *info, void *context) {
@@ -205,10 +212,19 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static _Thread_local int told;
 static int ready, stop;
+static atomic_int heard;
 
 static void tells(int number, siginfo_t *info, void *context) {
   (void)number, (void)info, (void)context;
   told++;
+  heard++;
+}
+
+// Signals that do not queue: each waits until the last one has been taken.
+static void tell(pthread_t thread) {
+  int before = heard;
+  pthread_kill(thread, SIGUSR1);
+  while (heard == before) usleep(1000);
 }
 
 static void *waits(void *argument) {
@@ -254,11 +270,10 @@ static void threads(void) {
   pthread_mutex_unlock(&lock);
   usleep(10000);
   for (int i = 0; i < 2; i++) {
-    pthread_kill(all[i], SIGUSR1);
+    tell(all[i]);
     usleep(20000);
-    pthread_kill(all[i], SIGUSR1);
+    tell(all[i]);
   }
-  usleep(20000);
   pthread_mutex_lock(&lock);
   stop = 1;
   pthread_cond_broadcast(&changed);

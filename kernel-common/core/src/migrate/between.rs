@@ -106,7 +106,7 @@ impl<A: Arch> State<A> {
     /// # Errors
     /// `ENOSYS` if its program is of one instruction set only.
     pub(crate) fn leave(&mut self, current: Current, args: [u64; 6]) -> Result<(), Errno> {
-        let [pointer, environment, first, end, stack, _] = args;
+        let [pointer, environment, first, end, data, stack] = args;
         let pair = self.pair(current.tid).cloned().ok_or(Errno::ENOSYS)?;
         let Some(target) = self.threads.get_mut(&current.tid).and_then(|t| t.bound.take()) else {
             self.set_result(current.tid, Ok(0));
@@ -123,13 +123,13 @@ impl<A: Arch> State<A> {
         let fpu =
             if target == self.fabric.me { self.arch.fpu_initial() } else { FpuState::zeroed(0) };
         if let Some(thread) = self.threads.get_mut(&current.tid) {
-            let mut regs = isa.start(resume, 0);
+            let mut regs = isa.start(resume, stack);
             regs.set_tls(pointer);
             regs.set_syscall_result(environment);
             thread.regs = regs;
             thread.fpu = fpu;
             thread.place = target;
-            thread.ahead = ahead::pages(pointer, first..end, stack);
+            thread.ahead = ahead::pages(pointer, first..end, data);
             self.stats.fabric.crossings += 1;
         }
         Ok(())

@@ -81,10 +81,6 @@ impl<A: Arch> State<A> {
         if process.stopped {
             return Taken::Stopped;
         }
-        // A thread that has just come from another instruction set has no stack yet: at its next trap.
-        if thread.regs.sp() == 0 && process.pair.is_some() {
-            return Taken::Nothing;
-        }
         let wanted = SignalSet(!thread.mask.0);
         let Some(info) = self.take_pending(current, wanted) else { return Taken::Nothing };
         let (Some(thread), Some(process)) =

@@ -14,9 +14,6 @@ use crate::process::Life;
 use crate::state::State;
 use crate::wait::{Interruptible, WaitKey, Woken};
 
-/// Most bytes of the FPU state of another instruction set: see [`crate::migrate`].
-const MOST_FOREIGN_FPU: usize = 8192;
-
 /// Bytes of the kernel's `sigset_t`; every call that takes a set is told this length.
 const SIGSET_LEN: u64 = 8;
 
@@ -368,7 +365,15 @@ pub(super) async fn rt_sigreturn<A: Arch>(call: Call<'_, A>) {
 async fn restore_frame<A: Arch>(call: Call<'_, A>) -> Result<(), Errno> {
     let tid = call.current.tid;
     let is_own = call.isa == <A::Isa as Isa>::KIND;
-    let mut regs = call.k.with(|s| s.threads.get(&tid).map(|t| t.regs)).ok_or(Errno::ESRCH)?;
+    let (mut regs, fpu_len) = call
+        .k
+        .with(|s| {
+            let thread = s.threads.get(&tid)?;
+            // That of another instruction set is as long as where the thread comes from.
+            let len = if is_own { s.arch.fpu_len() } else { thread.fpu.bytes().len() };
+            Some((thread.regs, len))
+        })
+        .ok_or(Errno::ESRCH)?;
     let (address, len) = regs.signal_frame_extent();
     let mut frame = alloc::vec![0; len];
     call.k.read_user(call.current, address, &mut frame).await?;
@@ -381,9 +386,7 @@ async fn restore_frame<A: Arch>(call: Call<'_, A>) -> Result<(), Errno> {
         None => None,
         Some(SavedFpu::Inline(bytes)) => Some(bytes),
         Some(SavedFpu::At { address, len }) => {
-            let most = if is_own { call.k.with(|s| s.arch.fpu_len()) } else { MOST_FOREIGN_FPU };
-            let len = most.min(len);
-            let mut bytes = alloc::vec![0; len];
+            let mut bytes = alloc::vec![0; fpu_len.min(len)];
             call.k.read_user(call.current, address, &mut bytes).await?;
             Some(bytes)
         }

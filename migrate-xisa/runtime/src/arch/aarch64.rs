@@ -6,7 +6,7 @@
 
 use core::arch::{asm, global_asm};
 
-use crate::clone::{STACK_BYTES, STACK_GAP};
+use crate::clone::STACK_TOP;
 use crate::records::ThreadBlock;
 use crate::top::TOP_BYTES;
 
@@ -312,9 +312,6 @@ global_asm!(
     not_begun = const crate::signals::NOT_BEGUN,
     kept = const TOP_BYTES,
 );
-
-/// From the end of a thread's records to the top of its native stack.
-pub(crate) const STACK_TOP: u64 = STACK_GAP + 2 * STACK_BYTES;
 
 /// A system call by the neutral target's number: aarch64's own.
 pub(crate) fn native_syscall(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {

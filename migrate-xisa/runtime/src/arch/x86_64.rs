@@ -6,7 +6,7 @@
 use core::arch::{asm, global_asm};
 
 use super::ENOSYS;
-use crate::clone::{STACK_BYTES, STACK_GAP};
+use crate::clone::STACK_TOP;
 use crate::records::ThreadBlock;
 use crate::syscall::{open_flags_from_x86_64, open_flags_to_x86_64, stat_from_x86_64, to_x86_64};
 use crate::top::TOP_BYTES;
@@ -262,9 +262,6 @@ global_asm!(
     not_begun = const crate::signals::NOT_BEGUN,
     kept = const TOP_BYTES,
 );
-
-/// From the end of a thread's records to the top of its native stack.
-pub(crate) const STACK_TOP: u64 = STACK_GAP + STACK_BYTES;
 
 const EINVAL: i64 = -22;
 

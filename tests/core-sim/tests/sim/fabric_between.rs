@@ -5,7 +5,8 @@ use maize_arch_host::{Place, Reg, Script};
 use maize_core::{Coherence, FabricSettings, Placement};
 use maize_core_sim::fabric::{ENOUGH, Mixed, impatient_links, links};
 use maize_core_sim::scripts::{
-    BLOCK, THREAD, arrivals, bump, cross, end_thread, go, migration_point, move_thread, wait_until,
+    BLOCK, SA_SIGINFO, THREAD, arrivals, bump, cross, end_thread, go, migration_point, move_thread,
+    wait_until,
 };
 use maize_core_sim::{Outcome, root_with, root_with_pair};
 use maize_hal::Nanos;
@@ -105,6 +106,73 @@ fn who_is_not_asked_any_more_stays() {
     let (outcome, fabric) = run(&PAIR, &s, &FabricSettings::default(), 1);
     assert_eq!(outcome.status, 0);
     assert_eq!(fabric.counter("fabric.crossings"), 0);
+}
+
+/// Has a handler that counts in the word at the address that is returned, and the kernels' way back.
+fn count_signals(s: &mut Script, signal: u64) -> u64 {
+    const SA_RESTORER: u64 = 0x0400_0000;
+    let (handler, back, after) = (s.place(), s.place(), s.place());
+    let seen = s.data(&[0; 8]);
+    let action = s.data(&[0; 32]);
+    s.imm(Reg::S(1), action).address(Reg::S(0), handler).store64(Reg::S(1), 0, Reg::S(0));
+    s.imm(Reg::S(0), SA_SIGINFO | SA_RESTORER).store64(Reg::S(1), 8, Reg::S(0));
+    s.address(Reg::S(0), back).store64(Reg::S(1), 16, Reg::S(0));
+    s.syscall_with(Sysno::RtSigaction, &[signal, action, 0, 8]).expect(Reg::Ret, 0, 70);
+    s.jump(after);
+    s.here(handler).expect(Reg::A(0), signal, 71);
+    s.imm(Reg::S(1), seen).imm(Reg::S(2), 1).fetch_add32(Reg::S(2), Reg::S(1), Reg::S(2)).ret();
+    s.here(back).syscall(Sysno::RtSigreturn);
+    s.here(after);
+    seen
+}
+
+#[test]
+fn signals_meet_threads_wherever_they_are() {
+    const SIGUSR1: u64 = 10;
+    let (mut s, resume) = script();
+    let seen = count_signals(&mut s, SIGUSR1);
+    let (ended, gone) = (s.data(&[0; 4]), s.data(&[0; 4]));
+    let block = s.data(&[0; BLOCK]);
+    let stack = s.data(&[0; 4096]) + 4096;
+    let body = s.place();
+    s.syscall_with(Sysno::Getpid, &[]).mov(Reg::S(0), Reg::Ret);
+    s.syscall_with(Sysno::Clone, &[THREAD | SETTLS, stack, 0, block, block]);
+    s.imm(Reg::S(5), 0).if_equal(Reg::Ret, Reg::S(5), body);
+    // The first thread goes to and fro, however often it is met.
+    s.imm(Reg::S(0), 123).imm(Reg::S(3), 40);
+    let again = s.mark();
+    cross(&mut s, 1);
+    cross(&mut s, 0);
+    s.expect(Reg::S(0), 123, 72);
+    s.add_imm(Reg::S(3), Reg::S(3), -1).imm(Reg::S(2), 0).if_not_equal(Reg::S(3), Reg::S(2), again);
+    bump(&mut s, ended);
+    wait_until(&mut s, gone, 1);
+    // More than a few of them have come.
+    s.imm(Reg::S(0), seen).load64(Reg::S(0), Reg::S(0), 0).imm(Reg::S(1), 10);
+    let enough = s.place();
+    s.if_less(Reg::S(1), Reg::S(0), enough).exit(73);
+    s.here(enough).exit(0);
+    s.here(body);
+    // At any time: sleeps are of no length that a crossing takes.
+    let mut pause = [0; 16];
+    pause[8..].copy_from_slice(&130_000_u64.to_le_bytes());
+    let pause = s.data(&pause);
+    let more = s.mark();
+    s.syscall_with(Sysno::Nanosleep, &[pause, 0]);
+    s.mov(Reg::A(0), Reg::S(0)).mov(Reg::A(1), Reg::S(0)).imm(Reg::A(2), SIGUSR1);
+    s.syscall(Sysno::Tgkill).expect(Reg::Ret, 0, 74);
+    s.imm(Reg::S(1), ended).load32(Reg::S(1), Reg::S(1), 0);
+    s.imm(Reg::S(2), 0).if_equal(Reg::S(1), Reg::S(2), more);
+    bump(&mut s, gone);
+    end_thread(&mut s);
+    arrivals(&mut s, resume);
+    for isas in [PAIR, OTHER_PAIR] {
+        for seed in 1..4 {
+            let (outcome, fabric) = run(&isas, &s, &FabricSettings::default(), seed);
+            assert_eq!(outcome.status, 0, "{isas:?}, seed {seed}");
+            assert_eq!(fabric.counter("fabric.crossings"), 80, "{isas:?}, seed {seed}");
+        }
+    }
 }
 
 /// Threads that add under no lock but by atomic operations, with migration points in their loops.
