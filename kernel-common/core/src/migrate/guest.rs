@@ -1,6 +1,7 @@
 //! The other side: a thread of another instance's process that runs user code here.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use maize_abi::pte::Access;
 use maize_abi::{Isa, PAGE_SIZE, Sysno};
@@ -9,8 +10,8 @@ use maize_mm::{FaultError, SpaceId};
 use maize_trace::EventKind;
 use maize_wire::InstanceId;
 
-use super::ahead;
 use super::travel::{Departure, TrapRecord, UserMode, rseq_area};
+use super::{ahead, luggage};
 use crate::fabric::RequestId;
 use crate::fabric::message::{NoArea, Run, Trapped};
 use crate::group::SpaceKey;
@@ -37,7 +38,7 @@ impl<A: Arch> State<A> {
         if stay.space.home != from.0 || self.threads.contains_key(&tid) {
             return Err(BadStay);
         }
-        if stay.ahead.len() > ahead::MOST {
+        if stay.ahead.len() > ahead::MOST || stay.luggage.len() > luggage::MOST {
             return Err(BadStay);
         }
         let isa = <A::Isa as Isa>::KIND;
@@ -49,18 +50,20 @@ impl<A: Arch> State<A> {
             self.answer(from, id, Trapped { id, departure }.into());
             return Ok(());
         };
-        let needs_next = stay.page.and_then(|page| self.expect(from, tid, stay.space, page));
+        let luggage = stay.luggage.into_iter();
+        let mut ahead: Vec<u64> =
+            luggage.filter_map(|page| self.expect(from, tid, stay.space, page)).collect();
+        ahead.extend(stay.ahead);
         let now = self.now();
         let task = self.tasks.reserve();
         let mut thread = Thread::new(Pid(stay.pid), task, regs, fpu, now);
         thread.rseq = rseq_area(stay.rseq);
         thread.shown = Nanos(stay.now);
-        thread.needs_next = needs_next;
         let (key, own_clock) = (stay.space, stay.own_clock);
         let errand = Errand::UserMode;
         thread.guest = Some(Guest { home: from, space, key, errand, own_clock });
         thread.bound = stay.bound.then_some(from);
-        thread.ahead = stay.ahead;
+        thread.ahead = ahead;
         self.threads.insert(tid, thread);
         self.task_threads.insert(task, tid);
         self.stats.fabric.stays += 1;
@@ -90,7 +93,7 @@ impl<A: Arch> State<A> {
     pub(crate) fn end_guests_of(&mut self, peer: InstanceId) {
         let guests = self.threads.iter_mut();
         let guests = guests.filter(|(_, t)| t.guest.is_some_and(|guest| guest.home == peer));
-        let tids: alloc::vec::Vec<Tid> = guests
+        let tids: Vec<Tid> = guests
             .map(|(tid, thread)| {
                 thread.exiting = Some(0);
                 *tid
@@ -136,7 +139,6 @@ async fn stay_here<A: Arch>(k: Handle<A>, visit: Visit) {
         // What the home has changed before it sent the thread: that takes no memory here.
         let _ = finish_steps(&k, visit.current, space).await;
     }
-    k.unpack(visit.current).await;
     k.bring_ahead(visit.current).await;
     let trap = run_here(&k, &visit).await;
     k.with(|s| {
@@ -219,11 +221,15 @@ async fn served_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> bool {
     let called = k.with(|s| {
         let regs = &s.threads.get(&current.tid)?.regs;
         let number = usize::try_from(regs.syscall_number()).ok()?;
-        let sysno = <A::Isa as Isa>::SYSCALLS.get(number).copied().flatten()?;
-        Some((sysno, regs.syscall_args()))
+        Some((
+            number,
+            <A::Isa as Isa>::SYSCALLS.get(number).copied().flatten(),
+            regs.syscall_args(),
+        ))
     });
-    let Some((sysno, args)) = called else { return false };
-    k.with(|s| s.send_ahead(current.tid, visit.home, (sysno, args)));
+    let Some((number, sysno, args)) = called else { return false };
+    k.with(|s| s.send_ahead(current.tid, visit.home, (number as u64, sysno), args));
+    let Some(sysno) = sysno else { return false };
     // Where its results go, and how long each is.
     let results = match sysno {
         Sysno::Getpid | Sysno::Gettid | Sysno::SchedYield => [(0, 0); 2],

@@ -1,16 +1,20 @@
 //! Pages that travel with a thread, so that it need not wait for them where it arrives: the top of its
-//! stack, or the word that it waited on.
+//! stack, the word that it waited on, and what it is going to write first on another instruction set.
 //!
-//! A page goes away as if its instance had asked for it before (`Stay::page`
+//! A page goes away as if its instance had asked for it before (`Stay::luggage`
 //! tells that instance to expect it), and comes home as one that is given up. Both are what the page
 //! protocol does anyway; only the request is not sent, and nobody waits.
 
+use alloc::vec::Vec;
+
+use maize_abi::migration::LEAVE;
 use maize_abi::pte::Access;
-use maize_abi::{Isa, Sysno};
+use maize_abi::{Isa, PAGE_SIZE, Sysno};
 use maize_hal::Arch;
 use maize_wire::InstanceId;
 use serde::{Deserialize, Serialize};
 
+use super::ahead;
 use crate::fabric::RequestId;
 use crate::fabric::message::{AskArea, PageName};
 use crate::group::{AreaRecord, SpaceKey};
@@ -18,6 +22,9 @@ use crate::handle::Handle;
 use crate::ids::Tid;
 use crate::state::State;
 use crate::thread::Current;
+
+/// Most pages that follow a thread.
+pub(crate) const MOST: usize = ahead::MOST + 1;
 
 /// A page that follows a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +35,7 @@ pub(crate) struct Luggage {
 }
 
 impl<A: Arch> Handle<A> {
-    /// Maps the page that came with a thread before it traps for want of it.
+    /// Maps the page that came home with a thread before it traps for want of it.
     pub(super) async fn unpack(&self, current: Current) {
         let come = self.with(|s| s.has_come(current));
         if let Some(address) = come {
@@ -39,34 +46,55 @@ impl<A: Arch> Handle<A> {
 }
 
 impl<A: Arch> State<A> {
-    /// The address of what came with a thread that goes on here.
+    /// The address of what came with a thread that goes on here, at home.
     fn has_come(&mut self, current: Current) -> Option<u64> {
-        let thread = self.threads.get_mut(&current.tid)?;
-        if thread.guest.is_none() && self.away_place(current.tid).is_some() {
+        if self.away_place(current.tid).is_some() {
             return None;
         }
         let address = self.threads.get_mut(&current.tid)?.needs_next.take()?;
         let space = self.thread_space(current.tid)?;
         let area = self.memory.area(space, address)?;
-        // At home only what was given up elsewhere: whatever is still there is fetched when it is used.
+        // Only what was given up elsewhere: whatever is still there is fetched when it is used.
         let (_, rights) = self.memory.page(area.object, area.index(address)).unzip();
-        let is_guest = self.threads.get(&current.tid)?.guest.is_some();
-        (is_guest || rights == Some(Access::empty())).then_some(address)
+        (rights == Some(Access::empty())).then_some(address)
     }
 
-    /// What is to follow a thread of this instance to `to`: the page that it will need first, if it is
-    /// here, with the right to write it.
-    pub(super) fn pack(
+    /// What is to follow a thread of this instance to `to`: the pages that it will need first, if they
+    /// are here, with the right to write them. Of what it needs ahead the rest is left.
+    pub(super) fn pack(&mut self, current: Current, to: InstanceId, key: SpaceKey) -> Vec<Luggage> {
+        let Some(thread) = self.threads.get_mut(&current.tid) else { return Vec::new() };
+        let next = thread.needs_next.take();
+        if !self.fabric.pages.can_hand_over(to) {
+            return Vec::new();
+        }
+        let ahead = core::mem::take(&mut thread.ahead);
+        let page = |address: u64| address & !(PAGE_SIZE as u64 - 1);
+        let mut packed: Vec<Luggage> = Vec::new();
+        if let Some(next) = next
+            && !ahead.contains(&page(next))
+        {
+            packed.extend(self.pack_page(current, to, key, next));
+        }
+        let mut left = Vec::new();
+        for address in ahead {
+            match self.pack_page(current, to, key, address) {
+                Some(luggage) => packed.push(luggage),
+                None => left.push(address),
+            }
+        }
+        if let Some(thread) = self.threads.get_mut(&current.tid) {
+            thread.ahead = left;
+        }
+        packed
+    }
+
+    fn pack_page(
         &mut self,
         current: Current,
         to: InstanceId,
         key: SpaceKey,
+        address: u64,
     ) -> Option<Luggage> {
-        let address = self.threads.get_mut(&current.tid)?.needs_next.take()?;
-        let own = <A::Isa as Isa>::KIND;
-        if self.isa_of(to) != Some(own) || !self.fabric.pages.can_hand_over(to) {
-            return None;
-        }
         let space = self.thread_space(current.tid)?;
         let area = self.memory.area(space, address)?;
         let (object, index) = (area.object, area.index(address));
@@ -114,27 +142,40 @@ impl<A: Arch> State<A> {
         Some(address)
     }
 
-    /// A thread of another instance is about to go home by this call: what is on the top of its stack it
-    /// will need there. One of another instruction set goes on here until its next migration point, and
-    /// takes another stack.
+    /// A thread of another instance is about to go home by this call: what it will need there goes
+    /// before it. That is the top of its stack, or, if it changes its instruction set, what it is going
+    /// to write first: it takes another stack.
     pub(super) fn send_ahead(
         &mut self,
         tid: Tid,
         home: InstanceId,
-        (call, args): (Sysno, [u64; 6]),
+        (number, call): (u64, Option<Sysno>),
+        args: [u64; 6],
     ) {
-        let leaves =
-            call == Sysno::SchedSetaffinity && (args[0] == 0 || args[0] == u64::from(tid.0));
-        if !leaves || self.isa_of(home) != Some(<A::Isa as Isa>::KIND) {
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let same = self.isa_of(home) == Some(<A::Isa as Isa>::KIND);
+        let pages = if number == LEAVE && !same && thread.bound.is_some() {
+            let [block, _, first, end, data, _] = args;
+            ahead::pages(block, first..end, data)
+        } else if call == Some(Sysno::SchedSetaffinity)
+            && same
+            && (args[0] == 0 || args[0] == u64::from(tid.0))
+        {
+            alloc::vec![thread.regs.sp()]
+        } else {
+            return;
+        };
+        let Some(guest) = thread.guest else { return };
+        self.release_holds(tid);
+        if !self.fabric.pages.can_hand_over(home) {
             return;
         }
-        self.release_holds(tid);
-        let Some(thread) = self.threads.get(&tid) else { return };
-        let (Some(guest), address) = (thread.guest, thread.regs.sp()) else { return };
-        let Some(area) = self.memory.area(guest.space, address) else { return };
-        let (object, index) = (area.object, area.index(address));
-        if object.home == home.0 && self.fabric.pages.can_hand_over(home) {
-            self.give_up_page(object, index);
+        for address in pages {
+            let Some(area) = self.memory.area(guest.space, address) else { continue };
+            let (object, index) = (area.object, area.index(address));
+            if object.home == home.0 {
+                self.give_up_page(object, index);
+            }
         }
     }
 }

@@ -125,7 +125,7 @@ impl<A: Arch> State<A> {
         self.charge_system_time(current.tid);
         let space = self.thread_space(current.tid)?;
         let space = self.add_member(space, place);
-        let page = self.pack(current, place, space);
+        let luggage = self.pack(current, place, space);
         let now = self.now();
         let process = self.processes.get(&current.pid);
         let own_clock = process.is_some_and(|process| process.seat.clock_ahead != 0);
@@ -141,10 +141,10 @@ impl<A: Arch> State<A> {
             rseq: rseq_record(thread.rseq),
             now: now.max(thread.shown).0,
             own_clock,
-            page,
+            luggage: luggage.clone(),
         };
         let asked = self.ask(place, current.tid.0, |id| Run { id, stay }.into());
-        if let Some(page) = page {
+        for page in luggage {
             self.send_after(place, page);
         }
         Some(asked)

@@ -21,7 +21,8 @@ pub(crate) struct Stay {
     pub(crate) user: UserMode,
     /// Whether it is to look at its next migration point.
     pub(crate) bound: bool,
-    /// Addresses of pages that it is going to write first, at most [`super::ahead::MOST`].
+    /// Addresses of pages that it is going to write first and that do not follow, at most
+    /// [`super::ahead::MOST`].
     pub(crate) ahead: Vec<u64>,
     /// Address, length and signature of the thread's `rseq` area.
     pub(crate) rseq: Option<(u64, u32, u32)>,
@@ -29,8 +30,8 @@ pub(crate) struct Stay {
     pub(crate) now: u64,
     /// Whether the process has a clock of its own, which only the home knows.
     pub(crate) own_clock: bool,
-    /// A page that follows.
-    pub(crate) page: Option<Luggage>,
+    /// Pages that follow, at most [`super::luggage::MOST`].
+    pub(crate) luggage: Vec<Luggage>,
 }
 
 /// A thread's registers, in its instruction set's order, and its FPU state in its processor's.

@@ -175,6 +175,33 @@ fn signals_meet_threads_wherever_they_are() {
     }
 }
 
+/// Messages and pages of a program whose thread goes there and back so many times.
+fn traffic(times: u64) -> [u64; 2] {
+    let (mut s, resume) = script();
+    s.imm(Reg::S(3), times + 1);
+    let again = s.mark();
+    for core in [1, 0] {
+        go(&mut s, core);
+        migration_point(&mut s);
+    }
+    s.add_imm(Reg::S(3), Reg::S(3), -1).imm(Reg::S(2), 0).if_not_equal(Reg::S(3), Reg::S(2), again);
+    s.exit(0);
+    arrivals(&mut s, resume);
+    let (outcome, fabric) = run(&PAIR, &s, &FabricSettings::default(), 1);
+    assert_eq!(outcome.status, 0);
+    let counters = fabric.counters();
+    ["fabric.sent.", "fabric.pages_sent"].map(|prefix| {
+        counters.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, n)| n).sum()
+    })
+}
+
+#[test]
+fn a_crossing_takes_its_pages_along() {
+    let [few, many] = [traffic(2), traffic(12)];
+    let [messages, pages] = [0, 1].map(|n| many[n] - few[n]);
+    assert_eq!((messages, pages), (160, 60));
+}
+
 /// Threads that add under no lock but by atomic operations, with migration points in their loops.
 fn adders(threads: u64, rounds: u64) -> Script {
     let (mut s, resume) = script();
