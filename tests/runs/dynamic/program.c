@@ -1,5 +1,7 @@
 // Linked dynamically: opens a library, uses it in two threads, and runs itself once more.
 
+#define _GNU_SOURCE
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
