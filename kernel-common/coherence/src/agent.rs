@@ -40,6 +40,14 @@ pub trait Policy<const W: usize>: Default + Clone + Debug + PartialEq + Eq + Has
     fn expire<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
     /// The node would like to free the page's frame.
     fn evict<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
+    /// At the home: a node that has not asked is to get the page, if that is possible.
+    fn give<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>, to: NodeId) {
+        let _ = (cx, to);
+    }
+    /// The page is on its way although nobody here has asked for it.
+    fn expect<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        let _ = cx;
+    }
     /// The content is in the backing store.
     fn written_back<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
     /// The page is to move into the coherent window.
@@ -208,6 +216,18 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
             Event::Retired { page } => self.known(page, now, sink, P::retired),
             Event::Expire { page } => self.known(page, now, sink, P::expire),
             Event::Evict { page } => self.known(page, now, sink, P::evict),
+            Event::Give { page, to } => {
+                self.known(page, now, sink, |record, cx| record.give(cx, to));
+            }
+            Event::Expect { page } => {
+                let (record, mut cx) = self.at(page, now, sink);
+                if record.generation() < page.generation {
+                    record.reset(&mut cx);
+                }
+                if record.generation() == page.generation {
+                    record.expect(&mut cx);
+                }
+            }
             Event::WrittenBack { page } => self.known(page, now, sink, P::written_back),
             Event::Promote { page } => self.known(page, now, sink, P::promote),
             Event::Idle { page } => self.known(page, now, sink, P::idle),

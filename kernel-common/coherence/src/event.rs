@@ -49,6 +49,21 @@ pub enum Event<M> {
         /// Which page.
         page: PageKey,
     },
+    /// At the home: a node that has not asked for a page will need it. It gets the page if nobody else
+    /// has it or waits for it (`directory`), which the home can know before
+    /// ([`Directory::may_be_given`](crate::directory::Directory::may_be_given)).
+    Give {
+        /// Which page.
+        page: PageKey,
+        /// Who gets it.
+        to: NodeId,
+    },
+    /// The page's home has given it to this node, and has said so before the page itself: it is on its
+    /// way and need not be asked for (`directory`).
+    Expect {
+        /// Which page.
+        page: PageKey,
+    },
     /// The content that `WriteBack` named is in the backing store.
     WrittenBack {
         /// Which page.
@@ -216,6 +231,8 @@ impl<M> Event<M> {
             Self::Retired { page } => Event::Retired { page },
             Self::Expire { page } => Event::Expire { page },
             Self::Evict { page } => Event::Evict { page },
+            Self::Give { page, to } => Event::Give { page, to },
+            Self::Expect { page } => Event::Expect { page },
             Self::WrittenBack { page } => Event::WrittenBack { page },
             Self::Hot { page } => Event::Hot { page },
             Self::Promote { page } => Event::Promote { page },

@@ -58,6 +58,10 @@ pub enum Mutation {
     OrdersBeforeTheNews,
     /// Directory: a node that waits when somebody dies does not tell the home.
     SuffersInSilence,
+    /// Directory: the home orders a request that a Gift has served.
+    OrdersServedRequests,
+    /// Directory: a node that has asked for nothing drops a Gift.
+    DropsGifts,
     /// Directory: the home gives a page up that is on its way between two survivors.
     RebuildsWithoutDraining,
     /// Shared: the lead goes on before the siblings' mappings are gone.
@@ -112,6 +116,8 @@ impl Mutation {
         Self::ForgetsASharer,
         Self::OrdersBeforeTheNews,
         Self::SuffersInSilence,
+        Self::OrdersServedRequests,
+        Self::DropsGifts,
         Self::RebuildsWithoutDraining,
         Self::GoesOnBeforeTheAcks,
         Self::KeepsMappingAfterRevoke,

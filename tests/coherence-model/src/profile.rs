@@ -89,11 +89,35 @@ impl Profile {
                 Setup { short_holds: true, ..Setup::new(2, 1, 2) },
             );
         }
+        profile.add_gifts();
         profile.add("3 x 1, 2+2+2", Which::Directory, How::Symmetric, Setup::new(3, 1, 2));
         profile.add("4 x 1, an access each", Which::Directory, How::Symmetric, Setup::new(4, 1, 1));
         profile.add_siblings();
         profile.add_all_litmus();
         profile
+    }
+
+    /// Pages that are given to nodes that have not asked for them. What comes unasked may be held for
+    /// nobody, so holds end early, and pages may go to and fro before they are used.
+    fn add_gifts(&mut self) {
+        let given = |gifts, setup| Setup { gifts, short_holds: true, ..setup };
+        self.add("2 x 1, gifts", Which::Directory, How::All, given(2, Setup::new(2, 1, 2)));
+        let more = Setup { evictions: 1, discards: 1, ..Setup::new(2, 1, 1) };
+        self.add("2 x 1, gift, eviction, discard", Which::Directory, How::All, given(1, more));
+        let crash = Setup { crashes: vec![1], ..Setup::new(3, 1, 1) };
+        self.add("3 x 1, gift, crash", Which::Directory, How::All, given(1, crash));
+        let siblings = Setup::domains(2, 2, 1, &[1, 0, 1, 1]);
+        self.add("2 x 2 siblings, gift", Which::Shared, How::All, given(1, siblings));
+    }
+
+    /// The same, larger.
+    fn add_more_gifts(&mut self) {
+        let given = |gifts, setup| Setup { gifts, short_holds: true, ..setup };
+        let crash = Setup { crashes: vec![0, 1, 2], ..Setup::new(3, 1, 1) };
+        self.add("3 x 1, gift, a crash", Which::Directory, How::All, given(1, crash));
+        self.add("3 x 1, gifts", Which::Directory, How::All, given(2, Setup::new(3, 1, 1)));
+        let siblings = Setup::domains(2, 2, 1, &[1; 4]);
+        self.add("2 x 2 siblings, gifts", Which::Shared, How::All, given(2, siblings));
     }
 
     /// Instances that share memory: alone in their node, and two nodes of them.
@@ -194,6 +218,7 @@ impl Profile {
             Setup { program, ..Setup::new(4, 1, 0) }
         });
         profile.add_more_siblings();
+        profile.add_more_gifts();
         profile.add_litmus("IRIW", Which::Voting, Setup::litmus(2, &IRIW), iriw_is_forbidden);
         profile
     }

@@ -58,6 +58,8 @@ pub struct Setup {
     pub evictions: u8,
     /// How often a page may be discarded.
     pub discards: u8,
+    /// How often the home may give a page to a node that has not asked for it.
+    pub gifts: u8,
     /// How often the home may move a page into the window.
     pub promotions: u8,
     /// Whether a hold may end before its access has retired.
@@ -82,6 +84,7 @@ impl Setup {
             crashes: vec![],
             evictions: 0,
             discards: 0,
+            gifts: 0,
             promotions: 0,
             short_holds: false,
             clock_readings: 2,

@@ -57,6 +57,8 @@ fn event<P: Subject>(world: &World<P>, step: Step) -> Option<(u8, u8, &'static s
         Step::Evict(node, page) => Some((node, page, "evict")),
         Step::WrittenBack(node, page) => Some((node, page, "written back")),
         Step::Apply(node, page) => Some((node, page, "discard")),
+        Step::Give(_, page) => Some((0, page, "give")),
+        Step::Expect(node, page) => Some((node, page, "expect")),
         Step::Promote(page) => Some((0, page, "promote")),
         Step::Idle(node, page) => Some((node, page, "idle")),
         Step::Learn(node) => Some((node, 0, world.news(node))),

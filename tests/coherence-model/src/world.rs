@@ -47,6 +47,10 @@ pub enum Step {
     Evict(u8, u8),
     /// The home has written a page back.
     WrittenBack(u8, u8),
+    /// The home gives a page to a node that has not asked for it, if it can.
+    Give(u8, u8),
+    /// That node hears that the page is on its way.
+    Expect(u8, u8),
     /// The home moves a page into the window, if it has it.
     Promote(u8),
     /// A mapping of a window frame goes unused.
@@ -103,6 +107,11 @@ pub struct World<P: Subject> {
     applied: Vec<u8>,
     evictions: u8,
     discards: u8,
+    gifts: u8,
+    /// Nodes that are yet to hear of pages that were given to them: who, page and life.
+    expecting: Vec<(u8, u8, u8)>,
+    /// Whether a hold ends although no access retires: one that was begun for a gift.
+    holds_end: bool,
     promotions: u8,
     idles: u8,
     crashed: Option<u8>,
@@ -123,6 +132,9 @@ impl<M> Sink<M> for Effects<M> {
 }
 
 const OBJECT: ObjectId = ObjectId(1);
+
+/// The message that brings a page to a node that may not have asked for it.
+const GIFT: &str = "Gift";
 
 impl<P: Subject> World<P> {
     /// A fabric that has done nothing.
@@ -156,6 +168,9 @@ impl<P: Subject> World<P> {
             applied: vec![0; n * pages],
             evictions: setup.evictions,
             discards: setup.discards,
+            gifts: setup.gifts,
+            expecting: Vec::new(),
+            holds_end: setup.gifts > 0,
             promotions: setup.promotions,
             idles: 2 * setup.promotions,
             crashed: None,
@@ -249,6 +264,13 @@ impl<P: Subject> World<P> {
         PageKey { object: OBJECT, generation, index: u32::from(page) }
     }
 
+    /// A page under the name that it came by: what was given to a node may be of a life that the node
+    /// has yet to hear of.
+    fn held(&self, node: u8, page: u8) -> PageKey {
+        let generation = u32::from(self.frames[self.at(node, page)].generation);
+        PageKey { generation, ..self.key(node, page) }
+    }
+
     /// The clock of a node as one of the allowed readings.
     fn clock(&mut self, reading: u8) -> Time {
         let mut top = 0;
@@ -322,6 +344,15 @@ impl<P: Subject> World<P> {
                 steps.push(Step::Learn(node));
             }
         }
+        for &(node, page, _) in self.expecting.iter().filter(|(node, ..)| self.is_alive(*node)) {
+            steps.push(Step::Expect(node, page));
+        }
+        if self.gifts > 0 && self.is_alive(0) {
+            let others = (0..n).filter(|&node| node != self.lead(0) && node == self.lead(node));
+            for node in others.filter(|&node| self.is_alive(node)) {
+                steps.extend((0..setup.pages).map(|page| Step::Give(node, page)));
+            }
+        }
         if self.promotions > 0 && self.is_alive(0) {
             steps.extend((0..setup.pages).map(Step::Promote));
         }
@@ -369,6 +400,8 @@ impl<P: Subject> World<P> {
                 | Step::Evict(..)
                 | Step::Discard(_)
                 | Step::Crash(_)
+                | Step::Give(..)
+                | Step::Expect(..)
                 | Step::Promote(_)
                 | Step::Idle(..)
         )
@@ -428,6 +461,11 @@ impl<P: Subject> World<P> {
                 let n = self.threads.len();
                 let link = usize::from(from) * n + usize::from(to);
                 let Some(packet) = self.links[link].pop_front() else { return };
+                if packet.message.name() == GIFT {
+                    // The news of a page comes before the page, or never.
+                    let news = (to, packet.page.index as u8, packet.page.generation as u8);
+                    self.expecting.retain(|expected| *expected != news);
+                }
                 let now = self.clock(reading);
                 let event = Event::Message {
                     from: self.sender(from, &packet.message),
@@ -439,12 +477,8 @@ impl<P: Subject> World<P> {
             Step::Expire(node, page) => {
                 let at = self.at(node, page);
                 self.frames[at].timer = false;
-                self.event(
-                    node,
-                    Time(u64::MAX),
-                    Event::Expire { page: self.key(node, page) },
-                    None,
-                );
+                let page = self.held(node, page);
+                self.event(node, Time(u64::MAX), Event::Expire { page }, None);
             }
             Step::Evict(node, page) => {
                 self.evictions -= 1;
@@ -455,6 +489,25 @@ impl<P: Subject> World<P> {
                 self.frames[at].writing_back = false;
                 let page = self.key(node, page);
                 self.event(node, Time(0), Event::WrittenBack { page }, None);
+            }
+            Step::Give(node, page) => {
+                self.gifts -= 1;
+                let (key, link) = (self.key(0, page), usize::from(node));
+                let before = self.links[link].len();
+                let to = NodeId(u16::from(node / self.siblings));
+                self.event(0, Time(0), Event::Give { page: key, to }, None);
+                if self.links[link].len() > before {
+                    self.expecting.push((node, page, key.generation as u8));
+                    self.expecting.sort_unstable();
+                }
+            }
+            Step::Expect(node, page) => {
+                let found = self.expecting.iter().position(|(n, p, _)| (*n, *p) == (node, page));
+                let Some((.., life)) = found.map(|found| self.expecting.remove(found)) else {
+                    return;
+                };
+                let key = PageKey { generation: u32::from(life), ..self.key(node, page) };
+                self.event(node, Time(0), Event::Expect { page: key }, None);
             }
             Step::Promote(page) => {
                 self.promotions -= 1;
@@ -481,6 +534,7 @@ impl<P: Subject> World<P> {
             }
             Step::Crash(node) => {
                 self.crashed = Some(node);
+                self.expecting.retain(|(to, ..)| *to != node);
                 let n = self.threads.len();
                 for from in 0..n {
                     self.links[from * n + usize::from(node)].clear();
@@ -504,6 +558,7 @@ impl<P: Subject> World<P> {
                 let Some(dead) = self.crashed else { return };
                 let n = self.threads.len();
                 self.links[usize::from(dead) * n + usize::from(node)].clear();
+                self.expecting.retain(|(to, ..)| dead != 0 || *to != node);
                 self.learned[usize::from(node)] = true;
                 if let Thread::Waiting(op) | Thread::Woken(op) = self.threads[usize::from(node)] {
                     self.note_holders(node, op.page());
@@ -538,7 +593,7 @@ impl<P: Subject> World<P> {
         if self.frames[at].mapped >= Some(op.access()) {
             self.threads[usize::from(node)] = Thread::Idle;
             self.retire(node, op);
-            let page = self.key(node, page);
+            let page = self.held(node, page);
             self.event(node, Time(0), Event::Retired { page }, None);
         } else {
             self.threads[usize::from(node)] = Thread::Waiting(op);
@@ -890,7 +945,7 @@ impl<P: Subject> World<P> {
         }
         let moving = self.links.iter().any(|link| !link.is_empty())
             || self.threads.iter().any(|t| matches!(t, Thread::Woken(_)))
-            || self.frames.iter().any(|f| f.writing_back)
+            || self.frames.iter().any(|f| f.writing_back || self.holds_end && f.timer)
             || (0..n as u8).any(|node| self.is_alive(node) && self.may_learn(node))
             || (0..pages as u8).any(|page| !self.begins_new_life(page));
         if !moving && !self.is_quiet() {
@@ -939,6 +994,10 @@ impl<P: Subject> World<P> {
                 }
             }
         }
+        for (node, ..) in &mut out.expecting {
+            *node = to[usize::from(*node)];
+        }
+        out.expecting.sort_unstable();
         out.crashed = self.crashed.map(|node| to[usize::from(node)]);
         out
     }
@@ -976,6 +1035,8 @@ impl std::str::FromStr for Step {
             "Expire" => Self::Expire(number(0)?, number(1)?),
             "Evict" => Self::Evict(number(0)?, number(1)?),
             "WrittenBack" => Self::WrittenBack(number(0)?, number(1)?),
+            "Give" => Self::Give(number(0)?, number(1)?),
+            "Expect" => Self::Expect(number(0)?, number(1)?),
             "Promote" => Self::Promote(number(0)?),
             "Idle" => Self::Idle(number(0)?, number(1)?),
             "Discard" => Self::Discard(number(0)?),

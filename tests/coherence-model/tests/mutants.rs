@@ -128,6 +128,11 @@ fn directory() -> Vec<(&'static str, Setup, &'static [Mutation])> {
                 Mutation::OrdersBeforeTheNews,
             ],
         ),
+        (
+            "2 x 1 with gifts",
+            Setup { gifts: 2, short_holds: true, ..crashing(&[3, 2], &[]) },
+            &[Mutation::OrdersServedRequests, Mutation::DropsGifts],
+        ),
         ("4 x 1 with a crash", crashing(&[0, 1, 1, 0], &[3]), &[Mutation::RebuildsWithoutDraining]),
     ]
 }

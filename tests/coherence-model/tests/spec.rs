@@ -18,6 +18,7 @@ fn setups() -> Vec<Setup> {
         three.clone(),
         Setup { evictions: 1, discards: 1, ..two.clone() },
         Setup { promotions: 1, ..two.clone() },
+        Setup { gifts: 1, short_holds: true, ..two.clone() },
         Setup { crashes: vec![0, 1], ..two },
     ]
 }

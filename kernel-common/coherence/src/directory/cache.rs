@@ -27,6 +27,7 @@ impl<const W: usize> Directory<W> {
         work.acks = Nodes::EMPTY;
         work.acks_wanted = Nodes::EMPTY;
         let deaths = cx.local.dead.len() as u8;
+        self.own_up(cx);
         if access == Access::Read {
             self.state = State::Reading;
             if at_home {
@@ -159,6 +160,9 @@ impl<const W: usize> Directory<W> {
             return;
         }
         cx.unmap();
+        if owner {
+            self.show_gift(cx, cx.home);
+        }
         self.send(cx, cx.home, Body::Put { content: owner });
         if owner {
             self.state = State::LeavingOwner;

@@ -15,6 +15,7 @@ impl<const W: usize> Directory<W> {
             Body::PutAck => self.left(cx),
             Body::Window => self.on_window(cx),
             Body::Recall => self.on_recall(cx),
+            Body::Gift => self.on_gift(cx),
             Body::Lost if self.is_asking() => self.lost(cx),
             _ => {}
         }
@@ -130,6 +131,7 @@ impl<const W: usize> Directory<W> {
 
     /// A reader's data, after FwdGetS or from the home at once: the last message of its miss.
     pub(super) fn send_copy<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, to: NodeId) {
+        self.show_gift(cx, to);
         self.send(cx, to, Body::Data { exclusive: false, content: true, acks: Nodes::EMPTY });
     }
 
@@ -139,6 +141,7 @@ impl<const W: usize> Directory<W> {
         to: NodeId,
         acks: Nodes<W>,
     ) {
+        self.show_gift(cx, to);
         self.send(cx, to, Body::Data { exclusive: true, content: true, acks });
     }
 }

@@ -30,7 +30,7 @@ impl<const W: usize> Directory<W> {
         from: NodeId,
         body: Body<W>,
     ) {
-        if self.is_frozen() {
+        if self.is_frozen() || self.is_served_by_gift(cx, from, body) {
             return;
         }
         if self.state == State::Lost {
@@ -300,6 +300,7 @@ impl<const W: usize> Directory<W> {
     fn on_put<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, from: NodeId, content: bool) {
         let me = cx.me();
         let state = self.state;
+        self.shows_gift(cx, from, content);
         let entry = self.entry(cx);
         entry.sharers.remove(from);
         if entry.owner == Some(from) && content {

@@ -85,6 +85,11 @@ pub enum Body<const W: usize = 1> {
         /// Whose InvAcks to wait for.
         acks: Nodes<W>,
     },
+    /// From the home to a node that will need the page and may not have asked for it: the page, of which
+    /// nobody else has a copy.
+    Gift,
+    /// To the home: the Gift has come. What the sender asked for before is served by it.
+    Accepted,
     /// To who asked: the page is in the coherent window.
     Window,
     /// From the home to the last user of a window frame: unmap it and leave.
@@ -131,6 +136,8 @@ impl<const W: usize> WireSize for Message<W> {
             | Body::PutAck
             | Body::InvAck
             | Body::Lost
+            | Body::Gift
+            | Body::Accepted
             | Body::Window
             | Body::Recall
             | Body::Leave
@@ -149,7 +156,10 @@ impl<const W: usize> WireSize for Message<W> {
     }
 
     fn carries_page(&self) -> bool {
-        matches!(self.body, Body::Data { content: true, .. } | Body::Put { content: true })
+        matches!(
+            self.body,
+            Body::Data { content: true, .. } | Body::Put { content: true } | Body::Gift
+        )
     }
 
     fn name(&self) -> &'static str {
@@ -164,6 +174,8 @@ impl<const W: usize> WireSize for Message<W> {
             Body::InvAck => "InvAck",
             Body::Grant { .. } => "Grant",
             Body::Data { .. } => "Data",
+            Body::Gift => "Gift",
+            Body::Accepted => "Accepted",
             Body::Lost => "Lost",
             Body::Window => "Window",
             Body::Recall => "Recall",

@@ -17,6 +17,7 @@
 
 mod cache;
 mod forward;
+mod gift;
 mod home;
 mod message;
 #[cfg(feature = "model")]

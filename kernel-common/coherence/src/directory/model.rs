@@ -31,6 +31,7 @@ impl<const W: usize> Normalise<W> for Directory<W> {
             &mut work.get_s,
             &mut work.get_m,
             &mut work.upgrades,
+            &mut work.gifted,
             &mut work.foresighted,
         ] {
             rename_set(set, f);

@@ -38,6 +38,19 @@ pub enum State {
     Lost,
 }
 
+/// What a node knows of a page that its home gives it unasked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub(super) enum Gift {
+    /// Nothing that the home does not know.
+    #[default]
+    None,
+    /// It is on its way, and this node has asked for nothing.
+    Expected,
+    /// It has come, and the home has not been told.
+    Owed,
+}
+
 /// Who has the page, as its home orders it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Entry<const W: usize> {
@@ -86,6 +99,9 @@ pub(super) struct Work<const W: usize> {
     pub(super) get_m: Nodes<W>,
     /// Home only: who of `get_m` has a copy.
     pub(super) upgrades: Nodes<W>,
+    /// Home only: who was given the page and has not said that it has come. What they asked for
+    /// meanwhile they have.
+    pub(super) gifted: Nodes<W>,
     /// Home only: requests of nodes that know of a death earlier than the home.
     pub(super) foresighted: Nodes<W>,
     /// Who gets the page after this node and the readers.
@@ -109,6 +125,7 @@ pub struct Directory<const W: usize = 1> {
     pub(super) generation: u32,
     pub(super) state: State,
     pub(super) epoch: u8,
+    pub(super) gift: Gift,
 }
 
 const _: () = assert!(size_of::<Directory<1>>() <= 16);
@@ -259,6 +276,7 @@ impl<const W: usize> Policy<W> for Directory<W> {
                 | Body::Grant { .. }
                 | Body::Window
                 | Body::Recall
+                | Body::Gift
                 | Body::Lost => {
                     if from == cx.home {
                         self.on_order(cx, message.body);
@@ -266,8 +284,10 @@ impl<const W: usize> Policy<W> for Directory<W> {
                 }
                 Body::Leave => self.on_leave(cx, from),
                 Body::Hot if cx.home == cx.me() => cx.push(Action::Hot { page: cx.page }),
+                Body::Accepted if cx.home == cx.me() => self.on_accepted(cx, from),
                 Body::InvAck => self.on_inv_ack(cx, from),
                 Body::Data { exclusive, content, acks } => {
+                    self.shows_gift(cx, from, content);
                     self.on_data(cx, exclusive, content, acks);
                 }
                 _ => self.on_recovery(cx, from, message),
@@ -294,6 +314,14 @@ impl<const W: usize> Policy<W> for Directory<W> {
 
     fn evict<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
         self.leave(cx);
+    }
+
+    fn give<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, to: NodeId) {
+        self.give_to(cx, to);
+    }
+
+    fn expect<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        self.expect_gift(cx);
     }
 
     fn promote<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {

@@ -8,7 +8,7 @@
 
 use alloc::boxed::Box;
 
-use super::record::{Directory, State, Successor, Work};
+use super::record::{Directory, Gift, State, Successor, Work};
 use super::{Body, Holding, Message};
 use crate::{Access, Action, Cx, Failure, Mutation, NodeId, Nodes, Sink};
 
@@ -54,6 +54,7 @@ impl<const W: usize> Directory<W> {
                 &mut work.get_s,
                 &mut work.get_m,
                 &mut work.upgrades,
+                &mut work.gifted,
                 &mut work.foresighted,
             ] {
                 set.remove(dead);
@@ -136,6 +137,7 @@ impl<const W: usize> Directory<W> {
     /// Stops every transaction here; what is left is either the content or nothing.
     fn freeze<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) -> Holding {
         let was = self.state;
+        self.gift = Gift::None;
         let pending = matches!(was, State::Reading | State::Writing)
             || self.detail.as_ref().and_then(|d| d.recovery.as_ref()).is_some_and(|r| r.pending);
         self.state = match was {

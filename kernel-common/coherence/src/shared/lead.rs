@@ -176,10 +176,15 @@ impl<M> Lead<M> {
             return true;
         }
         let kept = self.kept.entry(page);
+        let wanted = match *event {
+            Event::Fault { access, .. } => Some(access),
+            Event::Expect { .. } => Some(Access::Write),
+            _ => None,
+        };
         match *event {
-            Event::Fault { access, .. } => {
+            Event::Fault { .. } | Event::Expect { .. } => {
                 kept.enter(page.generation);
-                if kept.generation == page.generation {
+                if let (Some(access), true) = (wanted, kept.generation == page.generation) {
                     let access = match kept.here {
                         Here::Waiting(known) => known.max(access),
                         _ => access,

@@ -289,6 +289,8 @@ impl<M: Machine> Machine for Shared<M> {
             | Event::Retired { page }
             | Event::Expire { page }
             | Event::Evict { page }
+            | Event::Give { page, .. }
+            | Event::Expect { page }
             | Event::WrittenBack { page }
             | Event::Hot { page }
             | Event::Promote { page }

@@ -1,9 +1,8 @@
 //! Pages that travel with a thread, so that it need not wait for them where it arrives: the top of its
 //! stack, the word that it waited on, and what it is going to write first on another instruction set.
 //!
-//! A page goes away as if its instance had asked for it before (`Stay::luggage`
-//! tells that instance to expect it), and comes home as one that is given up. Both are what the page
-//! protocol does anyway; only the request is not sent, and nobody waits.
+//! A page goes away as a gift of its home (`Stay::luggage` tells the other instance to expect it), and comes
+//! home as one that is given up: nobody asks, and nobody waits.
 
 use alloc::vec::Vec;
 
@@ -64,7 +63,7 @@ impl<A: Arch> State<A> {
     pub(super) fn pack(&mut self, current: Current, to: InstanceId, key: SpaceKey) -> Vec<Luggage> {
         let Some(thread) = self.threads.get_mut(&current.tid) else { return Vec::new() };
         let next = thread.needs_next.take();
-        if !self.fabric.pages.can_hand_over(to) {
+        if !self.fabric.pages.can_give(to) {
             return Vec::new();
         }
         let ahead = core::mem::take(&mut thread.ahead);
@@ -98,7 +97,7 @@ impl<A: Arch> State<A> {
         let space = self.thread_space(current.tid)?;
         let area = self.memory.area(space, address)?;
         let (object, index) = (area.object, area.index(address));
-        let page = self.page_to_hand_over(object, index)?;
+        let page = self.page_to_give(to, (object, index))?;
         let id = RequestId { asker: current.tid.0, sequence: 0 };
         let ask = AskArea { id, space: key, address, access: Access::WRITE.bits() };
         let area = self.describe_area(to, &ask).ok()?;
@@ -114,7 +113,7 @@ impl<A: Arch> State<A> {
 
     /// Sends it after the thread.
     pub(super) fn send_after(&mut self, to: InstanceId, luggage: Luggage) {
-        self.hand_over(to, luggage.page);
+        self.give_page(to, luggage.page);
     }
 
     /// At the place that a thread of `from`'s goes to: its page is on the way.
@@ -167,7 +166,7 @@ impl<A: Arch> State<A> {
         };
         let Some(guest) = thread.guest else { return };
         self.release_holds(tid);
-        if !self.fabric.pages.can_hand_over(home) {
+        if !self.fabric.pages.can_give(home) {
             return;
         }
         for address in pages {

@@ -1,13 +1,12 @@
 //! Pages that change hands without having been asked for.
 
 use maize_abi::pte::Access as Rights;
-use maize_coherence::{Access, NodeId, PageKey};
+use maize_coherence::{NodeId, PageKey};
 use maize_hal::Arch;
 use maize_mm::ObjectId;
 use maize_wire::InstanceId;
 
-use super::machine::{Deed, Happened};
-use super::name::object_of;
+use super::machine::Happened;
 use super::{Coherence, PageName, Pages};
 use crate::ids::Tid;
 use crate::state::State;
@@ -20,9 +19,9 @@ impl PageName {
 }
 
 impl Pages {
-    /// Whether pages of this instance's objects can be handed to a peer, and the other way round: one
+    /// Whether pages of this instance's objects can be given to a peer, and the other way round: one
     /// orders who has them, and both have frames of their own.
-    pub(crate) fn can_hand_over(&self, peer: InstanceId) -> bool {
+    pub(crate) fn can_give(&self, peer: InstanceId) -> bool {
         self.policy == Coherence::Directory
             && !self.domains.is_sibling(peer)
             && self.domains.lead(self.me, peer) == self.me
@@ -31,8 +30,12 @@ impl Pages {
 }
 
 impl<A: Arch> State<A> {
-    /// The name of a page of this instance's that nobody else has.
-    pub(crate) fn page_to_hand_over(&mut self, object: ObjectId, index: u64) -> Option<PageName> {
+    /// The name of a page of this instance's that can go to `to`, which has not asked for it.
+    pub(crate) fn page_to_give(
+        &mut self,
+        to: InstanceId,
+        (object, index): (ObjectId, u64),
+    ) -> Option<PageName> {
         let (_, rights) = self.memory.page(object, index)?;
         let pages = &mut self.fabric.pages;
         if !pages.is_home(object)
@@ -42,39 +45,27 @@ impl<A: Arch> State<A> {
         {
             return None;
         }
-        pages.key(object, index).map(PageName::from)
+        let page = pages.key(object, index)?;
+        let machine = pages.machine(object.home)?;
+        machine.adopt(page);
+        machine.may_be_given(page, NodeId(to.0)).then(|| page.into())
     }
 
-    /// At its home: a page goes to `to`, as if that had asked for it, which expects it.
-    pub(crate) fn hand_over(&mut self, to: InstanceId, page: PageName) {
-        let (page, now) = (PageKey::from(page), self.now());
-        let Some(machine) = self.fabric.pages.machine(object_of(page.object).home) else { return };
-        machine.adopt(page);
-        for deed in machine.hand_over(now, NodeId(to.0), page) {
-            self.carry_out(deed, None);
-        }
+    /// At its home: a page goes to `to`, which has been told.
+    pub(crate) fn give_page(&mut self, to: InstanceId, page: PageName) {
+        let page = PageKey::from(page);
+        self.tell_of(page, Happened::Give(page, NodeId(to.0)));
     }
 
     /// A page is on the way, and is held for a thread when it arrives.
     pub(crate) fn expect_page(&mut self, tid: Tid, page: PageName) {
-        let (page, now) = (PageKey::from(page), self.now());
+        let page = PageKey::from(page);
         let (object, index) = super::name::page_of(page);
-        if self
-            .fabric
-            .pages
-            .key(object, index)
-            .is_none_or(|known| known.generation > page.generation)
-        {
-            return;
+        let known = self.fabric.pages.key(object, index);
+        if known.is_some_and(|known| known.generation <= page.generation) {
+            self.tell_of(page, Happened::Expect(page));
+            self.fabric.pages.held.entry(tid).or_default().push(page);
         }
-        let Some(machine) = self.fabric.pages.machine(object.home) else { return };
-        let fault = Happened::Fault { page, access: Access::Write };
-        // The request has been granted before it was made.
-        let deeds = machine.handle(now, fault).unwrap_or_default();
-        for deed in deeds.into_iter().filter(|deed| !matches!(deed, Deed::Send { .. })) {
-            self.carry_out(deed, None);
-        }
-        self.fabric.pages.held.entry(tid).or_default().push(page);
     }
 
     /// Sends a page home that this instance alone has, if nobody here holds it.

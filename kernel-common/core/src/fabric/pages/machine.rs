@@ -36,6 +36,10 @@ pub(crate) enum Happened<'a> {
     SiblingDied(NodeId),
     Retired(PageKey),
     Expire(PageKey),
+    /// At the home: a page goes to a node that has not asked for it.
+    Give(PageKey, NodeId),
+    /// The page is on its way although nobody here has asked for it.
+    Expect(PageKey),
     /// The page is not needed here any more.
     Evict(PageKey),
     Discard {
@@ -214,15 +218,11 @@ impl Machine {
         matches!(self, Machine::Directory(_))
     }
 
-    /// As if `to` had asked for a page that is here alone.
-    pub(crate) fn hand_over(&mut self, now: Nanos, to: NodeId, page: PageKey) -> Vec<Deed> {
-        let Machine::Directory(layers) = self else { return Vec::new() };
-        let epoch = layers.machine().agent().record(page).map_or(0, Directory::epoch);
-        let body = directory::Body::GetM { upgrade: false, deaths: 0 };
-        let message = Message::Outside(directory::Message { epoch, body });
-        let mut actions = Vec::new();
-        layers.handle(Time(now.0), Event::Message { from: to, page, message }, &mut actions);
-        actions.into_iter().filter_map(|action| deed(action, None)).collect()
+    /// At the home: whether a page can go to a node that has not asked for it.
+    pub(crate) fn may_be_given(&self, page: PageKey, to: NodeId) -> bool {
+        let Machine::Directory(layers) = self else { return false };
+        let record = layers.machine().agent().record(page);
+        record.is_some_and(|record| record.may_be_given(to))
     }
 
     pub(crate) fn handle(
@@ -306,6 +306,8 @@ where
         Happened::SiblingDied(sibling) => Event::SiblingDied { sibling },
         Happened::Retired(page) => Event::Retired { page },
         Happened::Expire(page) => Event::Expire { page },
+        Happened::Give(page, to) => Event::Give { page, to },
+        Happened::Expect(page) => Event::Expect { page },
         Happened::Evict(page) => Event::Evict { page },
         Happened::Discard { object, generation, first, count } => {
             Event::Discard { object, generation, first, count }

@@ -2,8 +2,8 @@
 
 mod carry_out;
 mod domain;
+mod gift;
 mod habit;
-mod hand_over;
 mod machine;
 mod name;
 mod obtain;
