@@ -13,6 +13,7 @@ pub mod isa;
 pub mod migration;
 pub mod pte;
 pub mod signal;
+pub mod socket;
 pub mod syscall;
 pub mod termios;
 

@@ -232,7 +232,10 @@ impl Vfs {
             (_, Handle::Terminal) if crate::ioctl::is_known(number) => Ok(()),
             (
                 request::FIONREAD,
-                Handle::Pipe(_) | Handle::Regular(_) | Handle::Stream(HostStream::Input),
+                Handle::Pipe(_)
+                | Handle::Regular(_)
+                | Handle::Socket(_)
+                | Handle::Stream(HostStream::Input),
             ) => Ok(()),
             _ => Err(Errno::ENOTTY),
         }

@@ -10,7 +10,7 @@ use maize_abi::signal::SignalSet;
 use crate::Vfs;
 use crate::caller::Surroundings;
 use crate::device::Device;
-use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId};
+use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId};
 use crate::inode::Kind;
 use crate::node::Node;
 use crate::outcome::WaitKey;
@@ -31,6 +31,7 @@ pub(crate) enum Handle {
     Stream(HostStream),
     Counter(CounterId),
     Interests(InterestId),
+    Socket(SocketId),
     /// Signals of whoever reads it (`signalfd`).
     Signals(SignalSet),
     /// `O_PATH`: a place, not to be read or written.
@@ -171,6 +172,7 @@ impl Vfs {
                 self.interests.remove(&set);
             }
             Handle::Signals(_) => self.signal_files -= 1,
+            Handle::Socket(socket) => self.close_socket(env, socket),
             _ => {}
         }
         let Node::Inode(inode) = file.node else { return };

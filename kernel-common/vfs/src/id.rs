@@ -21,6 +21,10 @@ pub struct CounterId(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterestId(pub(crate) u64);
 
+/// A socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub(crate) u64);
+
 impl InodeId {
     /// The number that `st_ino` shows.
     #[must_use]

@@ -14,6 +14,7 @@ use crate::outcome::{Io, Patience, Stop, WaitKey};
 use crate::pipe::PipeStop;
 use crate::proc;
 use crate::queue;
+use crate::socket::Sent;
 use crate::stream::HostStream;
 
 /// Where in a file to read or write.
@@ -113,6 +114,14 @@ impl Vfs {
             }
             Handle::Stream(stream) => self.read_stream(stream, out),
             Handle::Counter(counter) => self.read_counter(counter, out),
+            Handle::Socket(_) => {
+                let now = (false, nonblocking);
+                let received = self.receive(id, out, now, patience)?;
+                for file in &received.files {
+                    self.release(env, *file);
+                }
+                Ok(received.count)
+            }
             // Signals are the caller's, who takes them itself.
             Handle::Interests(_) | Handle::Signals(_) => Err(Errno::EINVAL.into()),
             Handle::Place => Err(Errno::EBADF.into()),
@@ -231,6 +240,10 @@ impl Vfs {
             Handle::Terminal => self.terminal.write(caller.job, bytes),
             Handle::Stream(stream) => self.write_stream(stream, bytes),
             Handle::Counter(counter) => self.write_counter(counter, bytes),
+            Handle::Socket(_) => {
+                let sent = Sent { bytes, files: &[], to: None, now: nonblocking };
+                self.send(env, caller, id, sent, Patience::Left)
+            }
             Handle::Interests(_) | Handle::Signals(_) => Err(Errno::EINVAL.into()),
         };
         refuse_wait(result, nonblocking)
@@ -455,6 +468,7 @@ impl Vfs {
             Handle::Pipe(end) => self.pipes.get(&end.pipe).map_or(0, |pipe| pipe.len() as u64),
             Handle::Stream(HostStream::Input) => self.input.bytes.len() as u64,
             Handle::Terminal => self.terminal.pending_input() as u64,
+            Handle::Socket(_) => self.receivable(id)? as u64,
             Handle::Regular(inode) => {
                 self.tree.get(inode)?.len(env.store()).saturating_sub(file.position)
             }

@@ -48,6 +48,7 @@ mod root;
 #[cfg(test)]
 mod root_tests;
 mod signals;
+mod socket;
 mod stream;
 mod terminal;
 #[cfg(test)]
@@ -61,7 +62,7 @@ pub use attributes::{SetTime, Target};
 pub use caller::{At, Caller, Job, Surroundings, View};
 pub use console::Console;
 pub use descriptor::{Descriptor, FdTable, NR_OPEN};
-pub use id::{CounterId, FileId, InodeId, InterestId, PipeId};
+pub use id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId};
 pub use interest::{Change, Interest, Told};
 pub use io::{Flow, Place};
 pub use lock::{LockKind, LockOwner, Record};
@@ -74,6 +75,9 @@ pub use pipe::{PIPE_CAPACITY, PIPE_CAPACITY_MAX};
 pub use proc::{Area, Memory, ProcNode, ProcSource, System, SystemMemory, Task};
 pub use read_dir::DirEntry;
 pub use root::Loaded;
+pub use socket::{
+    Address, Credentials, Received, Sent, SocketKind, SocketOption, SocketValue, socket_timeout,
+};
 pub use stream::HostStream;
 pub use terminal::GroupSignal;
 pub use tree::Limits;
@@ -85,6 +89,7 @@ use lock::LockTable;
 use mount::Mount;
 use outcome::Wakes;
 use pipe::Pipe;
+use socket::{Bound, Socket};
 use stream::{Input, Output};
 use terminal::Terminal;
 use tree::Tree;
@@ -105,6 +110,12 @@ pub struct Vfs {
     next_counter: u64,
     interests: BTreeMap<InterestId, InterestSet>,
     next_interest: u64,
+    sockets: BTreeMap<SocketId, Socket>,
+    next_socket: u64,
+    /// The sockets that have a name.
+    bound: BTreeMap<Bound, SocketId>,
+    /// The last name that the system gave a socket.
+    next_name: u32,
     /// Open files that are [`file::Handle::Signals`].
     signal_files: usize,
     locks: LockTable,

@@ -27,13 +27,16 @@ pub(crate) const TMPFS_MAGIC: u64 = 0x0102_1994;
 pub(crate) const PROC_MAGIC: u64 = 0x9fa0;
 pub(crate) const PIPEFS_MAGIC: u64 = 0x5049_5045;
 pub(crate) const ANON_MAGIC: u64 = 0x0904_1934;
+pub(crate) const SOCKFS_MAGIC: u64 = 0x534f_434b;
 
 /// The place in the mount table of pipes. The root file system has the first.
 pub(crate) const PIPE_FS: usize = 1;
 /// That of what else has no path: memfds, event counters.
 pub(crate) const ANON_FS: usize = 2;
+/// That of sockets.
+pub(crate) const SOCKET_FS: usize = 3;
 /// That of `/proc`.
-pub(crate) const PROC_FS: usize = 3;
+pub(crate) const PROC_FS: usize = 4;
 
 impl Mount {
     pub(crate) const fn hidden(kind: &'static str, magic: u64) -> Mount {

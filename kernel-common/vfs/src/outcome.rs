@@ -8,7 +8,7 @@ use maize_abi::signal::Signal;
 use maize_hal::Nanos;
 use maize_mm::NeedPage;
 
-use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId};
+use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId};
 
 /// Something whose change a caller can wait for.
 ///
@@ -37,6 +37,12 @@ pub enum WaitKey {
     CounterWritable(CounterId),
     /// A file of the set may have become ready.
     InterestReady(InterestId),
+    /// The socket has something to receive or to accept, or will not have any more.
+    SocketReadable(SocketId),
+    /// Something that the socket had under way was received, or its connection has changed.
+    SocketWritable(SocketId),
+    /// The socket takes another message or connection, or is gone.
+    SocketRoom(SocketId),
     /// A signal that the file asks for was sent to somebody.
     SignalSent(FileId),
     /// A lock on the inode was given back.

@@ -35,6 +35,7 @@ impl Vfs {
             Handle::Stream(HostStream::Error) => self.error.poll(),
             Handle::Counter(id) => self.counters.get(&id).map_or(0, crate::counter::Counter::poll),
             Handle::Interests(id) => self.poll_interests(id, pending),
+            Handle::Socket(id) => self.poll_socket(id),
             Handle::Signals(wanted) if wanted.intersection(pending) == SignalSet::EMPTY => 0,
             Handle::Signals(_) => poll::POLLIN | poll::POLLRDNORM,
         };
@@ -67,6 +68,9 @@ impl Vfs {
                 [Some(WaitKey::CounterReadable(id)), Some(WaitKey::CounterWritable(id))]
             }
             Handle::Interests(id) => [Some(WaitKey::InterestReady(id)), None],
+            Handle::Socket(id) => {
+                [Some(WaitKey::SocketReadable(id)), Some(WaitKey::SocketWritable(id))]
+            }
             Handle::Signals(_) => [Some(WaitKey::SignalSent(id)), None],
             _ => [None, None],
         })

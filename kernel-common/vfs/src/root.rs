@@ -78,6 +78,7 @@ impl Vfs {
             root_mount,
             Mount::hidden("pipefs", mount::PIPEFS_MAGIC),
             Mount::hidden("anon_inodefs", mount::ANON_MAGIC),
+            Mount::hidden("sockfs", mount::SOCKFS_MAGIC),
         ];
         Vfs {
             tree,
@@ -90,6 +91,10 @@ impl Vfs {
             pipe_bytes: 0,
             counters: BTreeMap::new(),
             next_counter: 1,
+            sockets: BTreeMap::new(),
+            next_socket: 1,
+            bound: BTreeMap::new(),
+            next_name: 0,
             signal_files: 0,
             interests: BTreeMap::new(),
             next_interest: 1,

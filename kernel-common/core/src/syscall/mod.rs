@@ -98,6 +98,14 @@ const fn makes_something(call: Sysno) -> bool {
             | N::EpollCreate
             | N::EpollCreate1
             | N::EpollCtl
+            | N::Socket
+            | N::Socketpair
+            | N::Accept
+            | N::Accept4
+            | N::Bind
+            | N::Connect
+            | N::Sendto
+            | N::Sendmsg
             | N::Mkdir
             | N::Mkdirat
             | N::Mknod

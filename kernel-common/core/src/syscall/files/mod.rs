@@ -9,12 +9,14 @@ mod directories;
 mod epoll;
 mod ioctl;
 mod locks;
+mod messages;
 mod names;
 mod open;
 mod poll;
 mod segments;
 mod select;
 mod signals;
+mod sockets;
 mod stream;
 mod timers;
 mod transfer;
@@ -77,6 +79,23 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
         N::Ppoll => poll::ppoll(call).await,
         N::Select => select::select(call).await,
         N::Pselect6 => select::pselect6(call).await,
+
+        N::Socket => sockets::socket(call),
+        N::Socketpair => sockets::pair(call).await,
+        N::Bind => sockets::bind(call).await,
+        N::Listen => sockets::listen(call),
+        N::Connect => sockets::connect(call).await,
+        N::Accept => sockets::accept(call, false).await,
+        N::Accept4 => sockets::accept(call, true).await,
+        N::Getsockname => sockets::name(call, false).await,
+        N::Getpeername => sockets::name(call, true).await,
+        N::Shutdown => sockets::shutdown(call),
+        N::Getsockopt => sockets::getsockopt(call).await,
+        N::Setsockopt => sockets::setsockopt(call).await,
+        N::Sendto => messages::sendto(call).await,
+        N::Sendmsg => messages::sendmsg(call).await,
+        N::Recvfrom => messages::recvfrom(call).await,
+        N::Recvmsg => messages::recvmsg(call).await,
 
         N::EpollCreate => epoll::create(call, false),
         N::EpollCreate1 => epoll::create(call, true),

@@ -151,20 +151,31 @@ pub(super) async fn pipe<A: Arch>(call: Call<'_, A>, has_flags: bool) -> CallRes
         // Packets are not kept apart here, and to say so is better than to mix them.
         return Err(Errno::EOPNOTSUPP);
     }
-    let exported = call.k.with_writable(current, (call.args[0], 8), |s| {
+    install_pair(call, call.args[0], flags, |s| {
+        s.with_files(current, |vfs, env, caller| vfs.make_pipe(env, caller, flags))
+    })
+    .await
+}
+
+/// Makes two files, gives them descriptors and puts these at an address.
+pub(super) async fn install_pair<A: Arch>(
+    call: Call<'_, A>,
+    address: u64,
+    flags: u32,
+    make: impl Fn(&mut State<A>) -> Result<(FileId, FileId), Errno>,
+) -> CallResult {
+    let current = call.current;
+    let exported = call.k.with_writable(current, (address, 8), |s| {
         let limit = s.descriptor_limit(current);
         let table = s.descriptors(current)?;
         let first = table.lowest_free(0, limit)?;
         table.lowest_free(first as usize + 1, limit)?;
-        let (read, write) =
-            s.with_files(current, |vfs, env, caller| vfs.make_pipe(env, caller, flags))?;
+        let (one, other) = make(s)?;
         let close_on_exec = flags & o::O_CLOEXEC != 0;
-        let read = s.install_file(current, read, close_on_exec)? as u32;
-        let write = s.install_file(current, write, close_on_exec)? as u32;
-        let mut bytes = [0; 8];
-        bytes[..4].copy_from_slice(&read.to_le_bytes());
-        bytes[4..].copy_from_slice(&write.to_le_bytes());
-        s.write_now(current, call.args[0], &bytes)
+        let one = s.install_file(current, one, close_on_exec)? as u32;
+        let other = s.install_file(current, other, close_on_exec)? as u32;
+        let bytes = [one.to_le_bytes(), other.to_le_bytes()];
+        s.write_now(current, address, bytes.as_flattened())
     });
     exported.await.map(|()| 0)
 }

@@ -8,7 +8,7 @@ use maize_vfs::{FileId, Flow, Io, Patience, Place, Stop};
 
 use super::super::{Call, CallResult};
 use super::segments::{STEP, Segments};
-use super::signals;
+use super::{messages, signals};
 
 fn place(offset: u64) -> Result<Place, Errno> {
     if i64::try_from(offset).is_err() { Err(Errno::EINVAL) } else { Ok(Place::Byte(offset)) }
@@ -102,6 +102,9 @@ pub(super) async fn read_all<A: Arch>(
     if place == Place::Position && call.k.with(|s| s.files.vfs.wanted_signals(file)).is_some() {
         return signals::read(call, file, segments).await;
     }
+    if place == Place::Position && call.k.with(|s| s.files.vfs.is_socket(file)) {
+        return messages::read(call, file, segments).await;
+    }
     let mut done = 0;
     let mut buffer = vec![];
     loop {
@@ -162,6 +165,9 @@ pub(super) async fn write_all<A: Arch>(
     mut segments: Segments,
 ) -> CallResult {
     let current = call.current;
+    if place == Place::Position && call.k.with(|s| s.files.vfs.is_socket(file)) {
+        return messages::write(call, file, segments).await;
+    }
     let mut done = 0;
     let mut buffer = vec![];
     loop {

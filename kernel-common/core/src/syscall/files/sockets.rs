@@ -1,0 +1,338 @@
+//! Sockets: making, naming, connecting, options.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use maize_abi::Errno;
+use maize_abi::file::o;
+use maize_abi::socket::{SOCKADDR_MAX, af, so, sock};
+use maize_hal::{Arch, Nanos};
+use maize_vfs::{Address, FileId, SocketKind, SocketOption, SocketValue, socket_timeout};
+
+use super::super::clock::timeval_bytes;
+use super::super::{Call, CallResult};
+use super::open::install_pair;
+use crate::state::State;
+use crate::thread::Current;
+
+/// The kind and the flags of a new socket.
+///
+/// # Errors
+/// As `socket`.
+fn kind<A: Arch>(call: Call<'_, A>) -> Result<(SocketKind, u32), Errno> {
+    let (domain, number, protocol) = (call.uint(0), call.uint(1), call.uint(2));
+    let flags = number & !sock::SOCK_TYPE_MASK;
+    if flags & !(o::O_CLOEXEC | o::O_NONBLOCK) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if domain != u32::from(af::AF_UNIX) {
+        return Err(Errno::EAFNOSUPPORT);
+    }
+    // Before the kind is looked at, as on Linux.
+    if number & sock::SOCK_TYPE_MASK >= sock::SOCK_MAX {
+        return Err(Errno::EINVAL);
+    }
+    if protocol > u32::from(af::AF_UNIX) {
+        return Err(Errno::EPROTONOSUPPORT);
+    }
+    Ok((SocketKind::from_number(number & sock::SOCK_TYPE_MASK)?, flags))
+}
+
+pub(super) fn socket<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let current = call.current;
+    let (kind, flags) = kind(call)?;
+    call.k.with(|s| {
+        s.check_descriptor_room(current)?;
+        let file =
+            s.with_files(current, |vfs, env, caller| vfs.make_socket(env, caller, kind, flags))?;
+        s.install_file(current, file, flags & o::O_CLOEXEC != 0)
+    })
+}
+
+pub(super) async fn pair<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let current = call.current;
+    let (kind, flags) = kind(call)?;
+    install_pair(call, call.args[3], flags, |s| {
+        s.with_files(current, |vfs, env, caller| vfs.make_socket_pair(env, caller, kind, flags))
+    })
+    .await
+}
+
+/// The bytes of an address that a program gives.
+///
+/// # Errors
+/// `EINVAL` for a length that none has, `EFAULT`.
+pub(super) async fn address_bytes<A: Arch>(
+    call: Call<'_, A>,
+    address: u64,
+    len: u32,
+) -> Result<Vec<u8>, Errno> {
+    let len = usize::try_from(len).ok().filter(|len| *len <= SOCKADDR_MAX).ok_or(Errno::EINVAL)?;
+    let mut bytes = vec![0; len];
+    call.k.read_user(call.current, address, &mut bytes).await?;
+    Ok(bytes)
+}
+
+/// Where a program wants an address to be put: as much of it as there is room for, and its length.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AddressRoom {
+    address: u64,
+    len_at: u64,
+    room: u64,
+}
+
+impl AddressRoom {
+    /// The room at `address`, whose length is at `len_at`; none at all if `address` is 0.
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL` for a length below 0.
+    pub(super) async fn read<A: Arch>(
+        call: Call<'_, A>,
+        address: u64,
+        len_at: u64,
+    ) -> Result<Option<AddressRoom>, Errno> {
+        if address == 0 {
+            return Ok(None);
+        }
+        let len = call.k.read_u32(call.current, len_at).await? as i32;
+        let room = u64::try_from(len).map_err(|_| Errno::EINVAL)?.min(SOCKADDR_MAX as u64);
+        Ok(Some(AddressRoom { address, len_at, room }))
+    }
+
+    /// The room of a message's header.
+    pub(super) fn of_header(address: u64, len: u32, len_at: u64) -> Option<AddressRoom> {
+        let room = u64::from(len).min(SOCKADDR_MAX as u64);
+        Some(AddressRoom { address, len_at, room }).filter(|_| address != 0)
+    }
+
+    /// Makes it ready to be written to.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub(super) async fn hold<A: Arch>(&self, call: Call<'_, A>) -> Result<(), Errno> {
+        call.k.hold_writable(call.current, self.len_at, 4).await?;
+        call.k.hold_writable(call.current, self.address, self.room).await
+    }
+
+    /// Whether it still is.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub(super) fn is_ready<A: Arch>(
+        &self,
+        s: &mut State<A>,
+        current: Current,
+    ) -> Result<bool, Errno> {
+        Ok(s.is_writable_now(current, self.len_at, 4)?
+            && s.is_writable_now(current, self.address, self.room)?)
+    }
+
+    /// Puts an address there, in a step in which it [`Self::is_ready`].
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub(super) fn put<A: Arch>(
+        &self,
+        s: &mut State<A>,
+        current: Current,
+        bytes: &[u8],
+    ) -> Result<(), Errno> {
+        let count = bytes.len().min(self.room as usize);
+        s.write_now(current, self.address, &bytes[..count])?;
+        s.write_now(current, self.len_at, &(bytes.len() as u32).to_le_bytes())
+    }
+}
+
+pub(super) async fn bind<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let file = call.file(0)?;
+    call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    let bytes = address_bytes(call, call.args[1], call.uint(2)).await?;
+    // Only the family: any name.
+    let any = bytes == af::AF_UNIX.to_le_bytes();
+    let address = if any { None } else { Some(Address::from_bytes(&bytes)?) };
+    call.k
+        .with(|s| {
+            s.with_files(call.current, |vfs, env, caller| {
+                vfs.bind_socket(env, caller, file, address)
+            })
+        })
+        .map(|()| 0)
+}
+
+pub(super) fn listen<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let file = call.file(0)?;
+    let backlog = call.uint(1);
+    call.k
+        .with(|s| s.with_files(call.current, |vfs, _, caller| vfs.listen(caller, file, backlog)))
+        .map(|()| 0)
+}
+
+pub(super) async fn connect<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let file = call.file(0)?;
+    let kind = call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    let bytes = address_bytes(call, call.args[1], call.uint(2)).await?;
+    let forgets = kind == SocketKind::Datagram && Address::family(&bytes)? == af::AF_UNSPEC;
+    let address = if forgets { None } else { Some(Address::from_bytes(&bytes)?) };
+    call.wait_until(Errno::ERESTARTSYS, |s, patience| {
+        s.with_files(call.current, |vfs, env, caller| {
+            vfs.connect(env, caller, file, address.as_ref(), patience)
+        })
+    })
+    .await
+    .map(|()| 0)
+}
+
+pub(super) async fn accept<A: Arch>(call: Call<'_, A>, has_flags: bool) -> CallResult {
+    let current = call.current;
+    let flags = if has_flags { call.uint(3) } else { 0 };
+    if flags & !(o::O_CLOEXEC | o::O_NONBLOCK) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let file = call.file(0)?;
+    call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    let room = AddressRoom::read(call, call.args[1], call.args[2]).await?;
+    loop {
+        if let Some(room) = &room {
+            room.hold(call).await?;
+        }
+        let accepted = call
+            .wait_until(Errno::ERESTARTSYS, |s, patience| {
+                if let Some(room) = &room
+                    && !room.is_ready(s, current)?
+                {
+                    return Ok(None);
+                }
+                s.check_descriptor_room(current)?;
+                let made = s.with_files(current, |vfs, env, caller| {
+                    vfs.accept(env, caller, file, flags, patience)
+                })?;
+                let fd = s.install_file(current, made, flags & o::O_CLOEXEC != 0)?;
+                if let Some(room) = &room {
+                    let bytes = s.address_of(made, true);
+                    room.put(s, current, &bytes)?;
+                }
+                Ok(Some(fd))
+            })
+            .await?;
+        if let Some(fd) = accepted {
+            return Ok(fd);
+        }
+    }
+}
+
+impl<A: Arch> State<A> {
+    /// The bytes of a socket's address, or of its peer's.
+    fn address_of(&self, file: FileId, peer: bool) -> Vec<u8> {
+        let vfs = &self.files.vfs;
+        let address = if peer { vfs.peer_name(file) } else { vfs.socket_name(file) };
+        Address::to_bytes(address.unwrap_or(None))
+    }
+}
+
+pub(super) async fn name<A: Arch>(call: Call<'_, A>, peer: bool) -> CallResult {
+    let current = call.current;
+    let file = call.file(0)?;
+    call.k.with(|s| {
+        if peer { s.files.vfs.peer_name(file) } else { s.files.vfs.socket_name(file) }.map(|_| ())
+    })?;
+    let room = AddressRoom::read(call, call.args[1], call.args[2]).await?.ok_or(Errno::EFAULT)?;
+    loop {
+        room.hold(call).await?;
+        let done = call.k.with(|s| {
+            if !room.is_ready(s, current)? {
+                return Ok(false);
+            }
+            let bytes = s.address_of(file, peer);
+            room.put(s, current, &bytes).map(|()| true)
+        })?;
+        if done {
+            return Ok(0);
+        }
+    }
+}
+
+pub(super) fn shutdown<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let file = call.file(0)?;
+    call.k.with(|s| s.files.vfs.shut_down(file, call.uint(1))).map(|()| 0)
+}
+
+/// The option that a call names.
+///
+/// # Errors
+/// `EOPNOTSUPP` for another level than the socket's own; `ENOPROTOOPT`.
+fn option<A: Arch>(call: Call<'_, A>) -> Result<(FileId, SocketOption), Errno> {
+    let file = call.file(0)?;
+    call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    if call.uint(1) != so::SOL_SOCKET {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    Ok((file, SocketOption::from_number(call.uint(2))?))
+}
+
+fn value_bytes(value: SocketValue) -> Vec<u8> {
+    match value {
+        SocketValue::Number(number) => number.to_le_bytes().to_vec(),
+        SocketValue::Time(time) => {
+            let time = if time == Nanos::NEVER { Nanos(0) } else { time };
+            timeval_bytes(time).to_vec()
+        }
+        SocketValue::Credentials(of) => {
+            [of.pid, of.uid, of.gid].map(u32::to_le_bytes).as_flattened().to_vec()
+        }
+    }
+}
+
+pub(super) async fn getsockopt<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let [_, _, _, address, len_at, ..] = call.args;
+    let current = call.current;
+    let room = call.k.read_u32(current, len_at).await? as i32;
+    let room = u64::try_from(room).map_err(|_| Errno::EINVAL)?;
+    let (file, option) = option(call)?;
+    let len = match option {
+        SocketOption::Told(_) | SocketOption::Number(_) => 4,
+        SocketOption::Time(_) => 16,
+        SocketOption::PeerCredentials => 12,
+    };
+    let len = room.min(len);
+    loop {
+        call.k.hold_writable(current, len_at, 4).await?;
+        call.k.hold_writable(current, address, len).await?;
+        let done = call.k.with(|s| {
+            let ready = s.is_writable_now(current, len_at, 4)?
+                && s.is_writable_now(current, address, len)?;
+            if !ready {
+                return Ok(false);
+            }
+            let bytes = value_bytes(s.files.vfs.socket_option(file, option)?);
+            s.write_now(current, address, &bytes[..len as usize])?;
+            s.write_now(current, len_at, &(len as u32).to_le_bytes())?;
+            Ok::<_, Errno>(true)
+        })?;
+        if done {
+            return Ok(0);
+        }
+    }
+}
+
+pub(super) async fn setsockopt<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let (address, len) = (call.args[3], call.int(4));
+    let len = u64::try_from(len).map_err(|_| Errno::EINVAL)?;
+    let (file, option) = option(call)?;
+    let value = match option {
+        SocketOption::Number(_) => {
+            if len < 4 {
+                return Err(Errno::EINVAL);
+            }
+            SocketValue::Number(call.k.read_u32(call.current, address).await? as i32)
+        }
+        SocketOption::Time(_) => {
+            if len < 16 {
+                return Err(Errno::EINVAL);
+            }
+            let [seconds, microseconds] = call.k.read_words::<2>(call.current, address).await?;
+            SocketValue::Time(socket_timeout(seconds as i64, microseconds as i64)?)
+        }
+        SocketOption::Told(_) | SocketOption::PeerCredentials => return Err(Errno::ENOPROTOOPT),
+    };
+    call.k.with(|s| s.files.vfs.set_socket_option(file, option, value)).map(|()| 0)
+}

@@ -1,0 +1,383 @@
+//! Sockets of this machine (`AF_UNIX`): streams, datagrams, and streams of whole messages.
+//!
+//! What was sent lies in the receiver's inbox until it is received, and counts against what its sender
+//! may have under way. A connection that nobody has accepted yet is a socket that only its listener
+//! knows. A closed socket leaves nothing behind: whoever still names it finds no socket of that id.
+//!
+//! | | stream | whole messages | datagrams |
+//! |---|---|---|---|
+//! | a send needs | a connection | a connection | a peer or an address |
+//! | a receive takes | bytes | one message | one message |
+//! | the peer is closed | end of file, then `EPIPE` | end of file, then `EPIPE` | `ECONNREFUSED` |
+
+mod address;
+mod connect;
+mod options;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use maize_abi::Errno;
+use maize_abi::file::{o, s};
+use maize_abi::socket::{shut, sock};
+use maize_hal::Nanos;
+
+pub use address::Address;
+pub(crate) use address::Bound;
+pub use options::{SocketOption, SocketValue, socket_timeout};
+pub use transfer::{Received, Sent};
+
+use crate::Vfs;
+use crate::caller::{Caller, Surroundings};
+use crate::file::{File, Handle};
+use crate::id::{FileId, SocketId};
+use crate::inode::Kind;
+use crate::mount;
+use crate::node::Node;
+use crate::outcome::WaitKey;
+
+/// Bytes that a socket has under way at most, unless it is told otherwise (`net.core.wmem_default`).
+const SEND_LIMIT: usize = 212_992;
+
+/// What a message costs beside its bytes.
+const MESSAGE_COST: usize = 576;
+
+/// Messages that wait at a socket at most, if they come from one that it is not connected to
+/// (`net.unix.max_dgram_qlen`, with the one that is above it).
+const STRANGERS_MESSAGES: usize = 11;
+
+/// How a socket's bytes are kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketKind {
+    /// Not at all.
+    Stream,
+    /// As they were sent, each to where it is told.
+    Datagram,
+    /// As they were sent, by a connection.
+    SeqPacket,
+}
+
+impl SocketKind {
+    /// The kind of this number, as `socket` takes it.
+    ///
+    /// # Errors
+    /// `EINVAL`, `ESOCKTNOSUPPORT`.
+    pub const fn from_number(number: u32) -> Result<SocketKind, Errno> {
+        match number {
+            sock::SOCK_STREAM => Ok(SocketKind::Stream),
+            // As on Linux.
+            sock::SOCK_DGRAM | sock::SOCK_RAW => Ok(SocketKind::Datagram),
+            sock::SOCK_SEQPACKET => Ok(SocketKind::SeqPacket),
+            sock::SOCK_MAX.. => Err(Errno::EINVAL),
+            _ => Err(Errno::ESOCKTNOSUPPORT),
+        }
+    }
+
+    /// The number of this kind.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            SocketKind::Stream => sock::SOCK_STREAM,
+            SocketKind::Datagram => sock::SOCK_DGRAM,
+            SocketKind::SeqPacket => sock::SOCK_SEQPACKET,
+        }
+    }
+
+    const fn connects(self) -> bool {
+        !matches!(self, SocketKind::Datagram)
+    }
+
+    pub(crate) const fn keeps_messages(self) -> bool {
+        !matches!(self, SocketKind::Stream)
+    }
+}
+
+/// Who made a socket, or connected it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Process id; 0 for nobody.
+    pub pid: u32,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl Credentials {
+    const NOBODY: Credentials = Credentials { pid: 0, uid: u32::MAX, gid: u32::MAX };
+
+    const fn of(caller: &Caller<'_>) -> Credentials {
+        Credentials { pid: caller.pid, uid: caller.uid, gid: caller.gid }
+    }
+}
+
+/// What was sent and not yet received.
+#[derive(Debug)]
+struct Message {
+    bytes: Vec<u8>,
+    /// How many of the bytes were received: of a stream's message it can be a part.
+    taken: usize,
+    /// Files that come along, each with a holder.
+    files: Vec<FileId>,
+    from: SocketId,
+    /// The sender's address when it was sent.
+    address: Option<Arc<Address>>,
+}
+
+impl Message {
+    fn left(&self) -> &[u8] {
+        &self.bytes[self.taken..]
+    }
+
+    /// What its sender has under way for it.
+    fn cost(&self) -> usize {
+        self.bytes.len() + MESSAGE_COST
+    }
+}
+
+#[derive(Debug)]
+enum Role {
+    Unconnected,
+    Listening {
+        /// Connections that wait at most, beside one.
+        backlog: usize,
+        waiting: VecDeque<SocketId>,
+    },
+    /// A stream's other end was there. Datagrams have a peer without it.
+    Connected,
+}
+
+#[derive(Debug)]
+pub(crate) struct Socket {
+    kind: SocketKind,
+    role: Role,
+    peer: Option<SocketId>,
+    name: Option<Arc<Address>>,
+    bound: Option<Bound>,
+    inbox: VecDeque<Message>,
+    /// What others have not received yet, with what it costs.
+    under_way: usize,
+    send_limit: usize,
+    receive_limit: usize,
+    receive_shut: bool,
+    send_shut: bool,
+    /// Told once.
+    error: Option<Errno>,
+    peer_credentials: Credentials,
+    receive_timeout: Nanos,
+    send_timeout: Nanos,
+    /// Options that are kept and change nothing, a bit for each number.
+    kept: u64,
+    /// It is the far end of a connection that nobody has accepted: no file knows it.
+    unaccepted: bool,
+}
+
+impl Socket {
+    const fn new(kind: SocketKind) -> Socket {
+        Socket {
+            kind,
+            role: Role::Unconnected,
+            peer: None,
+            name: None,
+            bound: None,
+            inbox: VecDeque::new(),
+            under_way: 0,
+            send_limit: SEND_LIMIT,
+            receive_limit: SEND_LIMIT,
+            receive_shut: false,
+            send_shut: false,
+            error: None,
+            peer_credentials: Credentials::NOBODY,
+            receive_timeout: Nanos::NEVER,
+            send_timeout: Nanos::NEVER,
+            kept: 0,
+            unaccepted: false,
+        }
+    }
+
+    /// Bytes in its inbox.
+    fn len(&self) -> usize {
+        self.inbox.iter().map(|message| message.left().len()).sum()
+    }
+}
+
+impl Vfs {
+    /// `socket`: a new one. `status` is `O_NONBLOCK` or nothing.
+    ///
+    /// # Errors
+    /// `ENFILE`.
+    pub fn make_socket(
+        &mut self,
+        env: &mut dyn Surroundings,
+        caller: &Caller<'_>,
+        kind: SocketKind,
+        status: u32,
+    ) -> Result<FileId, Errno> {
+        self.check_file_room()?;
+        let socket = self.add_socket(Socket::new(kind));
+        self.open_socket(env, caller, socket, status).inspect_err(|_| {
+            self.sockets.remove(&socket);
+        })
+    }
+
+    /// `socketpair`: two that are connected to each other.
+    ///
+    /// # Errors
+    /// `ENFILE`.
+    pub fn make_socket_pair(
+        &mut self,
+        env: &mut dyn Surroundings,
+        caller: &Caller<'_>,
+        kind: SocketKind,
+        status: u32,
+    ) -> Result<(FileId, FileId), Errno> {
+        if self.files.len() + 2 > self.tree.limits.open_files {
+            return Err(Errno::ENFILE);
+        }
+        let one = self.make_socket(env, caller, kind, status)?;
+        let other = match self.make_socket(env, caller, kind, status) {
+            Ok(other) => other,
+            Err(errno) => {
+                self.release(env, one);
+                return Err(errno);
+            }
+        };
+        let (a, b) = (self.socket_of(one)?, self.socket_of(other)?);
+        for (socket, peer) in [(a, b), (b, a)] {
+            let socket = self.socket_mut(socket)?;
+            socket.peer = Some(peer);
+            socket.peer_credentials = Credentials::of(caller);
+            if kind.connects() {
+                socket.role = Role::Connected;
+            }
+        }
+        Ok((one, other))
+    }
+
+    fn add_socket(&mut self, socket: Socket) -> SocketId {
+        let id = SocketId(self.next_socket);
+        self.next_socket += 1;
+        self.sockets.insert(id, socket);
+        id
+    }
+
+    /// An open file for a socket that has none.
+    fn open_socket(
+        &mut self,
+        env: &mut dyn Surroundings,
+        caller: &Caller<'_>,
+        socket: SocketId,
+        status: u32,
+    ) -> Result<FileId, Errno> {
+        self.check_file_room()?;
+        let place = (mount::SOCKET_FS, s::S_IFSOCK | 0o777);
+        let node = self.nameless(env, caller, Kind::Socket, place).map_err(|_| Errno::ENFILE)?;
+        self.add_file(File {
+            handle: Handle::Socket(socket),
+            node: Node::Inode(node),
+            place: None,
+            readable: true,
+            writable: true,
+            status: status & o::O_NONBLOCK,
+            position: 0,
+            holders: 1,
+        })
+    }
+
+    /// The socket that a file is.
+    ///
+    /// # Errors
+    /// `EBADF`, `ENOTSOCK`.
+    pub(crate) fn socket_of(&self, file: FileId) -> Result<SocketId, Errno> {
+        match self.file(file)?.handle {
+            Handle::Socket(socket) => Ok(socket),
+            Handle::Place => Err(Errno::EBADF),
+            _ => Err(Errno::ENOTSOCK),
+        }
+    }
+
+    /// The kind of the socket that a file is.
+    ///
+    /// # Errors
+    /// `EBADF`, `ENOTSOCK`.
+    pub fn socket_kind(&self, file: FileId) -> Result<SocketKind, Errno> {
+        Ok(self.socket(self.socket_of(file)?)?.kind)
+    }
+
+    fn socket(&self, id: SocketId) -> Result<&Socket, Errno> {
+        self.sockets.get(&id).ok_or(Errno::EBADF)
+    }
+
+    fn socket_mut(&mut self, id: SocketId) -> Result<&mut Socket, Errno> {
+        self.sockets.get_mut(&id).ok_or(Errno::EBADF)
+    }
+
+    /// Whoever waits for anything of a socket looks again.
+    fn wake_socket(&mut self, id: SocketId) {
+        self.wakes.wake(WaitKey::SocketReadable(id));
+        self.wakes.wake(WaitKey::SocketWritable(id));
+    }
+
+    /// `shutdown`.
+    ///
+    /// # Errors
+    /// `EBADF`, `ENOTSOCK`, `EINVAL`.
+    pub fn shut_down(&mut self, file: FileId, how: u32) -> Result<(), Errno> {
+        let id = self.socket_of(file)?;
+        let (receive, send) = match how {
+            shut::SHUT_RD => (true, false),
+            shut::SHUT_WR => (false, true),
+            shut::SHUT_RDWR => (true, true),
+            _ => return Err(Errno::EINVAL),
+        };
+        let socket = self.socket_mut(id)?;
+        socket.receive_shut |= receive;
+        socket.send_shut |= send;
+        let peer = socket.peer.filter(|_| socket.kind.connects());
+        self.wake_socket(id);
+        if let Some(peer) = peer
+            && let Some(other) = self.sockets.get_mut(&peer)
+        {
+            other.receive_shut |= send;
+            other.send_shut |= receive;
+            self.wake_socket(peer);
+        }
+        Ok(())
+    }
+
+    /// Its last file is closed.
+    pub(crate) fn close_socket(&mut self, env: &mut dyn Surroundings, id: SocketId) {
+        let mut closed = alloc::vec![id];
+        while let Some(id) = closed.pop() {
+            let Some(socket) = self.sockets.remove(&id) else { continue };
+            if let Some(bound) = &socket.bound {
+                self.bound.remove(bound);
+            }
+            let unread = socket.unaccepted || !socket.inbox.is_empty();
+            if let Role::Listening { waiting, .. } = socket.role {
+                closed.extend(waiting);
+            }
+            if let Some(peer) = socket.peer.filter(|_| socket.kind.connects())
+                && let Some(other) = self.sockets.get_mut(&peer)
+            {
+                (other.peer, other.receive_shut, other.send_shut) = (None, true, true);
+                if unread {
+                    other.error = Some(Errno::ECONNRESET);
+                }
+                self.wake_socket(peer);
+            }
+            for message in socket.inbox {
+                self.received(&message);
+                for file in message.files {
+                    self.release(env, file);
+                }
+            }
+            self.wake_senders_to(id);
+            self.wake_socket(id);
+        }
+    }
+}

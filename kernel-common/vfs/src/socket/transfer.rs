@@ -1,0 +1,335 @@
+//! Sending and receiving.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use maize_abi::Errno;
+use maize_abi::file::poll;
+
+use super::{Address, MESSAGE_COST, Message, Role, STRANGERS_MESSAGES, Socket, SocketKind};
+use crate::Vfs;
+use crate::caller::{Caller, Surroundings};
+use crate::file::Handle;
+use crate::id::{FileId, SocketId};
+use crate::outcome::{Io, Patience, Stop, WaitKey};
+
+/// What is to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// The bytes: of a stream's, the first are taken that there is room for.
+    pub bytes: &'a [u8],
+    /// Files that go along.
+    pub files: &'a [FileId],
+    /// Where to, if not to the peer.
+    pub to: Option<&'a Address>,
+    /// Whether it fails rather than waits (`MSG_DONTWAIT`).
+    pub now: bool,
+}
+
+/// What was received.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// Bytes that were copied.
+    pub count: usize,
+    /// Bytes of the whole message, which may be more; for a stream, the same.
+    pub whole: usize,
+    /// Files that came along: their holders are the caller's now.
+    pub files: Vec<FileId>,
+    /// Whether there was anything: not so at the end of what was sent.
+    pub any: bool,
+    /// Where it came from, if the sender has a name.
+    pub from: Option<Arc<Address>>,
+}
+
+impl Vfs {
+    /// Sends: a message as a whole, or as much of a stream as there is room for.
+    ///
+    /// # Errors
+    /// As `sendmsg`; [`Stop::BrokenPipe`] for a stream whose other end does not receive;
+    /// `ETOOMANYREFS` for sockets as files.
+    pub fn send(
+        &mut self,
+        env: &mut dyn Surroundings,
+        caller: &Caller<'_>,
+        file: FileId,
+        sent: Sent<'_>,
+        patience: Patience,
+    ) -> Io<usize> {
+        let id = self.socket_of(file)?;
+        let waits = !sent.now && !self.file(file)?.is_nonblocking() && patience == Patience::Left;
+        // One that is under way to itself would never be closed.
+        if sent.files.iter().any(|file| self.socket_of(*file).is_ok()) {
+            return Err(Errno::ETOOMANYREFS.into());
+        }
+        let to = self.receiver(env, caller, id, &sent)?;
+        let socket = self.socket(id)?;
+        let keeps = socket.kind.keeps_messages();
+        if keeps && sent.bytes.len() > socket.longest_message() {
+            return Err(Errno::EMSGSIZE.into());
+        }
+        if !keeps && sent.bytes.is_empty() {
+            return Ok(0);
+        }
+        let wait = |key| {
+            let at_most = socket.send_timeout;
+            if waits { Stop::Wait { key, at_most } } else { Errno::EAGAIN.into() }
+        };
+        let room = socket.send_limit.saturating_sub(socket.under_way);
+        // One message can always be sent.
+        if socket.under_way > 0 && room <= MESSAGE_COST {
+            return Err(wait(WaitKey::SocketWritable(id)));
+        }
+        let count = if keeps { sent.bytes.len() } else { sent.bytes.len().min(room) };
+        if keeps && socket.under_way > 0 && count + MESSAGE_COST > room {
+            return Err(wait(WaitKey::SocketWritable(id)));
+        }
+        if self.is_full_for(id, to) {
+            return Err(wait(WaitKey::SocketRoom(to)));
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(count).map_err(|_| Errno::ENOBUFS)?;
+        bytes.extend_from_slice(&sent.bytes[..count]);
+        for file in sent.files {
+            self.hold(*file)?;
+        }
+        let address = self.socket(id)?.name.clone();
+        let message = Message { bytes, taken: 0, files: sent.files.to_vec(), from: id, address };
+        self.socket_mut(id)?.under_way += message.cost();
+        self.socket_mut(to)?.inbox.push_back(message);
+        self.wakes.wake(WaitKey::SocketReadable(to));
+        Ok(count)
+    }
+
+    /// Who gets what is sent.
+    fn receiver(
+        &mut self,
+        env: &mut dyn Surroundings,
+        caller: &Caller<'_>,
+        id: SocketId,
+        sent: &Sent<'_>,
+    ) -> Io<SocketId> {
+        let socket = self.socket(id)?;
+        let kind = socket.kind;
+        let broken = || match kind {
+            SocketKind::Stream => Stop::BrokenPipe,
+            _ => Errno::EPIPE.into(),
+        };
+        if kind.connects() {
+            let connected = matches!(socket.role, Role::Connected);
+            if kind == SocketKind::Stream && sent.to.is_some() {
+                let errno = if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP };
+                return Err(errno.into());
+            }
+            if !connected {
+                return Err(Errno::ENOTCONN.into());
+            }
+            if socket.send_shut {
+                return Err(broken());
+            }
+            return socket.peer.filter(|peer| self.sockets.contains_key(peer)).ok_or_else(broken);
+        }
+        if let Some(errno) = self.socket_mut(id)?.error.take() {
+            return Err(errno.into());
+        }
+        let socket = self.socket(id)?;
+        let to = match sent.to {
+            Some(address) => {
+                let to = self.addressed(env, caller, address)?;
+                if self.socket(to)?.kind != kind {
+                    return Err(Errno::EPROTOTYPE.into());
+                }
+                self.check_may_send(id, to)?;
+                to
+            }
+            None => socket.peer.ok_or(Errno::ENOTCONN)?,
+        };
+        let Some(receiver) = self.sockets.get(&to) else {
+            self.socket_mut(id)?.peer = None;
+            return Err(Errno::ECONNREFUSED.into());
+        };
+        if receiver.receive_shut || self.socket(id)?.send_shut {
+            return Err(broken());
+        }
+        Ok(to)
+    }
+
+    /// Whether a receiver has as much as it takes from somebody who is not its peer.
+    fn is_full_for(&self, from: SocketId, to: SocketId) -> bool {
+        self.sockets.get(&to).is_some_and(|receiver| {
+            receiver.kind.keeps_messages()
+                && receiver.peer != Some(from)
+                && receiver.inbox.len() >= STRANGERS_MESSAGES
+        })
+    }
+
+    /// A message is not under way any more.
+    pub(super) fn received(&mut self, message: &Message) {
+        if let Some(sender) = self.sockets.get_mut(&message.from) {
+            sender.under_way = sender.under_way.saturating_sub(message.cost());
+            self.wakes.wake(WaitKey::SocketWritable(message.from));
+        }
+    }
+
+    /// There is room at a receiver.
+    pub(super) fn wake_senders_to(&mut self, id: SocketId) {
+        self.wakes.wake(WaitKey::SocketRoom(id));
+        for (sender, socket) in &self.sockets {
+            if socket.peer == Some(id) {
+                self.wakes.wake(WaitKey::SocketWritable(*sender));
+            }
+        }
+    }
+
+    /// Bytes of a message at most.
+    ///
+    /// # Errors
+    /// `EBADF`, `ENOTSOCK`.
+    pub fn longest_message(&self, file: FileId) -> Result<usize, Errno> {
+        Ok(self.socket(self.socket_of(file)?)?.longest_message())
+    }
+
+    /// Bytes that memory has to be ready for, so that a receive loses nothing: those of the first
+    /// message, or all of a stream.
+    ///
+    /// # Errors
+    /// `EBADF`, `ENOTSOCK`.
+    pub fn receivable(&self, file: FileId) -> Result<usize, Errno> {
+        let socket = self.socket(self.socket_of(file)?)?;
+        Ok(if socket.kind.keeps_messages() {
+            socket.inbox.front().map_or(0, |message| message.left().len())
+        } else {
+            socket.len()
+        })
+    }
+
+    /// Receives into `out`. `peek` leaves everything where it is, and gives no files; `now` fails
+    /// rather than waits.
+    ///
+    /// # Errors
+    /// As `recvmsg`; [`Stop::Wait`].
+    pub fn receive(
+        &mut self,
+        file: FileId,
+        out: &mut [u8],
+        (peek, now): (bool, bool),
+        patience: Patience,
+    ) -> Io<Received> {
+        let id = self.socket_of(file)?;
+        let waits = !now && !self.file(file)?.is_nonblocking() && patience == Patience::Left;
+        let socket = self.socket_mut(id)?;
+        if socket.kind.connects() && !matches!(socket.role, Role::Connected) {
+            let stream = socket.kind == SocketKind::Stream;
+            return Err(if stream { Errno::EINVAL } else { Errno::ENOTCONN }.into());
+        }
+        if socket.inbox.is_empty() {
+            if let Some(errno) = socket.error.take() {
+                return Err(errno.into());
+            }
+            let ended = socket.receive_shut && (socket.kind.connects() || waits);
+            if ended || out.is_empty() && socket.kind == SocketKind::Stream {
+                return Ok(Received::default());
+            }
+            let (key, at_most) = (WaitKey::SocketReadable(id), socket.receive_timeout);
+            return Err(if waits { Stop::Wait { key, at_most } } else { Errno::EAGAIN.into() });
+        }
+        let received = if peek { socket.peek(out) } else { self.take(id, out) };
+        Ok(received)
+    }
+
+    fn take(&mut self, id: SocketId, out: &mut [u8]) -> Received {
+        let mut received = Received { any: true, ..Received::default() };
+        let mut done = Vec::new();
+        let Some(socket) = self.sockets.get_mut(&id) else { return received };
+        let keeps = socket.kind.keeps_messages();
+        let was_full = keeps && socket.inbox.len() >= STRANGERS_MESSAGES;
+        while let Some(message) = socket.inbox.front_mut() {
+            let room = &mut out[received.count..];
+            let count = message.left().len().min(room.len());
+            if !keeps && count == 0 && received.count > 0 {
+                break;
+            }
+            room[..count].copy_from_slice(&message.left()[..count]);
+            received.count += count;
+            received.whole += if keeps { message.left().len() } else { count };
+            received.files = core::mem::take(&mut message.files);
+            received.from = received.from.take().or_else(|| message.address.clone());
+            message.taken += count;
+            let used_up = keeps || message.left().is_empty();
+            if used_up && let Some(message) = socket.inbox.pop_front() {
+                done.push(message);
+            }
+            // What comes along belongs to the bytes before it.
+            if keeps || !used_up || !received.files.is_empty() {
+                break;
+            }
+        }
+        for message in &done {
+            self.received(message);
+        }
+        if was_full {
+            self.wake_senders_to(id);
+        }
+        received
+    }
+
+    /// The poll events of a socket.
+    pub(crate) fn poll_socket(&self, id: SocketId) -> u16 {
+        const READABLE: u16 = poll::POLLIN | poll::POLLRDNORM;
+        const WRITABLE: u16 = poll::POLLOUT | poll::POLLWRNORM | poll::POLLWRBAND;
+        let Some(socket) = self.sockets.get(&id) else { return poll::POLLERR };
+        let mut events = 0;
+        if socket.error.is_some() {
+            events |= poll::POLLERR;
+        }
+        if socket.receive_shut {
+            events |= poll::POLLRDHUP | READABLE;
+            if socket.send_shut {
+                events |= poll::POLLHUP;
+            }
+        }
+        let (waiting, listens) = match &socket.role {
+            Role::Listening { waiting, .. } => (!waiting.is_empty(), true),
+            _ => (!socket.inbox.is_empty(), false),
+        };
+        if waiting {
+            events |= READABLE;
+        }
+        if socket.kind.connects() && matches!(socket.role, Role::Unconnected) {
+            events |= poll::POLLHUP;
+        }
+        let full = socket.peer.is_some_and(|peer| self.is_full_for(id, peer));
+        if !listens && !full && socket.under_way * 4 <= socket.send_limit {
+            events |= WRITABLE;
+        }
+        events
+    }
+
+    /// Whether a file is a socket.
+    #[must_use]
+    pub fn is_socket(&self, file: FileId) -> bool {
+        self.file(file).is_ok_and(|file| matches!(file.handle, Handle::Socket(_)))
+    }
+}
+
+impl Socket {
+    const fn longest_message(&self) -> usize {
+        // As on Linux.
+        self.send_limit - 32
+    }
+
+    fn peek(&self, out: &mut [u8]) -> Received {
+        let mut received = Received { any: true, ..Received::default() };
+        for message in &self.inbox {
+            let room = &mut out[received.count..];
+            let count = message.left().len().min(room.len());
+            room[..count].copy_from_slice(&message.left()[..count]);
+            received.count += count;
+            received.whole += if self.kind.keeps_messages() { message.left().len() } else { count };
+            received.from = received.from.take().or_else(|| message.address.clone());
+            if self.kind.keeps_messages() || !message.files.is_empty() {
+                break;
+            }
+        }
+        received
+    }
+}
