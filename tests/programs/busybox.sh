@@ -256,7 +256,8 @@ wait $!
 echo "background status $?"
 sleep 100 &
 kill $!
-wait $!
+# The shell says that it was, unless it has noticed before it waits.
+wait $! 2> /dev/null
 echo "killed status $?"
 sh -c 'echo $$' > pid-of-child
 [ "$(cat pid-of-child)" -gt 1 ] && [ "$(cat pid-of-child)" != $$ ] && echo "another pid"
