@@ -25,7 +25,18 @@ pub struct Loop<'m> {
     pub latches: Vec<Block<'m>>,
 }
 
-impl Loop<'_> {
+impl<'m> Loop<'m> {
+    /// The block that leads nowhere but to the loop, if it is the only one that does.
+    #[must_use]
+    pub fn preheader(&self) -> Option<Block<'m>> {
+        let function = self.header.function();
+        let leads = |block: &Block<'m>| block.successors().contains(&self.header);
+        let blocks = function.blocks();
+        let mut before = blocks.iter().filter(|b| !self.blocks.contains(b) && leads(b));
+        let only = before.next().filter(|block| block.successors().len() == 1)?;
+        before.next().is_none().then_some(*only)
+    }
+
     /// Asks LLVM's unroller to make so many rounds one.
     pub fn mark_unrolled(&self, rounds: u32) {
         // SAFETY: the header is a block of a living module; the loop is looked up again.
