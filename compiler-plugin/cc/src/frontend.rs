@@ -32,7 +32,7 @@ const TARGET: [&str; 21] = [
     "-fno-rtti",
     "-fno-discard-value-names",
     "-fno-sanitize=all",
-    "-nostdinc",
+    "-nostdlibinc",
     "-Qunused-arguments",
     "-Wno-unused-command-line-argument",
     "-Xclang",
@@ -43,20 +43,11 @@ const TARGET: [&str; 21] = [
 fn clang(arguments: &[String], sysroot: &Sysroot) -> Command {
     let mut command = Command::new(CLANG);
     command.args(TARGET).args(arguments);
+    // The compiler's own headers come after these.
     if !arguments.iter().any(|argument| argument == "-nostdinc") {
         command.arg("-isystem").arg(sysroot.include());
-        if let Some(resources) = resource_folder() {
-            command.arg("-isystem").arg(resources);
-        }
     }
     command
-}
-
-/// Headers of the compiler itself.
-fn resource_folder() -> Option<std::path::PathBuf> {
-    let output = Command::new(CLANG).arg("-print-resource-dir").output().ok()?;
-    let path = String::from_utf8(output.stdout).ok()?;
-    Some(Path::new(path.trim()).join("include"))
 }
 
 /// Runs the front end for its own output only: `-E`, `-M`, `-fsyntax-only`.
