@@ -94,6 +94,20 @@ fn a_program_of_the_c_library_moves() {
 }
 
 #[test]
+fn numbers_strings_and_the_heap_are_as_on_linux() {
+    let program = Program::hosted("library.c", &["-O2", "-pthread"]);
+    let expected = include_str!("programs/library.txt");
+    for isa in Isa::ALL {
+        for every in [None, Some("self:997")] {
+            let environment: Vec<_> =
+                every.map(|every| ("MAIZE_MIGRATE", every)).into_iter().collect();
+            let run = program.run(isa, &environment);
+            assert_eq!((run.status, run.text.as_str()), (0, expected), "{isa} {every:?} {run:?}");
+        }
+    }
+}
+
+#[test]
 fn jumps_find_their_frame_wherever_it_has_moved() {
     let expected = include_str!("programs/jumps.txt");
     for options in [&["-O2"][..], &["-O0"], &["-O3", "--polls=calls"]] {

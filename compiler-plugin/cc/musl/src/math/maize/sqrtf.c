@@ -1,0 +1,3 @@
+#include <math.h>
+
+float sqrtf(float x) { return __builtin_elementwise_sqrt(x); }
