@@ -5,6 +5,7 @@
 
 mod boots;
 mod costs;
+mod deaths;
 mod debugger;
 mod exchanges;
 mod failures;

@@ -1,0 +1,73 @@
+//! Machines that die while processes have threads on them.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use maize_hostlink::boot::{Coherence, Sharing};
+use maize_launcher::live::{Live, Order};
+use maize_launcher::run::{Ending, RunConfig};
+use maize_launcher::sink::Destination;
+use maize_launcher::workspace::Workspace;
+
+/// Longest time for a run, on a busy host.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// `tests/runs/programs/lost.c` for x86_64, in a folder that lasts as long as this.
+fn program(workspace: &Workspace) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("lost");
+    let source = workspace.root().join("tests/runs/programs/lost.c");
+    let built = Command::new("musl-gcc")
+        .args(["-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror", "-o"])
+        .args([&program, &source])
+        .status();
+    assert!(built.unwrap().success());
+    (folder, program)
+}
+
+/// Kills the second of three machines when a process has threads on all of them; what the program says.
+fn lose_the_second(coherence: Coherence, arguments: &[&str], order: Order) -> Vec<String> {
+    let workspace = Workspace::find().unwrap();
+    let (_folder, program) = program(&workspace);
+    let (said, stdout) = std::io::pipe().unwrap();
+    let config = RunConfig {
+        stdout: Destination::Descriptor(stdout.into()),
+        sharing: Sharing { coherence, ..Sharing::default() },
+        ..RunConfig::new("x86_64+x86_64+x86_64".parse().unwrap(), program.to_str().unwrap())
+    };
+    let config = config.arguments(arguments).timeout(LIMIT);
+    let live = Live::start(config, &workspace).unwrap();
+    let mut said = BufReader::new(said).lines().map(Result::unwrap);
+    assert_eq!(said.next().as_deref(), Some("spread"));
+    live.order(order);
+    let outcome = live.outcome().unwrap();
+    let said: Vec<String> = said.collect();
+    let consoles = outcome.consoles.concat();
+    assert_eq!(outcome.ending, Ending::Exited(0), "{said:?}\n{consoles}");
+    let reports = &outcome.reports;
+    let told = reports.iter().any(|(_, text)| text.contains("was on instance 1, which is gone: the process ends"));
+    assert!(told, "{reports:?}\n{consoles}");
+    said
+}
+
+const ALIKE: [&str; 3] = ["on the lost CPU: signal 9", "beside it: status 0", "on another CPU: status 0"];
+
+#[test]
+#[ignore = "boots machines"]
+fn a_group_ends_with_one_of_its_three_machines_and_nothing_else_does() {
+    for coherence in [Coherence::Directory, Coherence::Voting] {
+        let said = lose_the_second(coherence, &[], Order::Kill(1));
+        assert_eq!(said[..3], ALIKE, "{coherence:?}");
+        assert_eq!(said[3..], ["there again: Invalid argument"], "{coherence:?}");
+    }
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn a_machine_that_returns_takes_threads_again() {
+    let said = lose_the_second(Coherence::Directory, &["returns"], Order::Restart(1));
+    assert_eq!(said[..3], ALIKE);
+    assert_eq!(said[3..], ["there again: went", "on the CPU that returned: status 0"]);
+}
