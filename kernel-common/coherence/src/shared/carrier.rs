@@ -97,6 +97,7 @@ impl<M, S: Sink<Message<M>>> Carrier<'_, M, S> {
         if let Some((siblings, left)) = revoke.filter(|(siblings, _)| !siblings.is_empty()) {
             let busy = self.lead.kept.entry(page).busy();
             busy.waiting = siblings;
+            busy.revoking = page.generation;
             busy.left = left;
             for sibling in siblings.iter() {
                 tell(self.sink, sibling, page, Message::Revoke { left });

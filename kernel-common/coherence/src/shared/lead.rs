@@ -47,6 +47,8 @@ pub(super) struct Busy<M> {
     pub(super) asking_write: Nodes<1>,
     /// Siblings whose Revoked is missing.
     pub(super) waiting: Nodes<1>,
+    /// The life that the Revokes named. A Revoked of an earlier one answers what nobody waits for.
+    pub(super) revoking: u32,
     /// What the Revokes leave.
     pub(super) left: Left,
     /// The agent's actions since then, in order.
@@ -75,6 +77,7 @@ impl<M> Default for Busy<M> {
             asking: Nodes::EMPTY,
             asking_write: Nodes::EMPTY,
             waiting: Nodes::EMPTY,
+            revoking: 0,
             left: Left::Nothing,
             queue: VecDeque::new(),
         }
@@ -252,7 +255,7 @@ impl<M> Lead<M> {
         tell(sink, to, page, Message::Mapping { access, window, ahead });
     }
 
-    /// A sibling's mapping is gone, its TLB flushed.
+    /// A sibling's mapping is gone, its TLB flushed. The sibling may not know of the page's present life.
     pub(super) fn revoked<S: Sink<Message<M>>>(
         &mut self,
         from: Sibling,
@@ -262,7 +265,7 @@ impl<M> Lead<M> {
     ) {
         let kept = self.kept.entry(page);
         let Some(busy) = kept.busy.as_mut() else { return };
-        if !busy.waiting.remove(from) {
+        if page.generation < busy.revoking || !busy.waiting.remove(from) {
             return;
         }
         let done = busy.waiting.is_empty();

@@ -194,6 +194,62 @@ fn sums_are_right_with_voting() {
     adds_up::<X86_64>(Coherence::Voting, 10);
 }
 
+/// Threads on all of `instances` that add to words of three pages, until the first thread has dropped
+/// those pages `rounds` times.
+fn droppers(instances: u64, rounds: u64) -> Script {
+    const MADV_DONTNEED: u64 = 4;
+    const LEN: u64 = 0x3000;
+    let mut s = Script::new();
+    let stop = s.data(&[0; 4096]);
+    let done = s.data(&[0; 4096]);
+    let body = s.place();
+    s.syscall_with(Sysno::Mmap, &[HERE, LEN, 3, 0x32, u64::MAX, 0]).expect(Reg::Ret, HERE, 1);
+    for n in 0..instances {
+        start_thread(&mut s, n, body);
+    }
+    s.imm(Reg::S(0), rounds);
+    let again = s.mark();
+    s.imm(Reg::S(2), 1);
+    for page in [0, 0x1000, 0x2000] {
+        s.imm(Reg::S(1), HERE + page).fetch_add32(Reg::S(3), Reg::S(1), Reg::S(2));
+    }
+    s.syscall_with(Sysno::Madvise, &[HERE, LEN, MADV_DONTNEED]).expect(Reg::Ret, 0, 2);
+    s.add_imm(Reg::S(0), Reg::S(0), -1).imm(Reg::S(3), 0);
+    s.if_not_equal(Reg::S(0), Reg::S(3), again);
+    s.imm(Reg::S(0), stop).imm(Reg::S(1), 1).store32(Reg::S(0), 0, Reg::S(1));
+    wait_until(&mut s, done, instances);
+    s.print("right\n").exit(0);
+
+    s.here(body);
+    let (add, end) = (s.mark(), s.place());
+    s.imm(Reg::S(2), 1);
+    for page in [0x2000, 0, 0x1000] {
+        s.imm(Reg::S(1), HERE + page).fetch_add32(Reg::S(3), Reg::S(1), Reg::S(2));
+        s.load32(Reg::S(3), Reg::S(1), 0);
+    }
+    s.imm(Reg::S(0), stop).load32(Reg::S(1), Reg::S(0), 0);
+    s.if_equal(Reg::S(1), Reg::S(2), end).jump(add);
+    s.here(end);
+    bump(&mut s, done);
+    end_thread(&mut s);
+    s
+}
+
+/// A lead that had its sibling's mapping back in a life of the page that was over waited for ever.
+#[test]
+fn pages_that_all_use_are_dropped() {
+    let script = droppers(4, 12);
+    for seed in seeds(10) {
+        for coherence in [Coherence::Directory, Coherence::Voting] {
+            // Two machines of two instances, and no moves: each page has mappings to be taken back.
+            let settings = FabricSettings { migrate_every: 0, ..settings(coherence, 2) };
+            let (outcome, _) = run::<X86_64>(4, &script, &settings, seed);
+            let told = (outcome.stdout.as_str(), outcome.status);
+            assert_eq!(told, ("right\n", 0), "seed {seed}, {coherence:?}");
+        }
+    }
+}
+
 /// Store buffering, message passing: threads on two instances, words on two pages.
 fn litmus(rounds: u64) -> Script {
     let mut s = Script::new();

@@ -47,12 +47,15 @@ fn lose_the_second(coherence: Coherence, arguments: &[&str], order: Order) -> Ve
     let consoles = outcome.consoles.concat();
     assert_eq!(outcome.ending, Ending::Exited(0), "{said:?}\n{consoles}");
     let reports = &outcome.reports;
-    let told = reports.iter().any(|(_, text)| text.contains("was on instance 1, which is gone: the process ends"));
+    let told = reports
+        .iter()
+        .any(|(_, text)| text.contains("was on instance 1, which is gone: the process ends"));
     assert!(told, "{reports:?}\n{consoles}");
     said
 }
 
-const ALIKE: [&str; 3] = ["on the lost CPU: signal 9", "beside it: status 0", "on another CPU: status 0"];
+const ALIKE: [&str; 3] =
+    ["on the lost CPU: signal 9", "beside it: status 0", "on another CPU: status 0"];
 
 #[test]
 #[ignore = "boots machines"]

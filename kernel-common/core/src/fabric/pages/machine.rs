@@ -213,6 +213,13 @@ impl Machine {
         matches!(postcard::from_bytes(bytes), Ok(Message::<()>::Query { .. }))
     }
 
+    /// Whether a mapping inside this machine is wanted back or is gone. A lead waits for that, whatever
+    /// has become of the page meanwhile.
+    pub(crate) fn is_shootdown(bytes: &[u8]) -> bool {
+        let message = postcard::from_bytes(bytes);
+        matches!(message, Ok(Message::<()>::Revoke { .. } | Message::<()>::Revoked))
+    }
+
     /// Whether a home can go on with its own requests while those of others wait.
     pub(crate) const fn orders_requests(&self) -> bool {
         matches!(self, Machine::Directory(_))

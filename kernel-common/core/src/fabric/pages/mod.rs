@@ -281,7 +281,7 @@ impl<A: Arch> State<A> {
             copies.push((from, message, content));
             return Ok(());
         }
-        if key.generation > named.generation {
+        if key.generation > named.generation && !Machine::is_shootdown(&message.message) {
             let stale = PageStale { page: key.into() };
             self.stats.fabric.stale_pages += 1;
             self.post(from, stale.into(), None);
