@@ -104,7 +104,9 @@ pub fn busybox_path(isa: Isa, workspace: &Workspace) -> PathBuf {
 pub fn fetch_busybox(isa: Isa, workspace: &Workspace) -> Result<Vec<u8>, RootError> {
     let path = busybox_path(isa, workspace);
     let failed = |reason: String| RootError::Busybox { isa, reason };
-    if !path.exists() {
+    let folder = workspace.cache().join(format!("busybox-{isa}"));
+    // Written when all of the package is there.
+    if !folder.join(".unpacked-busybox-static").exists() {
         let architecture = debian_architecture(isa);
         eprintln!("maize: fetching Debian's busybox-static for {architecture}");
         let output = Command::new("sh")
@@ -112,7 +114,7 @@ pub fn fetch_busybox(isa: Isa, workspace: &Workspace) -> Result<Vec<u8>, RootErr
             .arg(architecture)
             .arg(workspace.cache().join(format!("debian-{architecture}")))
             .arg("busybox-static")
-            .arg(workspace.cache().join(format!("busybox-{isa}")))
+            .arg(&folder)
             .output()
             .map_err(|error| failed(error.to_string()))?;
         if !output.status.success() {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use maize_launcher::workspace::Workspace;
 
@@ -48,6 +49,9 @@ fn needs(script: &str) -> Vec<String> {
     named.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
 }
 
+/// Held while something is fetched: two that fetch the same would write the same files.
+static FETCHING: Mutex<()> = Mutex::new(());
+
 /// Gets what the script of this name needs; the programs' files.
 pub fn fetch(name: &str, workspace: &Workspace) -> Result<Vec<PathBuf>, ForeignError> {
     let script = folder(workspace).join(format!("{name}.sh"));
@@ -55,6 +59,7 @@ pub fn fetch(name: &str, workspace: &Workspace) -> Result<Vec<PathBuf>, ForeignE
         .map_err(|error| ForeignError::File(script.clone(), error))?;
     let programs = needs(&text);
     let fetcher = folder(workspace).join("fetch");
+    let _alone = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
     let output = Command::new(&fetcher)
         .arg(workspace.cache())
         .args(&programs)

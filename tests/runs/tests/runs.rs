@@ -228,6 +228,27 @@ fn programs_that_are_linked_dynamically_find_their_libraries(isa: Isa) {
     assert_eq!(text(&outcome.stdout), format!("{once}{once}again: 7\n"), "{outcome:?}");
 }
 
+/// A static program of Rust's standard library prints what it prints on Linux. Of the toolchain's targets
+/// only the host's has that library.
+#[test]
+#[ignore = "boots a machine"]
+fn programs_in_rust_run_as_on_linux_x86_64() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Workspace::find().unwrap().root().join("tests/runs/rust/program.rs");
+    let built = folder.path().join("program");
+    let compiled = Command::new("rustc")
+        .args(["--edition=2024", "-Copt-level=1", "-Ctarget-feature=+crt-static", "-o"])
+        .args([&built, &source])
+        .output()
+        .unwrap();
+    assert!(compiled.status.success(), "{}", text(&compiled.stderr));
+    let linux = Command::new(&built).output().unwrap();
+    assert!(linux.status.success(), "{linux:?}");
+    let outcome = outcome(program(Isa::X86_64, &[built.to_str().unwrap()])).unwrap();
+    assert_eq!(text(&outcome.stdout), text(&linux.stdout), "{outcome:?}");
+    assert_eq!(outcome.ending, Ending::Exited(0));
+}
+
 /// The same tests on each instruction set.
 macro_rules! on_each_isa {
     ($($name:ident)*) => {
