@@ -1,5 +1,7 @@
 //! Runs of one program on one instance, for tests: each gives its outcome or fails with the consoles.
 
+pub mod dynamic;
+
 use std::time::Duration;
 
 use maize_hostlink::boot::Isa;

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use maize_hostlink::boot::{Console, Isa, WindowSize};
@@ -14,7 +13,9 @@ use maize_launcher::machine::GdbStart;
 use maize_launcher::ramdisk::GuestFile;
 use maize_launcher::root::{Root, fetch_busybox};
 use maize_launcher::run::{Ending, run};
+use maize_launcher::topology::Topology;
 use maize_launcher::workspace::Workspace;
+use maize_runs::dynamic::DynamicProgram;
 use maize_runs::{outcome, program, script, shell};
 
 fn text(bytes: &[u8]) -> String {
@@ -187,45 +188,15 @@ fn a_program_killed_by_a_fault_is_reported(isa: Isa) {
 }
 
 fn programs_that_are_linked_dynamically_find_their_libraries(isa: Isa) {
-    let compiler = match isa {
-        Isa::X86_64 => "x86_64-linux-gnu-gcc",
-        Isa::Aarch64 => "aarch64-linux-gnu-gcc",
-    };
-    let compile = |arguments: &[&str]| {
-        let output = Command::new(compiler).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{compiler}: {}", text(&output.stderr));
-        text(&output.stdout).trim_end().to_owned()
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let built = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let sources = Workspace::find().unwrap().root().join("tests/runs/dynamic");
-    let source = |name: &str| sources.join(name).to_str().unwrap().to_owned();
-    let (program_file, library) = (built("program"), built("library.so"));
-    compile(&["-O1", "-shared", "-fPIC", "-o", &library, &source("library.c")]);
-    compile(&["-O1", "-pthread", "-o", &program_file, &source("program.c"), "-ldl"]);
-    let (folder_of_loader, loader) = match isa {
-        Isa::X86_64 => ("/lib64", "ld-linux-x86-64.so.2"),
-        Isa::Aarch64 => ("/lib", "ld-linux-aarch64.so.1"),
-    };
-    let mut config = program(isa, &[&program_file]);
-    let of_compiler = |name: &str, folder: &str| GuestFile {
-        host: compile(&[&format!("-print-file-name={name}")]).into(),
-        guest: format!("{folder}/{name}"),
-    };
-    let mut files = vec![of_compiler("libc.so.6", "/lib"), of_compiler("libdl.so.2", "/lib")];
-    files.push(GuestFile { host: library.into(), guest: "/lib/library.so".to_owned() });
-    config.files.clone_from(&files);
+    let built = DynamicProgram::build(isa).unwrap();
     // Without what starts it, it is refused before anything runs.
-    let refused = run(config, &Workspace::find().unwrap()).unwrap_err().to_string();
-    assert!(refused.contains(&format!("needs {folder_of_loader}/{loader}")), "{refused}");
+    let mut incomplete = built.run(Topology::single(isa));
+    incomplete.files.retain(|file| file.guest != built.interpreter);
+    let refused = run(incomplete, &Workspace::find().unwrap()).unwrap_err().to_string();
+    assert!(refused.contains(&format!("needs {}", built.interpreter)), "{refused}");
 
-    files.push(of_compiler(loader, folder_of_loader));
-    let mut config = program(isa, &[&program_file]);
-    config.files.clone_from(&files);
-    config.environment.push(b"LD_LIBRARY_PATH=/lib".to_vec());
-    let outcome = outcome(config).unwrap();
-    let once = "main: one\nmain: two\nthread: one\nbase: 1\nlibraries: 1\n";
-    assert_eq!(text(&outcome.stdout), format!("{once}{once}again: 7\n"), "{outcome:?}");
+    let outcome = outcome(built.run(Topology::single(isa))).unwrap();
+    assert_eq!(text(&outcome.stdout), DynamicProgram::OUTPUT, "{outcome:?}");
 }
 
 /// A static program of Rust's standard library prints what it prints on Linux. Of the toolchain's targets

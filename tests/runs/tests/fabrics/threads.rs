@@ -1,9 +1,10 @@
 //! Threads of one program on several instances: what it prints is what it prints on Linux.
 
-use maize_hostlink::boot::{Placement, Sharing};
+use maize_hostlink::boot::{Isa, Placement, Sharing};
 use maize_launcher::topology::Topology;
 use maize_launcher::workspace::Workspace;
 use maize_programs_runner::{Case, Libc, compare, host, machine};
+use maize_runs::dynamic::DynamicProgram;
 
 /// Runs programs of `tests/programs`, with both C libraries.
 fn as_on_linux(names: &[&str], topology: &str, placement: Placement) {
@@ -58,6 +59,17 @@ fn new_threads_spread_over_machines() {
 #[ignore = "boots machines"]
 fn new_threads_spread_over_a_machine() {
     as_on_linux(&["threads_mutex"], "x86_64*2", Placement::Spread);
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn libraries_are_shared_by_threads_on_two_machines() {
+    let built = DynamicProgram::build(Isa::X86_64).unwrap();
+    let mut config = built.run(Topology::two_machines(Isa::X86_64, Isa::X86_64));
+    config.sharing =
+        Sharing { placement: Placement::Spread, migrate_every: 5, ..Sharing::default() };
+    let outcome = maize_runs::outcome(config).unwrap();
+    assert_eq!(String::from_utf8_lossy(&outcome.stdout), DynamicProgram::OUTPUT, "{outcome:?}");
 }
 
 #[test]
