@@ -52,29 +52,14 @@ pub enum Idle {
 
 /// What a glance at the links has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Glance {
     /// There is nothing.
     Nothing,
-    /// A message, and whose it is.
-    Message(InstanceId, Message),
+    /// Whose message there is: [`Fabric::message`]. It is not part of this: it would be moved through
+    /// memory from caller to caller, of whom most want to know its kind only.
+    Message(InstanceId),
     /// Something else, perhaps: [`Fabric::poll`] tells.
     Other,
-}
-
-impl Glance {
-    /// The event that the glance has shown, or what `other` finds out.
-    #[inline]
-    pub fn event_or_else(
-        self,
-        other: impl FnOnce() -> Option<(InstanceId, Event)>,
-    ) -> Option<(InstanceId, Event)> {
-        match self {
-            Glance::Nothing => None,
-            Glance::Message(peer, message) => Some((peer, Event::Message(message))),
-            Glance::Other => other(),
-        }
-    }
 }
 
 struct Peer<P> {
@@ -91,6 +76,9 @@ pub struct Fabric<P, A> {
     state: State,
     beat: u64,
     next_beat: Nanos,
+    /// When a glance has to do more than to look at the links: with the next heartbeat, at once where
+    /// peers were asked for a doorbell.
+    attend_at: Nanos,
     peers: Vec<Peer<P>>,
     /// Whose turn to be polled it is.
     turn: usize,
@@ -140,6 +128,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
             state: State::Starting,
             beat: 0,
             next_beat: now,
+            attend_at: now,
             peers,
             turn: 0,
             current: 0,
@@ -187,7 +176,11 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     /// are published, and the peers' looked at, when they are due.
     #[inline]
     pub fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
-        self.glance(now).event_or_else(|| self.poll_other(now))
+        match self.glance(now) {
+            Glance::Nothing => None,
+            Glance::Message(peer) => Some((peer, Event::Message(self.message()))),
+            Glance::Other => self.poll_other(now),
+        }
     }
 
     /// What [`Fabric::poll`] does first, and nearly always all it does: to find nothing, or a short
@@ -198,10 +191,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         reason = "in emulation each call costs as much as all the rest"
     )]
     pub fn glance(&mut self, now: Nanos) -> Glance {
-        if self.armed {
-            self.disarm();
-        }
-        if now >= self.next_beat {
+        if now >= self.attend_at && !self.get_ready(now) {
             return Glance::Other;
         }
         let mut index = self.turn;
@@ -214,10 +204,10 @@ impl<P: Port, A: Announce> Fabric<P, A> {
             };
             match link.glance(port) {
                 link::Glance::Nothing => (index, left) = (index + 1, left - 1),
-                link::Glance::Message(message) => {
+                link::Glance::Message => {
                     self.turn = index + 1;
                     (self.current, self.last_activity) = (index, now);
-                    return Glance::Message(link.peer(), message);
+                    return Glance::Message(link.peer());
                 }
                 link::Glance::Other => {
                     self.turn = index;
@@ -226,6 +216,16 @@ impl<P: Port, A: Announce> Fabric<P, A> {
             }
         }
         if self.heard { Glance::Other } else { Glance::Nothing }
+    }
+
+    /// Whether a glance may look at the links: no heartbeat is due.
+    #[cold]
+    fn get_ready(&mut self, now: Nanos) -> bool {
+        if self.armed {
+            self.disarm();
+        }
+        self.attend_at = self.next_beat;
+        now < self.next_beat
     }
 
     #[inline(never)]
@@ -252,6 +252,13 @@ impl<P: Port, A: Announce> Fabric<P, A> {
             }
         }
         None
+    }
+
+    /// The message that [`Fabric::glance`] or [`Fabric::poll`] has just shown.
+    #[inline]
+    #[must_use]
+    pub fn message(&self) -> Message {
+        self.peers.get(self.current).map_or(Message::NONE, |peer| peer.link.message())
     }
 
     /// The body of the message that [`Fabric::poll`] has just returned.
@@ -362,7 +369,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     }
 
     fn arm_all(&mut self, now: Nanos, meanwhile: Meanwhile) -> bool {
-        self.armed = true;
+        (self.armed, self.attend_at) = (true, Nanos(0));
         let mut armed = true;
         for Peer { link, port } in &mut self.peers {
             armed &= link.arm(now, port, meanwhile);
@@ -442,7 +449,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
             link.step(now, port, Input::Rejoin(epoch));
         }
         self.announce(State::Up);
-        self.next_beat = now;
+        (self.next_beat, self.attend_at) = (now, now);
     }
 
     fn announce(&mut self, state: State) {

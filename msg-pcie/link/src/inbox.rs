@@ -27,6 +27,12 @@ pub struct Message {
     pub has_page: bool,
 }
 
+impl Message {
+    /// What there is before the first.
+    pub(crate) const NONE: Message =
+        Message { kind: Kind(0), class: Class::Urgent, sequence: 0, length: 0, has_page: false };
+}
+
 /// What a frame turned out to be.
 pub(crate) enum Arrival {
     /// A message, whole.
@@ -71,9 +77,13 @@ pub(crate) struct Inbox {
     words: Box<[u64; MAX_BODY_BYTES / 8]>,
     /// The message that was put together from fragments, if that is what has just arrived.
     whole: Option<Vec<u8>>,
-    length: usize,
+    /// The message that has just arrived.
+    message: Message,
     page: Option<PagePlace>,
 }
+
+/// Words of the second slot that are taken if there are no more of the body.
+const HALF_SLOT: usize = SLOT_WORDS / 2;
 
 /// Words of a body in a frame of up to two slots.
 const TWO_SLOTS: usize = INLINE_WORDS + SLOT_WORDS;
@@ -91,7 +101,7 @@ impl Inbox {
             partial: [const { None }; Class::COUNT],
             words: Box::new([0; MAX_BODY_BYTES / 8]),
             whole: None,
-            length: 0,
+            message: Message::NONE,
             page: None,
         }
     }
@@ -126,8 +136,14 @@ impl Inbox {
         self.close_or_open();
     }
 
+    /// The message that has just arrived.
+    #[inline]
+    pub(crate) const fn message(&self) -> Message {
+        self.message
+    }
+
     /// Takes a frame in that is plain and due, a message by itself, and fills one slot: all that at
-    /// one comparison. `None`, and nothing is changed, if it is anything else.
+    /// one comparison. `false`, and nothing is changed, if it is anything else.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -137,13 +153,13 @@ impl Inbox {
         &mut self,
         port: &P,
         Glimpse { differs, words }: Glimpse,
-    ) -> Option<Message> {
+    ) -> bool {
         let [first, second, third, word] = words;
         let header = [first, second, third];
         let expected = &mut self.expected[class_index(first)];
         let differs = self.route.slot_differs(header, *expected as u32) | differs | self.closed;
         if differs != 0 {
-            return None;
+            return false;
         }
         *expected += 1;
         let Plain { kind, class, length, sequence, .. } = Plain::of_slot(header);
@@ -152,38 +168,45 @@ impl Inbox {
             let [b, c, d] = port.rest_of_slot();
             self.take_inline([word, b, c, d]);
         }
-        self.length = length as usize;
-        Some(Message { kind, class, sequence, length: self.length, has_page: false })
+        self.message = Message { kind, class, sequence, length: length as usize, has_page: false };
+        true
     }
 
     /// Takes a frame in that is plain and due, and a message by itself, given by its slots and the
-    /// words of the first, which the port has open; `None`, and nothing is changed, if it is anything
+    /// words of the first, which the port has open; `false`, and nothing is changed, if it is anything
     /// else: [`Inbox::accept`] tells what. What is taken here breaks none of the rules there.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the words are not to be put together in memory")]
     pub(crate) fn accept_plain<P: Port>(
         &mut self,
         port: &P,
         slots: usize,
         [first, second, third, inline @ ..]: [u64; SLOT_WORDS - 1],
-    ) -> Option<Message> {
-        let plain = self.plain?.decode([first, second, third])?;
+    ) -> bool {
+        let Some(plain) = self.plain.and_then(|route| route.decode([first, second, third])) else {
+            return false;
+        };
         let class = plain.class.index();
         if plain.slots() != slots
             || plain.sequence != self.expected[class] as u32
             || self.partial[class].is_some()
         {
-            return None;
+            return false;
         }
         self.take_inline(inline);
         match plain.body_words() {
             0..=INLINE_WORDS => {}
-            words if words <= TWO_SLOTS => self.take_second(port.second_slot()),
+            words if words <= INLINE_WORDS + HALF_SLOT => {
+                self.take_second(port.second_slot::<HALF_SLOT>());
+            }
+            words if words <= TWO_SLOTS => self.take_second(port.second_slot::<SLOT_WORDS>()),
             body_words => self.take_rest(port, body_words),
         }
         self.expected[class] += 1;
         let page = plain.page.then(|| PagePlace { word: plain.page_word(), checksum: None });
         let id = (plain.class, plain.kind, plain.sequence);
-        Some(self.deliver(id, None, plain.length as usize, page))
+        self.deliver(id, None, plain.length as usize, page);
+        true
     }
 
     /// Takes a frame in. Everything is validated on private copies.
@@ -249,9 +272,9 @@ impl Inbox {
         }
     }
 
-    /// Takes the words of the second slot.
+    /// Takes words of the second slot.
     #[inline]
-    fn take_second(&mut self, words: [u64; SLOT_WORDS]) {
+    fn take_second<const N: usize>(&mut self, words: [u64; N]) {
         if let Some(second) = self.words[INLINE_WORDS..].first_chunk_mut() {
             *second = words;
         }
@@ -305,8 +328,9 @@ impl Inbox {
         length: usize,
         page: Option<PagePlace>,
     ) -> Message {
-        (self.whole, self.length, self.page) = (whole, length, page);
-        Message { kind, class, sequence, length, has_page: page.is_some() }
+        (self.whole, self.page) = (whole, page);
+        self.message = Message { kind, class, sequence, length, has_page: page.is_some() };
+        self.message
     }
 
     /// The body of the message that has just arrived; word-aligned.
@@ -314,7 +338,10 @@ impl Inbox {
     pub(crate) fn body(&self) -> &[u8] {
         match &self.whole {
             Some(whole) => whole,
-            None => bytemuck::cast_slice(&self.words[..]).get(..self.length).unwrap_or_default(),
+            None => {
+                let bytes: &[u8] = bytemuck::cast_slice(&self.words[..]);
+                bytes.get(..self.message.length).unwrap_or_default()
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::fmt;
 
 use maize_hal::Nanos;
-use maize_ring::{Broken, Glimpse, Meanwhile, Refused};
+use maize_ring::{Broken, Meanwhile, Refused};
 use maize_wire::{
     Body, Class, Epoch, Frame, FrameError, Header, InstanceId, Kind, MAX_BODY_BYTES,
     MAX_MESSAGE_BYTES, MAX_PAGE_BODY_BYTES, PAGE_WORDS, Parts, Route, Session, checksum::Coverage,
@@ -39,14 +39,12 @@ pub enum Event {
     Room(Class),
 }
 
-/// What a glance at a port has shown. The tag is a field of its own: folded into the message, it would
-/// be taken apart again wherever a message is handed on.
-#[repr(u8)]
+/// What a glance at a port has shown.
 pub(crate) enum Glance {
     /// There is nothing to do.
     Nothing,
-    /// A message.
-    Message(Message),
+    /// A message: [`Link::message`].
+    Message,
     /// Something else, or a frame that needs a closer look: [`Link::poll_other`].
     Other,
 }
@@ -56,19 +54,10 @@ pub(crate) enum Glance {
 enum Held {
     #[default]
     Nothing,
-    /// A frame of one slot, with a body of that many bytes that are not counted yet.
-    Slot(u64),
+    /// A frame of one slot, of whose message the bytes are not counted yet.
+    Slot,
     /// Any frame.
     Frame,
-}
-
-impl Held {
-    const fn uncounted(self) -> u64 {
-        match self {
-            Held::Slot(bytes) => bytes,
-            Held::Nothing | Held::Frame => 0,
-        }
-    }
 }
 
 /// Frames that one call takes in or puts out at the most, so that no call lasts for long.
@@ -207,7 +196,9 @@ impl Link {
     #[must_use]
     pub fn stats(&self) -> LinkStats {
         let mut stats = self.stats;
-        stats.bytes_received += self.held.uncounted();
+        if self.held == Held::Slot {
+            stats.bytes_received += self.message().length as u64;
+        }
         for (sum, count) in stats.messages_sent.iter_mut().zip(self.sequence) {
             *sum += count;
         }
@@ -279,7 +270,7 @@ impl Link {
     pub fn poll(&mut self, now: Nanos, port: &mut impl Port) -> Option<Event> {
         match self.glance(port) {
             Glance::Nothing => None,
-            Glance::Message(message) => Some(Event::Message(message)),
+            Glance::Message => Some(Event::Message(self.message())),
             Glance::Other => self.poll_other(now, port),
         }
     }
@@ -298,30 +289,28 @@ impl Link {
             return glance;
         }
         let Some(glimpse) = port.glimpse() else { return Glance::Nothing };
-        match self.inbox.accept_slot(port, glimpse) {
-            Some(message) => {
-                (self.held, self.busy) = (Held::Slot(message.length as u64), true);
-                Glance::Message(message)
-            }
-            None => self.glance_at_frame(port, glimpse),
+        if self.inbox.accept_slot(port, glimpse) {
+            (self.held, self.busy) = (Held::Slot, true);
+            return Glance::Message;
         }
+        self.glance_at_frame(port)
     }
 
-    /// The same for a plain frame of any size.
+    /// The same for a plain frame of any size. Looks anew: what was seen would have to be put into
+    /// memory for this, with every frame.
     #[inline(never)]
-    fn glance_at_frame(&mut self, port: &mut impl Port, glimpse: Glimpse) -> Glance {
+    fn glance_at_frame(&mut self, port: &mut impl Port) -> Glance {
+        let Some(glimpse) = port.glimpse() else { return Glance::Other };
         let Some(slots) = glimpse.slots().filter(|slots| port.open(*slots)) else {
             return Glance::Other;
         };
         let [first, second, third, a] = glimpse.words;
         let [b, c, d] = port.rest_of_slot();
-        match self.inbox.accept_plain(port, slots, [first, second, third, a, b, c, d]) {
-            Some(message) => {
-                self.deliver(&message);
-                Glance::Message(message)
-            }
-            None => Glance::Other,
+        if !self.inbox.accept_plain(port, slots, [first, second, third, a, b, c, d]) {
+            return Glance::Other;
         }
+        self.deliver();
+        Glance::Message
     }
 
     /// Gives back what was handed out. What a glance has to say if it must not look at the port.
@@ -378,6 +367,13 @@ impl Link {
             self.look(now, port);
         }
         self.news.pop_front().map(Event::News)
+    }
+
+    /// The message that [`Link::poll`] has just returned.
+    #[inline]
+    #[must_use]
+    pub const fn message(&self) -> Message {
+        self.inbox.message()
     }
 
     /// The body of the message that [`Link::poll`] has just returned; its first byte is aligned
@@ -686,13 +682,13 @@ impl Link {
                 }
             };
             let [_, words @ ..] = front.line;
-            if let Some(message) = self.inbox.accept_plain(port, front.slots, words) {
-                self.deliver(&message);
-                return Some(message);
+            if self.inbox.accept_plain(port, front.slots, words) {
+                self.deliver();
+                return Some(self.message());
             }
             match self.inbox.accept(port, session, &front) {
                 Ok(Arrival::Message(message)) => {
-                    self.deliver(&message);
+                    self.deliver();
                     return Some(message);
                 }
                 Ok(Arrival::Part) => self.stats.frames_received += 1,
@@ -712,8 +708,9 @@ impl Link {
     }
 
     /// Notes that a message is handed out, whose frame is to be given back.
-    fn deliver(&mut self, message: &Message) {
+    fn deliver(&mut self) {
         (self.held, self.busy) = (Held::Frame, true);
+        let message = self.message();
         self.stats.bytes_received += message.length as u64;
         self.stats.pages_received += u64::from(message.has_page);
     }
@@ -722,8 +719,8 @@ impl Link {
     fn give_back(&mut self, port: &mut impl Port) {
         match core::mem::take(&mut self.held) {
             Held::Nothing => {}
-            Held::Slot(bytes) => {
-                self.stats.bytes_received += bytes;
+            Held::Slot => {
+                self.stats.bytes_received += self.message().length as u64;
                 port.pop_slot();
             }
             Held::Frame => {

@@ -53,8 +53,8 @@ pub trait Port {
     /// Takes note of the slots that a glimpse has shown, see [`maize_ring::Consumer::open`].
     fn open(&mut self, slots: usize) -> bool;
 
-    /// The words of the slot behind the first, of a frame that has one.
-    fn second_slot(&self) -> [u64; SLOT_WORDS];
+    /// The first words of the slot behind the first, of a frame that has one.
+    fn second_slot<const N: usize>(&self) -> [u64; N];
 
     /// Gives the frame at the head back, which a glimpse has shown to be one of one slot.
     fn pop_slot(&mut self);

@@ -127,7 +127,7 @@ impl<W: Window> Port for WindowPort<W> {
     }
 
     #[inline]
-    fn second_slot(&self) -> [u64; SLOT_WORDS] {
+    fn second_slot<const N: usize>(&self) -> [u64; N] {
         self.consumer.second_slot()
     }
 

@@ -153,9 +153,10 @@ impl<W: Window> Consumer<W> {
         possible
     }
 
-    /// The words of the slot behind the first, of a frame that has one.
+    /// The first words of the slot behind the first, of a frame that has one.
     #[inline]
-    pub fn second_slot(&self) -> [u64; SLOT_WORDS] {
+    pub fn second_slot<const N: usize>(&self) -> [u64; N] {
+        const { assert!(N <= SLOT_WORDS) };
         self.parts.ring.load_array(self.geometry.word_of(self.head + 1))
     }
 

@@ -154,8 +154,12 @@ impl<W: Window> Producer<W> {
         let second = self.geometry.word_of(start + 1);
         if rest.len() <= SLOT_WORDS {
             // A slot does not go across the ring's end.
-            for (offset, word) in rest.iter().enumerate() {
-                self.parts.ring.store(second + offset, *word);
+            let (fours, ones) = rest.as_chunks::<4>();
+            for (four, offset) in fours.iter().zip([0, 4]) {
+                self.parts.ring.store_array(second + offset, *four);
+            }
+            for (offset, word) in ones.iter().enumerate() {
+                self.parts.ring.store(second + rest.len() - ones.len() + offset, *word);
             }
         } else {
             self.copy_in(second, rest);

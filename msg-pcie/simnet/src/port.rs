@@ -145,8 +145,8 @@ impl Port for SimPort {
         slots > 0 && slots <= MAX_FRAME_SLOTS
     }
 
-    fn second_slot(&self) -> [u64; SLOT_WORDS] {
-        let mut slot = [0; SLOT_WORDS];
+    fn second_slot<const N: usize>(&self) -> [u64; N] {
+        let mut slot = [0; N];
         self.read(SLOT_WORDS, &mut slot);
         slot
     }

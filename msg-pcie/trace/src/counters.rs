@@ -201,15 +201,13 @@ impl<W: Window> Counters<W> {
     /// Counts a message that was sent.
     #[inline]
     pub fn sent(&self, kind: Kind, bytes: u64) {
-        self.bump(kind_word(kind), 1);
-        self.bump(kind_word(kind) + 1, bytes);
+        self.bump_message(kind_word(kind), bytes);
     }
 
     /// Counts a message that was received.
     #[inline]
     pub fn received(&self, kind: Kind, bytes: u64) {
-        self.bump(kind_word(kind) + 2, 1);
-        self.bump(kind_word(kind) + 3, bytes);
+        self.bump_message(kind_word(kind) + 2, bytes);
     }
 
     /// Counts a latency.
@@ -263,6 +261,12 @@ impl<W: Window> Counters<W> {
             add(bytes_received, &|| format!("message.{kind}.bytes-received"));
         }
         named
+    }
+
+    #[inline]
+    fn bump_message(&self, word: usize, more: u64) {
+        let [messages, bytes] = self.0.load_array(word);
+        self.0.store_array(word, [messages.wrapping_add(1), bytes.wrapping_add(more)]);
     }
 
     #[inline]

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use maize_hal::{Arch, HostEvent, HostIo, Interrupts, Nanos};
 use maize_hostlink::KernelMessage;
-use maize_link::{Event, Glance, Idle, LinkStats, Outgoing, SendError};
+use maize_link::{Event, Glance, Idle, LinkStats, Message, Outgoing, SendError};
 use maize_platform::fabric::{self, MachineLinks};
 use maize_platform::siblings::Siblings;
 use maize_platform::{ByteStream, End, HostLink, Machine, end, flush, give_up, orders};
@@ -26,6 +26,11 @@ impl Traffic for MachineLinks {
 
     fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
         MachineLinks::poll(self, now)
+    }
+
+    #[inline]
+    fn message(&self) -> Message {
+        MachineLinks::message(self)
     }
 
     #[inline]

@@ -1,7 +1,9 @@
 //! What an exercise needs of the instance that it runs on.
 
 use maize_hal::Nanos;
-use maize_link::{Announce, Event, Fabric, Glance, Idle, LinkStats, Outgoing, Port, SendError};
+use maize_link::{
+    Announce, Event, Fabric, Glance, Idle, LinkStats, Message, Outgoing, Port, SendError,
+};
 use maize_window::Window;
 use maize_wire::{InstanceId, PAGE_WORDS};
 
@@ -12,6 +14,7 @@ pub trait Traffic {
         Glance::Other
     }
     fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)>;
+    fn message(&self) -> Message;
     fn body(&self) -> &[u8];
     fn copy_page(&mut self, now: Nanos, into: &mut [u64; PAGE_WORDS]) -> bool;
     /// # Errors
@@ -30,6 +33,11 @@ impl<P: Port, A: Announce> Traffic for Fabric<P, A> {
     #[inline]
     fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
         Fabric::poll(self, now)
+    }
+
+    #[inline]
+    fn message(&self) -> Message {
+        Fabric::message(self)
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use maize_hal::Nanos;
-use maize_link::{Event, FabricConfig, LinkStats, Outgoing, SendError};
+use maize_link::{Event, FabricConfig, LinkStats, Message, Outgoing, SendError};
 use maize_msg_exercise::{Exchange, ExchangeRequest, Fault, Next, PairOutcome, Traffic};
 use maize_simnet::{NetConfig, Sim, SimFabric};
 use maize_wire::{InstanceId, PAGE_WORDS};
@@ -40,6 +40,10 @@ impl Traffic for Leaky<'_> {
             }
         }
         Some((peer, event))
+    }
+
+    fn message(&self) -> Message {
+        self.fabric.message()
     }
 
     fn body(&self) -> &[u8] {

@@ -91,8 +91,8 @@ pub struct Links<W: Window, D> {
     direct: Ready,
     /// A message that a glance has found and that needs a closer look.
     aside: Option<(InstanceId, Message)>,
-    /// The message that was handed out last, if it is not counted yet.
-    uncounted: Option<Message>,
+    /// Whether the message that was handed out last is not counted yet.
+    uncounted: bool,
     /// Events to be handed out before anything else.
     events: VecDeque<(InstanceId, Event)>,
     reports: VecDeque<KernelMessage>,
@@ -157,7 +157,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             attend_at: now,
             direct: Ready::default(),
             aside: None,
-            uncounted: None,
+            uncounted: false,
             events: VecDeque::new(),
             reports: VecDeque::new(),
             host_frames: VecDeque::new(),
@@ -226,7 +226,11 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     /// The next event, and whose it is; `None` if there is none now.
     #[inline]
     pub fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
-        self.glance(now).event_or_else(|| self.poll_other(now))
+        match self.glance(now) {
+            Glance::Nothing => None,
+            Glance::Message(peer) => Some((peer, Event::Message(self.message()))),
+            Glance::Other => self.poll_other(now),
+        }
     }
 
     /// What [`Self::poll`] does first, see [`WindowFabric::glance`].
@@ -236,27 +240,28 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         reason = "in emulation each call costs as much as all the rest"
     )]
     pub fn glance(&mut self, now: Nanos) -> Glance {
-        if let Some(message) = self.uncounted {
-            self.uncounted = None;
-            self.count_received(message);
+        if self.uncounted {
+            self.uncounted = false;
+            self.count_received(self.fabric.message());
         }
         if now >= self.attend_at {
             return Glance::Other;
         }
         let glance = self.fabric.glance(now);
-        if let Glance::Message(peer, message) = glance {
-            if !self.direct.contains(peer) || message.kind == HOST_FRAMES {
-                return self.set_aside(peer, message);
+        if let Glance::Message(peer) = glance {
+            if !self.direct.contains(peer) || self.fabric.message().kind == HOST_FRAMES {
+                return self.set_aside(peer);
             }
-            self.uncounted = Some(message);
+            self.uncounted = true;
         }
         glance
     }
 
     /// Keeps a message that needs a closer look for the poll that follows.
     #[cold]
-    fn set_aside(&mut self, peer: InstanceId, message: Message) -> Glance {
-        self.aside = Some((peer, message));
+    #[inline(never)]
+    fn set_aside(&mut self, peer: InstanceId) -> Glance {
+        self.aside = Some((peer, self.fabric.message()));
         self.attend_at = Nanos(0);
         Glance::Other
     }
@@ -381,6 +386,13 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             Event::Room(_) => {}
         }
         Some((peer, event))
+    }
+
+    /// The message that [`Self::glance`] or [`Self::poll`] has just shown.
+    #[inline]
+    #[must_use]
+    pub fn message(&self) -> Message {
+        self.fabric.message()
     }
 
     /// The body of the message that [`Self::poll`] has just returned.
