@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/xattr.h>
 
 static void hard_links(void)
 {
@@ -66,11 +67,29 @@ static void file_systems(void)
     CHECK_FAILS(statfs("none", &system), ENOENT);
 }
 
+/* Reading one that a file does not have fails in one of two ways, neither of which is ENOSYS. */
+static void extended_attributes(void)
+{
+    char value[16];
+    int file = open("attributed", O_CREAT | O_RDWR, 0644);
+    CHECK(file >= 0);
+    CHECK(getxattr("attributed", "user.none", value, sizeof value) == -1);
+    CHECK(errno == ENODATA || errno == EOPNOTSUPP);
+    CHECK(fgetxattr(file, "user.none", value, sizeof value) == -1);
+    CHECK(errno == ENODATA || errno == EOPNOTSUPP);
+    CHECK(listxattr("attributed", NULL, 0) >= 0 && flistxattr(file, NULL, 0) >= 0);
+    CHECK_FAILS(lgetxattr("nowhere", "user.none", value, sizeof value), ENOENT);
+    CHECK_FAILS(llistxattr("nowhere", NULL, 0), ENOENT);
+    CHECK_FAILS(fgetxattr(9999, "user.none", value, sizeof value), EBADF);
+    CHECK(close(file) == 0 && unlink("attributed") == 0);
+}
+
 int main(void)
 {
     RUN(hard_links);
     RUN(modes);
     RUN(times);
     RUN(file_systems);
+    RUN(extended_attributes);
     return 0;
 }

@@ -325,6 +325,7 @@ static void the_system(void)
     CHECK(sscanf(slurp("/proc/loadavg", 0), "%lf", &load) == 1 && load >= 0);
     CHECK(strncmp(slurp("/proc/version", 0), "Linux version ", 14) == 0);
     CHECK(strstr(slurp("/proc/mounts", 0), " /proc proc ") != NULL);
+    CHECK(strstr(slurp("/proc/self/mountinfo", 0), " /proc ") != NULL);
     CHECK(strstr(slurp("/proc/filesystems", 0), "\tproc\n") != NULL);
 }
 

@@ -49,6 +49,36 @@ pub(crate) const fn device_of(fs: usize) -> u64 {
     maize_abi::file::device_number(0, 2 + fs as u32)
 }
 
+/// `/proc/PID/mountinfo`: numbers of the mount and of the one that it is on, device, paths, types.
+pub(crate) fn table(mounts: &[Mount]) -> String {
+    use core::fmt::Write;
+    /// The number of the first mount; those of others follow.
+    const FIRST: usize = 20;
+    let mut text = String::new();
+    for (at, mount) in mounts.iter().enumerate().filter(|(_, mount)| !mount.path.is_empty()) {
+        // The mount whose path is the longest one above. The root is on one that nothing shows.
+        let above = mounts.iter().enumerate().filter(|(_, other)| is_above(other.path, mount.path));
+        let on = above.max_by_key(|(_, other)| other.path.len()).map_or(1, |(at, _)| FIRST + at);
+        let (major, minor) = maize_abi::file::device_parts(device_of(at));
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{id} {on} {major}:{minor} / {path} {options} - {kind} {kind} rw",
+            id = FIRST + at,
+            path = mount.path,
+            options = mount.options,
+            kind = mount.kind,
+        );
+    }
+    text
+}
+
+/// Whether something is mounted at one path that a mount at another path is on.
+fn is_above(path: &str, other: &str) -> bool {
+    let rest = other.strip_prefix(path.trim_end_matches('/'));
+    !path.is_empty() && path != other && rest.is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// `/proc/mounts`.
 pub(crate) fn list(mounts: &[Mount]) -> String {
     use core::fmt::Write;

@@ -281,6 +281,13 @@ fn proc_has_linux_formats() {
     assert!(cpuinfo.starts_with("processor\t: 0\nvendor_id\t: Maize\n"), "{cpuinfo}");
     let mounts = text(&mut f, "/proc/mounts");
     assert!(mounts.starts_with("tmpfs / tmpfs rw,relatime 0 0\nproc /proc proc "), "{mounts}");
+    let table = text(&mut f, "/proc/self/mountinfo");
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines[0], "20 1 0:2 / / rw,relatime - tmpfs tmpfs rw");
+    let device =
+        |path: &str| lines.iter().find(|line| line.contains(path)).unwrap().split(' ').next();
+    let shared = lines.iter().find(|line| line.contains(" /dev/shm ")).unwrap();
+    assert_eq!(shared.split(' ').nth(1), device(" /dev "), "{table}");
     for path in ["/proc/99/stat", "/proc/10/task/12", "/proc/010", "/proc/+10", "/proc/10/fd/0"] {
         assert_eq!(f.text(path), Err(Stop::Error(Errno::ENOENT)), "{path}");
     }

@@ -148,6 +148,7 @@ places! { TaskFile:
     Fdinfo        Directory  "fdinfo"            Dir  0o500;
     Limits        Directory  "limits"            Text 0o444;
     Maps          Directory  "maps"              Text 0o444;
+    Mountinfo     Directory  "mountinfo"         Text 0o444;
     Mounts        Directory  "mounts"            Text 0o444;
     OomScoreAdj   Directory  "oom_score_adj"     Text 0o444;
     Root          Directory  "root"              Link 0o777;

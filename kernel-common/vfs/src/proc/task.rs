@@ -37,6 +37,7 @@ pub(super) fn text(
         TaskFile::Stat => return Ok(stat(vfs, scope, &task)),
         TaskFile::Status => return Ok(status(scope, &task, source)),
         TaskFile::Limits => limits(&source.limits(scope.pid)),
+        TaskFile::Mountinfo => mount::table(&vfs.mounts),
         TaskFile::Mounts => mount::list(&vfs.mounts),
         TaskFile::OomScoreAdj => "0\n".into(),
         TaskFile::Statm => {

@@ -1,8 +1,8 @@
 //! What is known of a file besides its bytes.
 
-use maize_abi::Errno;
 use maize_abi::file::{STATX_LEN, at, encode_statx};
 use maize_abi::isa::Stat;
+use maize_abi::{Errno, Sysno};
 use maize_hal::{Arch, Nanos};
 use maize_vfs::{At, Caller, Follow, Io, SetTime, Target, Vfs};
 
@@ -96,6 +96,18 @@ pub(super) async fn newfstatat<A: Arch>(call: Call<'_, A>) -> CallResult {
     check_flags(flags, at::AT_SYMLINK_NOFOLLOW | at::AT_NO_AUTOMOUNT | at::AT_EMPTY_PATH)?;
     let stat = stat_of(call, path_or_empty(call, 0, flags).await?.target(flags))?;
     export(call, &stat, call.args[2]).await
+}
+
+/// Looks for the file that a call on extended attributes is about. No file has any.
+pub(super) async fn extended<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Result<(), Errno> {
+    use Sysno as N;
+    match sysno {
+        N::Fgetxattr | N::Fsetxattr | N::Flistxattr | N::Fremovexattr => call.file(0).map(|_| ()),
+        N::Lgetxattr | N::Lsetxattr | N::Llistxattr | N::Lremovexattr => {
+            stat_of(call, call.path(0).await?.target(at::AT_SYMLINK_NOFOLLOW)).map(|_| ())
+        }
+        _ => stat_of(call, call.path(0).await?.target(0)).map(|_| ()),
+    }
 }
 
 pub(super) async fn statx<A: Arch>(call: Call<'_, A>) -> CallResult {

@@ -129,6 +129,18 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
         N::Ftruncate => attributes::ftruncate(call).await,
         N::Fallocate => attributes::fallocate(call).await,
         N::Umask => attributes::umask(call),
+        N::Listxattr | N::Llistxattr | N::Flistxattr => {
+            attributes::extended(call, sysno).await.map(|()| 0)
+        }
+        N::Setxattr
+        | N::Lsetxattr
+        | N::Fsetxattr
+        | N::Getxattr
+        | N::Lgetxattr
+        | N::Fgetxattr
+        | N::Removexattr
+        | N::Lremovexattr
+        | N::Fremovexattr => attributes::extended(call, sysno).await.and(Err(Errno::EOPNOTSUPP)),
 
         N::Getcwd => directories::getcwd(call).await,
         N::Chdir => directories::chdir(call).await,
