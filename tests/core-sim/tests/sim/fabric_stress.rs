@@ -140,7 +140,7 @@ fn noise(threads: u64, rounds: u64) -> Script {
 #[test]
 fn forks_and_signals_do_not_disturb() {
     let script = noise(2, 4);
-    for seed in seeds(8) {
+    for seed in seeds(20) {
         let coherence = if seed % 2 == 0 { Coherence::Voting } else { Coherence::Directory };
         let instances = 2 + (seed % 3) as u16;
         let (outcome, fabric) =
