@@ -1,8 +1,8 @@
 //! Pages that a thread needs first on the instruction set that it has come to.
 //!
-//! It is going to write its block, the pages above and below its innermost record, and the top of its
-//! data stack, one after the other. They are asked for together, and nothing of the thread runs before
-//! they are there: what it needs later it asks for itself.
+//! It is going to write its block, what it keeps below its records, the pages above and below its
+//! innermost record, and the top of its data stack, one after the other. They are asked for together,
+//! and nothing of the thread runs before they are there: what it needs later it asks for itself.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -23,17 +23,25 @@ pub(crate) const MOST: usize = 8;
 /// Most of them with records: the rest is needed only when the frames above have returned.
 const RECORD_PAGES: usize = 4;
 
+/// Bytes of the data stack that it is likely to use first: of what it calls, and of its own frame.
+const STACK_BELOW: u64 = 1024;
+/// As above.
+const STACK_ABOVE: u64 = 2048;
+
 /// The pages of a thread with this block, these records and this top of its data stack.
 pub(super) fn pages(block: u64, records: Range<u64>, stack: u64) -> Vec<u64> {
     let page = PAGE_SIZE as u64;
     let of = |address: u64| address & !(page - 1);
     let mut pages = Vec::new();
+    let kept = records.start.checked_sub(1);
     // The first free byte is written too.
-    let records = (0..RECORD_PAGES as u64)
+    let innermost = (0..RECORD_PAGES as u64)
         .map_while(|below| of(records.end).checked_sub(below * page))
         .take_while(|at| *at >= of(records.start));
-    let locals = [Some(of(stack)), of(stack).checked_add(page)].into_iter().flatten();
-    for address in [of(block)].into_iter().chain(records).chain(locals) {
+    let locals = [stack.checked_sub(STACK_BELOW), stack.checked_add(STACK_ABOVE)];
+    let first = [Some(block), kept].into_iter().flatten().map(of);
+    let locals = locals.into_iter().flatten().map(of);
+    for address in first.chain(innermost).chain(locals) {
         if address != 0 && !pages.contains(&address) {
             pages.push(address);
         }
@@ -92,9 +100,12 @@ mod tests {
     #[test]
     fn pages_are_the_thread_s_innermost() {
         let found = pages(0x7010, 0x10_0000..0x10_0900, 0x9ff0);
-        assert_eq!(found, [0x7000, 0x10_0000, 0x9000, 0xa000]);
+        assert_eq!(found, [0x7000, 0xf_f000, 0x10_0000, 0x9000, 0xa000]);
         let found = pages(0x9010, 0x10_0000..0x11_0000, 0x8000);
-        assert_eq!(found, [0x9000, 0x11_0000, 0x10_f000, 0x10_e000, 0x10_d000, 0x8000]);
+        let records = [0x11_0000, 0x10_f000, 0x10_e000, 0x10_d000];
+        assert_eq!(found[..2], [0x9000, 0xf_f000]);
+        assert_eq!(found[2..6], records);
+        assert_eq!(found[6..], [0x7000, 0x8000]);
     }
 
     #[test]

@@ -78,6 +78,8 @@ impl<A: Arch> State<A> {
         for address in ahead {
             match self.pack_page(current, to, key, address) {
                 Some(luggage) => packed.push(luggage),
+                // Nobody could be asked for what is not there.
+                None if !self.is_mapped(current.tid, address) => {}
                 None => left.push(address),
             }
         }
@@ -85,6 +87,10 @@ impl<A: Arch> State<A> {
             thread.ahead = left;
         }
         packed
+    }
+
+    fn is_mapped(&self, tid: Tid, address: u64) -> bool {
+        self.thread_space(tid).is_some_and(|space| self.memory.area(space, address).is_some())
     }
 
     fn pack_page(
