@@ -6,6 +6,7 @@
 //! accesses, every reading of unsynchronised clocks, and a crash at any point. [`progress`] walks
 //! the same states and proves that every access that began ends.
 
+mod compiled;
 mod fabric;
 mod profile;
 mod progress;
@@ -14,6 +15,7 @@ mod subject;
 mod table;
 mod world;
 
+pub use compiled::{DIRECTORY, Machine, SHARED, VOTING};
 pub use fabric::{Fabric, Forbidden, Outcome, check, check_symmetric};
 pub use profile::Profile;
 pub use progress::{Progress, progress};
