@@ -39,8 +39,13 @@ fn initialise() {
         LLVM_InitializeAllTargets();
         LLVM_InitializeAllTargetMCs();
         LLVM_InitializeAllAsmPrinters();
-        // Merging of globals would give them other addresses than on the other instruction set.
-        let options = [c"maize-cc", c"-aarch64-enable-global-merge=false"];
+        let options = [
+            c"maize-cc",
+            // Merging of globals would give them other addresses than on the other instruction set.
+            c"-aarch64-enable-global-merge=false",
+            // Unrolled loops over two strings got an addition for every access.
+            c"-lsr-preferred-addressing-mode=postindexed",
+        ];
         let raw = options.map(|option| option.as_ptr());
         LLVMParseCommandLineOptions(raw.len() as i32, raw.as_ptr(), std::ptr::null());
     });
