@@ -17,7 +17,8 @@ pub(crate) fn comm_text(comm: &[u8]) -> String {
 }
 
 impl<A: Arch> State<A> {
-    /// Reports a signal that ends a process and would leave a core file: who, why, and registers.
+    /// Logs a signal that ends a process and would leave a core file: who, why, and registers. The host
+    /// is told of faults: what somebody sent, as by ^\, is between the program and who sent it.
     pub(crate) fn report_fatal(&mut self, current: Current, info: SigInfo) {
         let Some(thread) = self.threads.get(&current.tid) else { return };
         let mut text = format!(
@@ -36,7 +37,9 @@ impl<A: Arch> State<A> {
             let _ = write!(text, "{}{name:>7} {value:016x}", if i % 4 == 0 { "\n  " } else { " " });
         }
         log::info!("{text}");
-        self.host.report(Report::Fault { text });
+        if info.code > 0 && matches!(info.fields, SigFields::Fault { .. }) {
+            self.host.report(Report::Fault { text });
+        }
     }
 
     /// No frame is left for a page the thread touches: its process ends.

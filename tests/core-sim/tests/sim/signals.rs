@@ -2,7 +2,8 @@
 
 use maize_abi::{Isa, Sysno};
 use maize_arch_host::{Place, Reg, Script, ScriptRegs};
-use maize_core_sim::{on_both, run};
+use maize_core_sim::{ENOUGH, Sim, on_both, root_with, run};
+use maize_hal::Report;
 
 const SIGUSR1: u64 = 10;
 const SIGSEGV: u64 = 11;
@@ -56,6 +57,37 @@ where
 }
 
 on_both!(a_handler_sees_the_fault, fault_address_reaches_the_handler);
+
+/// What the host is told of a script that a signal ends.
+fn told_of<I: Isa>(script: &Script, signal: u32) -> Vec<String>
+where
+    I::Regs: ScriptRegs,
+{
+    let mut sim = Sim::<I>::new(&root_with::<I>(script), 1);
+    assert_eq!(sim.run(ENOUGH).map(|outcome| outcome.status & 0x7f), Ok(signal));
+    let fault = |report| match report {
+        Report::Fault { text } => Some(text),
+        _ => None,
+    };
+    sim.host.reports().into_iter().filter_map(fault).collect()
+}
+
+fn only_faults_are_told<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    const SIGQUIT: u32 = 3;
+    let mut s = Script::new();
+    s.syscall_with(Sysno::Getpid, &[]).mov(Reg::A(0), Reg::Ret);
+    s.imm(Reg::A(1), SIGQUIT.into()).syscall(Sysno::Kill).exit(1);
+    assert_eq!(told_of::<I>(&s, SIGQUIT), Vec::<String>::new());
+    let mut s = Script::new();
+    s.imm(Reg::S(0), 0x1234_5678).store8(Reg::S(0), 0, Reg::S(0)).exit(1);
+    let told = told_of::<I>(&s, SIGSEGV as u32);
+    assert!(told.len() == 1 && told[0].contains("at address 0x12345678"), "{told:?}");
+}
+
+on_both!(the_host_is_told_of_faults_only, only_faults_are_told);
 
 /// An alarm in 10 ms.
 fn alarm_soon(s: &mut Script) {
