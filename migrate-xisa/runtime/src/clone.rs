@@ -22,9 +22,9 @@ use crate::top::TOP_BYTES;
 
 /// Bytes of a native stack of a thread: it has one for each instruction set, so that none is sent
 /// from one to another.
-pub(crate) const STACK_BYTES: u64 = 256 << 10;
+const STACK_BYTES: u64 = 256 << 10;
 /// Bytes between a thread's records and its native stacks.
-pub(crate) const STACK_GAP: u64 = 4096;
+const STACK_GAP: u64 = 4096;
 /// Bytes of a thread's records, and of what it keeps of its signals below them.
 const RECORD_BYTES: u64 = 1 << 20;
 /// Bytes of the runtime's memory for a thread: records, then native stacks.

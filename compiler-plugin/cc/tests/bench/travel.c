@@ -39,8 +39,9 @@ static void go(int core)
 	if (sched_setaffinity(0, sizeof set, &set)) perror("sched_setaffinity"), exit(1);
 	asked = now();
 	while (__maize_isa() == from);
-	here = __maize_ticks_here();
-	moved = now();
+	/* Before anything is written: the page with these variables is still elsewhere. */
+	long ticks_here = __maize_ticks_here(), at = now();
+	here = ticks_here, moved = at;
 }
 
 /* Each frame points into its caller's, so that none of them can be done without. */
