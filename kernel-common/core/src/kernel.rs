@@ -84,10 +84,11 @@ impl<A: Arch> Kernel<A> {
             if interrupts.contains(Interrupts::HOST) {
                 s.serve_host();
             }
-            s.serve_fabric(&self.handle, interrupts);
-            s.expire_timers();
+            let now = s.now();
+            s.serve_fabric(&self.handle, interrupts, now);
+            s.expire_timers(now);
             s.wake_files();
-            s.now()
+            now
         });
         loop {
             let (task, spawned) = self.handle.with(|s| s.tasks.take());

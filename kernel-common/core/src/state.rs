@@ -85,14 +85,11 @@ impl<A: Arch> State<A> {
 
     /// Wakes every task that waits for `key`.
     pub(crate) fn wake(&mut self, key: WaitKey) {
-        for task in self.waits.wake(key) {
-            self.tasks.wake(task);
-        }
+        self.waits.wake(key, &mut self.tasks);
     }
 
     /// Carries out what the deadlines that have passed ask for.
-    pub(crate) fn expire_timers(&mut self) {
-        let now = self.now();
+    pub(crate) fn expire_timers(&mut self, now: Nanos) {
         while let Some(action) = self.timers.pop_due(now) {
             match action {
                 TimerAction::WakeTask(task) => {

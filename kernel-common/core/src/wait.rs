@@ -15,7 +15,7 @@ use maize_hal::{Arch, Nanos};
 use maize_mm::{ObjectId, SpaceId};
 use maize_wire::InstanceId;
 
-use crate::executor::TaskId;
+use crate::executor::{TaskId, TaskQueue};
 use crate::fabric::RequestId;
 use crate::handle::Handle;
 use crate::ids::{Pid, Tid};
@@ -85,9 +85,13 @@ pub(crate) enum Interruptible {
     Not,
 }
 
+/// A wait. Most are for one thing, and take no memory but their places in the maps.
 #[derive(Debug)]
 struct Wait {
-    keys: Vec<WaitKey>,
+    first: Option<WaitKey>,
+    others: Vec<WaitKey>,
+    /// Its place among the waits for the same key.
+    turn: u64,
     timer: Option<TimerKey>,
     by: Interruptible,
     woken: Option<Woken>,
@@ -96,8 +100,10 @@ struct Wait {
 /// Who waits for what.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
-    by_key: BTreeMap<WaitKey, Vec<TaskId>>,
+    /// Who waits for a key, in the order in which the waits began.
+    by_key: BTreeMap<(WaitKey, u64), TaskId>,
     by_task: BTreeMap<TaskId, Wait>,
+    turns: u64,
 }
 
 impl Waits {
@@ -108,30 +114,37 @@ impl Waits {
         timer: Option<TimerKey>,
         by: Interruptible,
     ) {
+        let turn = self.turns;
+        self.turns += 1;
         for key in keys {
-            self.by_key.entry(*key).or_default().push(task);
+            self.by_key.insert((*key, turn), task);
         }
-        self.by_task.insert(task, Wait { keys: keys.to_vec(), timer, by, woken: None });
+        let (first, others) = match keys {
+            [] => (None, Vec::new()),
+            [first, others @ ..] => (Some(*first), others.to_vec()),
+        };
+        self.by_task.insert(task, Wait { first, others, turn, timer, by, woken: None });
     }
 
     /// Removes the wait of `task` and returns its timer and how it ended.
     fn end(&mut self, task: TaskId) -> Option<(Option<TimerKey>, Option<Woken>)> {
         let wait = self.by_task.remove(&task)?;
-        for key in &wait.keys {
-            if let Some(tasks) = self.by_key.get_mut(key) {
-                tasks.retain(|t| *t != task);
-                if tasks.is_empty() {
-                    self.by_key.remove(key);
-                }
-            }
+        for key in wait.first.iter().chain(&wait.others) {
+            self.by_key.remove(&(*key, wait.turn));
         }
         Some((wait.timer, wait.woken))
     }
 
-    /// The tasks that wait for `key`, marked as woken.
-    pub(crate) fn wake(&mut self, key: WaitKey) -> Vec<TaskId> {
-        let tasks = self.by_key.get(&key).cloned().unwrap_or_default();
-        tasks.into_iter().filter(|task| self.finish(*task, Woken::Event)).collect()
+    /// Ends the waits for `key`, and has the tasks polled.
+    pub(crate) fn wake(&mut self, key: WaitKey, tasks: &mut TaskQueue) {
+        for (_, task) in self.by_key.range((key, 0)..=(key, u64::MAX)) {
+            if let Some(wait) = self.by_task.get_mut(task)
+                && wait.woken.is_none()
+            {
+                wait.woken = Some(Woken::Event);
+                tasks.wake(*task);
+            }
+        }
     }
 
     /// Ends the wait of `task`. False if it does not wait or its wait has ended already.

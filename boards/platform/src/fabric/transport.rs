@@ -61,7 +61,7 @@ impl Transport for CoreTransport {
         sent.map(drop).map_err(|error| Refused::by(to, error))
     }
 
-    fn notify(&mut self, _: Nanos) {
+    fn notify(&mut self) {
         self.links.borrow_mut().notify();
     }
 

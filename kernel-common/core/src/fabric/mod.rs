@@ -92,6 +92,8 @@ pub(crate) struct Fabric {
     traced: bool,
     pub(crate) me: InstanceId,
     peers: BTreeMap<InstanceId, Peer>,
+    /// A page's content on its way that has arrived, or left: it need not be allocated and zeroed again.
+    spare: Option<Box<Content>>,
     /// A link has refused a message since the last look at those that wait.
     refused: bool,
     pub(crate) asked: Asked,
@@ -115,6 +117,7 @@ impl Fabric {
             traced: false,
             me,
             peers: BTreeMap::new(),
+            spare: None,
             refused: false,
             asked: Asked::default(),
             serving: Serving::default(),
@@ -124,6 +127,18 @@ impl Fabric {
             traps: 0,
             next_place: 0,
             balance: Balance::default(),
+        }
+    }
+
+    /// Room for a page's content, with anything in it.
+    pub(crate) fn take_spare(&mut self) -> Box<Content> {
+        self.spare.take().unwrap_or_else(|| Box::new(Content::ZERO))
+    }
+
+    /// Content that is not needed any more.
+    pub(crate) fn give_spare(&mut self, content: Option<Box<Content>>) {
+        if content.is_some() {
+            self.spare = content;
         }
     }
 
@@ -231,7 +246,8 @@ impl<A: Arch> State<A> {
     /// Hands what waits to the links, as far as they have room.
     fn send_waiting(&mut self, to: InstanceId) {
         let now = self.now();
-        let Fabric { transport: Some(transport), peers, refused, .. } = &mut self.fabric else {
+        let Fabric { transport: Some(transport), peers, refused, spare, .. } = &mut self.fabric
+        else {
             return;
         };
         let Some(peer) = peers.get_mut(&to) else { return };
@@ -239,7 +255,10 @@ impl<A: Arch> State<A> {
             let content = parcel.content.as_ref().map(|page| &page.0);
             match transport.send(now, to, parcel.kind, &parcel.body, content) {
                 Ok(()) => {
-                    peer.waiting.pop_front();
+                    let sent = peer.waiting.pop_front();
+                    if let Some(content) = sent.and_then(|parcel| parcel.content) {
+                        *spare = Some(content);
+                    }
                 }
                 Err(Refused::Full) => {
                     *refused = true;

@@ -18,14 +18,13 @@ const MESSAGES_A_TURN: usize = 32;
 
 impl<A: Arch> State<A> {
     /// Takes in what peers have sent.
-    pub(crate) fn serve_fabric(&mut self, k: &Handle<A>, interrupts: Interrupts) {
+    pub(crate) fn serve_fabric(&mut self, k: &Handle<A>, interrupts: Interrupts, mut now: Nanos) {
         let Some(transport) = self.fabric.transport.as_mut() else { return };
         if interrupts.contains(Interrupts::DOORBELL) {
             transport.heard_doorbell();
         }
         self.announce_ended_objects();
         for _ in 0..MESSAGES_A_TURN {
-            let now = self.now();
             let Some(transport) = self.fabric.transport.as_mut() else { return };
             let Some((peer, arrival)) = transport.poll(now) else { break };
             match arrival {
@@ -39,6 +38,7 @@ impl<A: Arch> State<A> {
                     }
                 }
             }
+            now = self.now();
         }
         if !core::mem::take(&mut self.fabric.refused) {
             return;
@@ -57,9 +57,8 @@ impl<A: Arch> State<A> {
 
     /// Rings the doorbells that are due.
     pub(crate) fn notify_fabric(&mut self) {
-        let now = self.now();
         if let Some(transport) = self.fabric.transport.as_mut() {
-            transport.notify(now);
+            transport.notify();
         }
     }
 
@@ -135,8 +134,10 @@ impl<A: Arch> State<A> {
             if !matches!(message, Message::Page(_)) {
                 return Err(Malformed::Page);
             }
-            let mut page = Box::new(Content::ZERO);
-            if !transport.copy_page(now, &mut page.0) {
+            let mut page = self.fabric.take_spare();
+            let copied =
+                self.fabric.transport.as_mut().is_some_and(|t| t.copy_page(now, &mut page.0));
+            if !copied {
                 return Err(Malformed::Page);
             }
             content = Some(page);

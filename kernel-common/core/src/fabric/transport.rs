@@ -101,7 +101,7 @@ pub trait Transport {
     ) -> Result<(), Refused>;
 
     /// Tells peers of what was sent and taken since the last call.
-    fn notify(&mut self, now: Nanos);
+    fn notify(&mut self);
 
     /// This instance's doorbell has rung.
     fn heard_doorbell(&mut self);
@@ -187,7 +187,7 @@ impl<P: Port, A: Announce, D: FnMut(InstanceId)> Transport for LinkTransport<P, 
         self.fabric.send(now, to, message).map(drop).map_err(|error| Refused::by(to, error))
     }
 
-    fn notify(&mut self, _: Nanos) {
+    fn notify(&mut self) {
         self.fabric.notify(&mut self.ring);
     }
 

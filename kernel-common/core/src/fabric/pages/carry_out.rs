@@ -70,17 +70,23 @@ impl<A: Arch> State<A> {
         self.memory.materialise(&mut self.arch, object, index).ok().flatten()
     }
 
+    /// The page's content; `None` if that is zeros: such a page is made where it is wanted.
+    fn content_to_send(&mut self, page: PageKey) -> Option<Box<Content>> {
+        let Some(frame) = self.content_frame(page) else {
+            log::error!("no frame for a page that is sent: {page:?}");
+            return None;
+        };
+        let mut copy = self.fabric.take_spare();
+        self.arch.read(frame, 0, copy.bytes_mut());
+        if copy.0.iter().all(|word| *word == 0) {
+            self.fabric.give_spare(Some(copy));
+            return None;
+        }
+        Some(copy)
+    }
+
     fn send_page(&mut self, to: NodeId, page: PageKey, message: Vec<u8>, content: bool) {
-        let content = content.then(|| {
-            let mut copy = Box::new(Content::ZERO);
-            match self.content_frame(page) {
-                Some(frame) => self.arch.read(frame, 0, copy.bytes_mut()),
-                None => log::error!("no frame for a page that is sent: {page:?}"),
-            }
-            copy
-        });
-        // A page of zeros is made where it is wanted.
-        let content = content.filter(|page| page.0.iter().any(|word| *word != 0));
+        let content = if content { self.content_to_send(page) } else { None };
         let page = Page { page: page.into(), message, frames: Vec::new() };
         self.post(InstanceId(to.0), page.into(), content);
     }

@@ -321,6 +321,7 @@ impl<A: Arch> State<A> {
         let event =
             Happened::Message { from, page: named, bytes: &message.message, frames: &frames };
         let told = self.tell(object.home, event, content.as_deref());
+        self.fabric.give_spare(content);
         if !self.memory.has_object(object) {
             // What was to be answered is answered; nobody here has a use for what is left.
             self.fabric.pages.detach_segment(object.home, named.object);
