@@ -46,6 +46,29 @@ static void groups_and_sessions(void)
     });
 }
 
+static void capabilities_are_told(void)
+{
+    struct {
+        uint32_t version;
+        int pid;
+    } header = {0, 0};
+    uint32_t sets[2][3];
+    memset(sets, 0xff, sizeof sets);
+    /* An unknown version is answered by the one that is preferred. */
+    CHECK_FAILS(syscall(SYS_capget, &header, sets), EINVAL);
+    CHECK_EQUAL(header.version, 0x20080522);
+    header.version = 1;
+    CHECK(syscall(SYS_capget, &header, NULL) == 0);
+    CHECK_EQUAL(header.version, 0x20080522);
+    CHECK(syscall(SYS_capget, &header, sets) == 0);
+    /* What is effective is permitted. */
+    CHECK(!(sets[0][0] & ~sets[0][1]) && !(sets[1][0] & ~sets[1][1]) && sets[1][1] >> 9 == 0);
+    header.pid = -1;
+    CHECK_FAILS(syscall(SYS_capget, &header, sets), EINVAL);
+    header.pid = 0x3fffffff;
+    CHECK_FAILS(syscall(SYS_capget, &header, sets), ESRCH);
+}
+
 static void signals_reach_a_group(void)
 {
     int ready[2];
@@ -194,6 +217,7 @@ int main(void)
 {
     RUN(process_ids);
     RUN(groups_and_sessions);
+    RUN(capabilities_are_told);
     RUN(signals_reach_a_group);
     RUN(limits_are_kept);
     RUN(names);

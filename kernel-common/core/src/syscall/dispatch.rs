@@ -44,6 +44,7 @@ pub(super) async fn dispatch<A: Arch>(
         N::Getresuid | N::Getresgid => identity::get_ids(call).await,
         N::Getgroups => identity::getgroups(call),
         N::Setgroups => identity::set_ids(call, 1),
+        N::Capget => identity::capget(call).await,
         N::Prctl => identity::prctl(call).await,
         N::ArchPrctl => identity::arch_prctl(call).await,
 

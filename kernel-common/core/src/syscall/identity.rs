@@ -6,7 +6,7 @@ use maize_hal::Arch;
 
 use super::{Call, CallResult};
 use crate::homes::{PR_MAIZE_GET_HOME, PR_MAIZE_SET_HOME};
-use crate::ids::Pid;
+use crate::ids::{Pid, Tid};
 use crate::process::Life;
 use crate::state::State;
 use crate::thread::COMM_LEN;
@@ -180,6 +180,46 @@ pub(super) async fn prctl<A: Arch>(call: Call<'_, A>) -> CallResult {
         PR_SET_VMA => Ok(0),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// `_LINUX_CAPABILITY_VERSION_*`, and how many 32-bit words of each set go with it.
+const CAPABILITY_VERSIONS: [(u32, usize); 3] =
+    [(0x1998_0330, 1), (0x2007_1026, 2), (0x2008_0522, 2)];
+
+/// All capabilities that Linux 6.1 has: everybody is root here.
+const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
+
+/// `capget`: a header names a version and a process; effective, permitted and inheritable words follow.
+pub(super) async fn capget<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let [header, data, ..] = call.args;
+    let mut bytes = [0; 8];
+    call.k.read_user(call.current, header, &mut bytes).await?;
+    let [a, b, c, d, e, f, g, h] = bytes;
+    let (version, pid) = (u32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h]));
+    let Some((_, words)) = CAPABILITY_VERSIONS.into_iter().find(|known| known.0 == version) else {
+        let [.., (preferred, _)] = CAPABILITY_VERSIONS;
+        call.k.write_user(call.current, header, &preferred.to_le_bytes()).await?;
+        // Without room for an answer it was only asked which version is preferred.
+        return if data == 0 { Ok(0) } else { Err(Errno::EINVAL) };
+    };
+    if pid < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let there = |s: &mut State<A>| pid == 0 || s.threads.contains_key(&Tid(pid as u32));
+    if !call.k.with(there) {
+        return Err(Errno::ESRCH);
+    }
+    if data == 0 {
+        return Ok(0);
+    }
+    let mut sets = [0; 24];
+    for (word, set) in sets.chunks_exact_mut(12).take(words).enumerate() {
+        let held = ((ALL_CAPABILITIES >> (32 * word)) as u32).to_le_bytes();
+        set[..4].copy_from_slice(&held);
+        set[4..8].copy_from_slice(&held);
+    }
+    call.k.write_user(call.current, data, &sets[..12 * words]).await?;
+    Ok(0)
 }
 
 /// `arch_prctl` of x86_64: the segment bases.
