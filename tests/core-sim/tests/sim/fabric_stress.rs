@@ -181,17 +181,17 @@ where
 
 #[test]
 fn sums_are_right_with_the_directory() {
-    adds_up::<X86_64>(Coherence::Directory, 10);
+    adds_up::<X86_64>(Coherence::Directory, 80);
 }
 
 #[test]
 fn sums_are_right_with_the_directory_on_aarch64() {
-    adds_up::<Aarch64>(Coherence::Directory, 5);
+    adds_up::<Aarch64>(Coherence::Directory, 20);
 }
 
 #[test]
 fn sums_are_right_with_voting() {
-    adds_up::<X86_64>(Coherence::Voting, 10);
+    adds_up::<X86_64>(Coherence::Voting, 60);
 }
 
 /// Threads on all of `instances` that add to words of three pages, until the first thread has dropped
