@@ -16,7 +16,8 @@ use crate::{Access, Action, Cx, Mutation, NodeId, Nodes, Policy, Sink};
 
 impl<const W: usize> Directory<W> {
     /// At the home: whether a page can be given to a node that has not asked for it: it is here alone,
-    /// and nobody waits for it. Not after a death: the other node might not know the entry's epoch.
+    /// and nobody waits for it. Not once the entry has been rebuilt after a death: the other node might
+    /// not know its epoch.
     #[must_use]
     pub fn may_be_given(&self, to: NodeId) -> bool {
         let work = self.detail.as_ref().and_then(|detail| detail.work.as_ref());
@@ -31,8 +32,7 @@ impl<const W: usize> Directory<W> {
     }
 
     pub(super) fn give_to<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, to: NodeId) {
-        let possible = cx.home == cx.me() && cx.others().contains(to) && cx.local.dead.is_empty();
-        if !possible || !self.may_be_given(to) {
+        if cx.home != cx.me() || !cx.others().contains(to) || !self.may_be_given(to) {
             return;
         }
         let entry = self.entry(cx);
