@@ -17,6 +17,8 @@ pub trait Policy<const W: usize>: Default + Clone + Debug + PartialEq + Eq + Has
 
     /// Which life of the page the record is about.
     fn generation(&self) -> u32;
+    /// Sets which life of the page a record is about that is about nothing yet.
+    fn begin(&mut self, generation: u32);
     /// If nobody has touched the page as far as its home knows: its home has it, alone.
     fn adopt(&mut self);
     /// At the home: whether nobody has touched the page as far as it knows.
@@ -152,9 +154,17 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
         self.pages.get(PageKey::new(object, index)).map_or(0, P::generation)
     }
 
+    /// Whether there are records of a page and its neighbourhood. Discards are not kept of pages of which
+    /// there are none: their home begins them in a life that no page of the object had before.
+    #[must_use]
+    pub fn knows(&self, object: ObjectId, index: u32) -> bool {
+        self.pages.get(PageKey::new(object, index)).is_some()
+    }
+
     /// At the home of a page that was used here before anybody else could: its content is here.
     /// To be called before the first event of a page from elsewhere; later calls change nothing.
     pub fn adopt(&mut self, page: PageKey) {
+        self.pages.begin(page, |record| record.begin(page.generation));
         let record = self.pages.entry(page);
         if record.generation() == page.generation {
             record.adopt();

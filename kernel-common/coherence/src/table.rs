@@ -34,6 +34,19 @@ impl<R: Default> Table<R> {
         &mut chunk[(page.index % CHUNK) as usize]
     }
 
+    /// Makes the records of a page and its neighbourhood, and prepares them, unless they are there.
+    pub(crate) fn begin(&mut self, page: PageKey, prepare: impl Fn(&mut R)) {
+        if self.get(page).is_none() {
+            let record = || {
+                let mut record = R::default();
+                prepare(&mut record);
+                record
+            };
+            let chunk = Box::new(core::array::from_fn(|_| record()));
+            self.chunks.insert((page.object, page.index / CHUNK), chunk);
+        }
+    }
+
     /// The record of a page, if its neighbourhood was touched.
     pub(crate) fn get(&self, page: PageKey) -> Option<&R> {
         self.chunks

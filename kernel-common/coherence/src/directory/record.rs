@@ -214,6 +214,10 @@ impl<const W: usize> Policy<W> for Directory<W> {
         self.generation
     }
 
+    fn begin(&mut self, generation: u32) {
+        self.generation = generation;
+    }
+
     fn adopt(&mut self) {
         if self.is_untouched() {
             self.state = State::Exclusive;

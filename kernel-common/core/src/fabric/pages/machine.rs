@@ -180,6 +180,11 @@ impl Machine {
         })
     }
 
+    /// Whether anything is noted of a page or its neighbours.
+    pub(crate) fn knows(&self, object: ObjectId, index: u32) -> bool {
+        each!(self, layers => layers.machine().agent().knows(object, index))
+    }
+
     /// Pages of a range that siblings map, by index.
     pub(crate) fn lent(&self, object: ObjectId, first: u32, count: u32) -> Vec<u32> {
         each!(self, layers => layers.lent(object, first, count).collect())

@@ -157,8 +157,13 @@ impl Pages {
     /// The page under its present name.
     fn key(&mut self, object: ObjectId, index: u64) -> Option<PageKey> {
         let (segment, rest) = segment(object, index)?;
+        let latest = self.generations.get(&object).copied().filter(|_| self.is_home(object));
         let machine = self.machine(object.home)?;
-        let generation = machine.generation(segment, rest);
+        let generation = match latest {
+            // Pages of the object have been dropped, this one perhaps among them: others may know.
+            Some(latest) if !machine.knows(segment, rest) => latest,
+            _ => machine.generation(segment, rest),
+        };
         self.attached.insert(segment);
         Some(PageKey { object: segment, generation, index: rest })
     }
