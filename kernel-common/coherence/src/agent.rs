@@ -128,7 +128,9 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
     /// touches a page.
     pub fn join(&mut self, node: NodeId) {
         self.local.members.insert(node);
-        self.local.dead.remove(node);
+        if self.local.dead.remove(node) {
+            self.local.risen.insert(node);
+        }
     }
 
     /// Gives an object a home of its own, before its first page is touched anywhere.
@@ -273,6 +275,7 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
             return;
         }
         self.local.dead.insert(node);
+        self.local.risen.remove(node);
         for (mut page, record) in self.pages.iter_mut() {
             page.generation = record.generation();
             let home = self.homes.get(&page.object).copied().unwrap_or(self.local.config.home);

@@ -23,6 +23,8 @@ pub struct Local<const W: usize> {
     pub(crate) members: Nodes<W>,
     /// Members that died.
     pub(crate) dead: Nodes<W>,
+    /// Members that died and have joined again. Others may not know of that yet.
+    pub(crate) risen: Nodes<W>,
     /// The largest time stamp given or seen.
     pub(crate) clock: u64,
     pub(crate) rules: Rules,
@@ -32,7 +34,14 @@ impl<const W: usize> Local<W> {
     pub(crate) fn new(config: Config, members: Nodes<W>) -> Self {
         let mut members = members;
         members.insert(config.node);
-        Self { config, members, dead: Nodes::EMPTY, clock: 0, rules: Rules::default() }
+        Self {
+            config,
+            members,
+            dead: Nodes::EMPTY,
+            risen: Nodes::EMPTY,
+            clock: 0,
+            rules: Rules::default(),
+        }
     }
 }
 
@@ -55,6 +64,11 @@ impl<S, const W: usize> Cx<'_, S, W> {
 
     pub(crate) fn others(&self) -> Nodes<W> {
         self.local.members.without(self.me())
+    }
+
+    /// Deaths that this node has heard of, of those that another may count that asks it for a page.
+    pub(crate) fn deaths_heard_of(&self) -> usize {
+        self.local.dead.len() + self.local.risen.len()
     }
 
     /// A stamp that is larger than every stamp that this node gave or saw.

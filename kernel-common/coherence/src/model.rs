@@ -85,6 +85,7 @@ impl<P: Normalise<W>, const W: usize> Checked for Agent<P, W> {
         self.local.config.node = f(self.local.config.node);
         rename_set(&mut self.local.members, f);
         rename_set(&mut self.local.dead, f);
+        rename_set(&mut self.local.risen, f);
         for (_, record) in self.pages.iter_mut() {
             record.rename(f);
         }

@@ -68,7 +68,7 @@ impl<const W: usize> Directory<W> {
     /// Whether a request waits whatever the hold: for a write-back, or for the news of a death.
     fn must_wait<S>(&mut self, cx: &Cx<'_, S, W>, from: NodeId, deaths: u8) -> bool {
         let foresighted =
-            usize::from(deaths) > cx.local.dead.len() && !cx.lacks(Mutation::OrdersBeforeTheNews);
+            usize::from(deaths) > cx.deaths_heard_of() && !cx.lacks(Mutation::OrdersBeforeTheNews);
         if foresighted {
             self.work().foresighted.insert(from);
         }
