@@ -156,11 +156,11 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
         self.pages.get(PageKey::new(object, index)).map_or(0, P::generation)
     }
 
-    /// Whether there are records of a page and its neighbourhood. Discards are not kept of pages of which
-    /// there are none: their home begins them in a life that no page of the object had before.
+    /// At the home: whether nothing is noted of a page. Discards are not kept of such pages: others may
+    /// know of one, and then it begins in the life that they name.
     #[must_use]
-    pub fn knows(&self, object: ObjectId, index: u32) -> bool {
-        self.pages.get(PageKey::new(object, index)).is_some()
+    pub fn may_begin(&self, page: PageKey) -> bool {
+        self.pages.get(page).is_none_or(P::is_untouched)
     }
 
     /// At the home of a page that was used here before anybody else could: its content is here.
@@ -168,6 +168,9 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
     pub fn adopt(&mut self, page: PageKey) {
         self.pages.begin(page, |record| record.begin(page.generation));
         let record = self.pages.entry(page);
+        if record.generation() < page.generation && record.is_untouched() {
+            record.begin(page.generation);
+        }
         if record.generation() == page.generation {
             record.adopt();
         }

@@ -180,9 +180,9 @@ impl Machine {
         })
     }
 
-    /// Whether anything is noted of a page or its neighbours.
-    pub(crate) fn knows(&self, object: ObjectId, index: u32) -> bool {
-        each!(self, layers => layers.machine().agent().knows(object, index))
+    /// At the home: whether nothing is noted of a page, which may begin in any life.
+    pub(crate) fn may_begin(&self, page: PageKey) -> bool {
+        each!(self, layers => layers.machine().agent().may_begin(page))
     }
 
     /// Pages of a range that siblings map, by index.

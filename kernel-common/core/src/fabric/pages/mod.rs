@@ -157,13 +157,8 @@ impl Pages {
     /// The page under its present name.
     fn key(&mut self, object: ObjectId, index: u64) -> Option<PageKey> {
         let (segment, rest) = segment(object, index)?;
-        let latest = self.generations.get(&object).copied().filter(|_| self.is_home(object));
         let machine = self.machine(object.home)?;
-        let generation = match latest {
-            // Pages of the object have been dropped, this one perhaps among them: others may know.
-            Some(latest) if !machine.knows(segment, rest) => latest,
-            _ => machine.generation(segment, rest),
-        };
+        let generation = machine.generation(segment, rest);
         self.attached.insert(segment);
         Some(PageKey { object: segment, generation, index: rest })
     }
@@ -271,7 +266,16 @@ impl<A: Arch> State<A> {
             return Ok(());
         }
         let pages = &mut self.fabric.pages;
-        let key = pages.key(object, index).ok_or(Broken)?;
+        let mut key = pages.key(object, index).ok_or(Broken)?;
+        let latest = pages.generations.get(&object).copied().unwrap_or(0);
+        if pages.is_home(object)
+            && (key.generation + 1..=latest).contains(&named.generation)
+            && pages.machine(object.home).is_some_and(|machine| machine.may_begin(named))
+        {
+            // It was dropped when nothing was noted of it here, and the sender knows.
+            key = named;
+        }
+        let pages = &mut self.fabric.pages;
         if pages.paused.contains_key(&object) && self.may_wait(object, index, &message.message) {
             let pages = &mut self.fabric.pages;
             pages.delayed.push_back((from, message, content));
