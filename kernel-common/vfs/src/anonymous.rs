@@ -28,6 +28,36 @@ impl Vfs {
         self.tree.insert(inode)
     }
 
+    /// An open file, read and written, of what only its handle leads to. `status` is `O_NONBLOCK` or
+    /// nothing.
+    ///
+    /// # Errors
+    /// `ENFILE`.
+    pub(crate) fn add_nameless(
+        &mut self,
+        env: &mut dyn Surroundings,
+        caller: &Caller<'_>,
+        handle: Handle,
+        status: u32,
+    ) -> Result<FileId, Errno> {
+        self.check_file_room(1)?;
+        let (kind, place) = match handle {
+            Handle::Socket(_) => (Kind::Socket, (mount::SOCKET_FS, s::S_IFSOCK | 0o777)),
+            _ => (Kind::Anonymous, (mount::ANON_FS, 0o600)),
+        };
+        let id = self.nameless(env, caller, kind, place).map_err(|_| Errno::ENFILE)?;
+        self.add_file(File {
+            handle,
+            node: Node::Inode(id),
+            place: None,
+            readable: true,
+            writable: true,
+            status: status & o::O_NONBLOCK,
+            position: 0,
+            holders: 1,
+        })
+    }
+
     /// `pipe2`: the read end and the write end. `status` is `O_NONBLOCK` or nothing.
     ///
     /// # Errors
@@ -38,9 +68,7 @@ impl Vfs {
         caller: &Caller<'_>,
         status: u32,
     ) -> Result<(FileId, FileId), Errno> {
-        if self.files.len() + 2 > self.tree.limits.open_files {
-            return Err(Errno::ENFILE);
-        }
+        self.check_file_room(2)?;
         self.tree.check_room().map_err(|_| Errno::ENFILE)?;
         let pipe = self.new_pipe()?;
         let place = (mount::PIPE_FS, s::S_IFIFO | 0o600);
@@ -126,22 +154,11 @@ impl Vfs {
         counter: Counter,
         status: u32,
     ) -> Result<FileId, Errno> {
-        self.check_file_room()?;
-        let place = (mount::ANON_FS, 0o600);
-        let id = self.nameless(env, caller, Kind::Anonymous, place).map_err(|_| Errno::ENFILE)?;
-        let counter_id = CounterId(self.next_counter);
+        let id = CounterId(self.next_counter);
+        let file = self.add_nameless(env, caller, Handle::Counter(id), status)?;
         self.next_counter += 1;
-        self.counters.insert(counter_id, counter);
-        self.add_file(File {
-            handle: Handle::Counter(counter_id),
-            node: Node::Inode(id),
-            place: None,
-            readable: true,
-            writable: true,
-            status: status & o::O_NONBLOCK,
-            position: 0,
-            holders: 1,
-        })
+        self.counters.insert(id, counter);
+        Ok(file)
     }
 
     /// The timer that a file is, and whether it follows the wall clock.
@@ -186,7 +203,7 @@ impl Vfs {
         name: &[u8],
         allow_sealing: bool,
     ) -> Result<FileId, Errno> {
-        self.check_file_room()?;
+        self.check_file_room(1)?;
         self.tree.check_room()?;
         let object = env.store().create(0).map_err(store_errno)?;
         let kind = Kind::Regular(Content::Object(object));

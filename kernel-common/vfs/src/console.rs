@@ -65,7 +65,7 @@ impl Vfs {
         env: &mut dyn Surroundings,
         stream: HostStream,
     ) -> Result<FileId, Errno> {
-        self.check_file_room()?;
+        self.check_file_room(1)?;
         let mode = s::S_IFIFO | 0o600;
         let mut inode = Inode::new(Kind::Stream(stream), mode, (0, 0), env.wall_clock());
         inode.nlink = 1;

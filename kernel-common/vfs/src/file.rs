@@ -102,8 +102,8 @@ impl Vfs {
 
     /// # Errors
     /// `ENFILE` if too many files are open.
-    pub(crate) fn check_file_room(&self) -> Result<(), Errno> {
-        let fits = self.files.len() < self.tree.limits.open_files;
+    pub(crate) fn check_file_room(&self, more: usize) -> Result<(), Errno> {
+        let fits = self.files.len() + more <= self.tree.limits.open_files;
         if fits { Ok(()) } else { Err(Errno::ENFILE) }
     }
 
@@ -112,7 +112,7 @@ impl Vfs {
     /// # Errors
     /// `ENFILE`.
     pub(crate) fn add_file(&mut self, file: File) -> Result<FileId, Errno> {
-        self.check_file_room()?;
+        self.check_file_room(1)?;
         if let Node::Inode(id) = file.node {
             self.tree.hold(id);
             if let (true, Handle::Regular(_)) = (file.writable, &file.handle) {

@@ -13,11 +13,8 @@ use maize_abi::signal::SignalSet;
 
 use crate::Vfs;
 use crate::caller::{Caller, Surroundings};
-use crate::file::{File, Handle};
+use crate::file::Handle;
 use crate::id::{FileId, InterestId};
-use crate::inode::Kind;
-use crate::mount;
-use crate::node::Node;
 use crate::outcome::WaitKey;
 
 /// Sets within sets at most, as on Linux.
@@ -84,22 +81,11 @@ impl Vfs {
         env: &mut dyn Surroundings,
         caller: &Caller<'_>,
     ) -> Result<FileId, Errno> {
-        self.check_file_room()?;
-        let place = (mount::ANON_FS, 0o600);
-        let node = self.nameless(env, caller, Kind::Anonymous, place).map_err(|_| Errno::ENFILE)?;
         let id = InterestId(self.next_interest);
+        let file = self.add_nameless(env, caller, Handle::Interests(id), 0)?;
         self.next_interest += 1;
         self.interests.insert(id, InterestSet::default());
-        self.add_file(File {
-            handle: Handle::Interests(id),
-            node: Node::Inode(node),
-            place: None,
-            readable: true,
-            writable: true,
-            status: 0,
-            position: 0,
-            holders: 1,
-        })
+        Ok(file)
     }
 
     fn set_of(&self, file: FileId) -> Result<InterestId, Errno> {

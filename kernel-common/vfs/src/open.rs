@@ -80,7 +80,7 @@ impl Vfs {
         path: &[u8],
         how: OpenHow,
     ) -> Result<FileId, Errno> {
-        self.check_file_room()?;
+        self.check_file_room(1)?;
         if how.has(o::O_PATH) {
             return self.open_place(env, caller, at, path, how);
         }

@@ -83,6 +83,11 @@ pub enum Patience {
 pub type Io<T> = Result<T, Stop>;
 
 impl Stop {
+    /// Waits for `key`, but no longer than `at_most`, if the call may wait: else there is nothing now.
+    pub(crate) const fn wait_if(may_wait: bool, key: WaitKey, at_most: Nanos) -> Stop {
+        if may_wait { Stop::Wait { key, at_most } } else { Stop::Error(Errno::EAGAIN) }
+    }
+
     /// Waits for `key`, however long.
     #[must_use]
     pub const fn wait(key: WaitKey) -> Stop {

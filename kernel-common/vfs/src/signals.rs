@@ -4,16 +4,12 @@
 //! those of whoever reads or polls it.
 
 use maize_abi::Errno;
-use maize_abi::file::o;
 use maize_abi::signal::{Signal, SignalSet};
 
 use crate::Vfs;
 use crate::caller::{Caller, Surroundings};
-use crate::file::{File, Handle};
+use crate::file::Handle;
 use crate::id::FileId;
-use crate::inode::Kind;
-use crate::mount;
-use crate::node::Node;
 use crate::outcome::WaitKey;
 
 impl Vfs {
@@ -28,19 +24,8 @@ impl Vfs {
         wanted: SignalSet,
         status: u32,
     ) -> Result<FileId, Errno> {
-        self.check_file_room()?;
-        let place = (mount::ANON_FS, 0o600);
-        let id = self.nameless(env, caller, Kind::Anonymous, place).map_err(|_| Errno::ENFILE)?;
-        let file = self.add_file(File {
-            handle: Handle::Signals(wanted.blockable()),
-            node: Node::Inode(id),
-            place: None,
-            readable: true,
-            writable: true,
-            status: status & o::O_NONBLOCK,
-            position: 0,
-            holders: 1,
-        })?;
+        let handle = Handle::Signals(wanted.blockable());
+        let file = self.add_nameless(env, caller, handle, status)?;
         self.signal_files += 1;
         Ok(file)
     }

@@ -11,6 +11,7 @@ use maize_abi::socket::SOMAXCONN;
 use super::{Address, Bound, Credentials, Role, Socket};
 use crate::Vfs;
 use crate::caller::{At, Caller, Surroundings};
+use crate::file::Handle;
 use crate::id::{FileId, SocketId};
 use crate::inode::{Kind, Want};
 use crate::names::MakeNode;
@@ -143,7 +144,7 @@ impl Vfs {
         patience: Patience,
     ) -> Io<()> {
         let id = self.socket_of(file)?;
-        let nonblocking = self.file(file)?.is_nonblocking();
+        let may_wait = self.may_wait(file, false, patience)?;
         let kind = self.socket(id)?.kind;
         let Some(address) = address else {
             if kind.connects() {
@@ -177,10 +178,7 @@ impl Vfs {
             return Err(Errno::ECONNREFUSED.into());
         }
         if waiting.len() > *backlog {
-            if nonblocking || patience == Patience::Exhausted {
-                return Err(Errno::EAGAIN.into());
-            }
-            return Err(Stop::Wait { key: WaitKey::SocketRoom(other), at_most: timeout });
+            return Err(Stop::wait_if(may_wait, WaitKey::SocketRoom(other), timeout));
         }
         let far = Socket {
             role: Role::Connected,
@@ -226,7 +224,7 @@ impl Vfs {
         patience: Patience,
     ) -> Io<FileId> {
         let id = self.socket_of(file)?;
-        let nonblocking = self.file(file)?.is_nonblocking();
+        let may_wait = self.may_wait(file, false, patience)?;
         let socket = self.socket(id)?;
         if !socket.kind.connects() {
             return Err(Errno::EOPNOTSUPP.into());
@@ -238,13 +236,10 @@ impl Vfs {
             if socket.receive_shut {
                 return Err(Errno::EINVAL.into());
             }
-            if nonblocking || patience == Patience::Exhausted {
-                return Err(Errno::EAGAIN.into());
-            }
-            let (key, at_most) = (WaitKey::SocketReadable(id), socket.receive_timeout);
-            return Err(Stop::Wait { key, at_most });
+            let key = WaitKey::SocketReadable(id);
+            return Err(Stop::wait_if(may_wait, key, socket.receive_timeout));
         };
-        let accepted = self.open_socket(env, caller, far, status)?;
+        let accepted = self.add_nameless(env, caller, Handle::Socket(far), status)?;
         if let Role::Listening { waiting, .. } = &mut self.socket_mut(id)?.role {
             waiting.pop_front();
         }

@@ -22,7 +22,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
-use maize_abi::file::{o, s};
 use maize_abi::socket::{shut, sock};
 use maize_hal::Nanos;
 
@@ -33,12 +32,9 @@ pub use transfer::{Received, Sent};
 
 use crate::Vfs;
 use crate::caller::{Caller, Surroundings};
-use crate::file::{File, Handle};
+use crate::file::Handle;
 use crate::id::{FileId, SocketId};
-use crate::inode::Kind;
-use crate::mount;
-use crate::node::Node;
-use crate::outcome::WaitKey;
+use crate::outcome::{Patience, WaitKey};
 
 /// Bytes that a socket has under way at most, unless it is told otherwise (`net.core.wmem_default`).
 const SEND_LIMIT: usize = 212_992;
@@ -217,9 +213,8 @@ impl Vfs {
         kind: SocketKind,
         status: u32,
     ) -> Result<FileId, Errno> {
-        self.check_file_room()?;
         let socket = self.add_socket(Socket::new(kind));
-        self.open_socket(env, caller, socket, status).inspect_err(|_| {
+        self.add_nameless(env, caller, Handle::Socket(socket), status).inspect_err(|_| {
             self.sockets.remove(&socket);
         })
     }
@@ -235,9 +230,7 @@ impl Vfs {
         kind: SocketKind,
         status: u32,
     ) -> Result<(FileId, FileId), Errno> {
-        if self.files.len() + 2 > self.tree.limits.open_files {
-            return Err(Errno::ENFILE);
-        }
+        self.check_file_room(2)?;
         let one = self.make_socket(env, caller, kind, status)?;
         let other = match self.make_socket(env, caller, kind, status) {
             Ok(other) => other,
@@ -265,29 +258,6 @@ impl Vfs {
         id
     }
 
-    /// An open file for a socket that has none.
-    fn open_socket(
-        &mut self,
-        env: &mut dyn Surroundings,
-        caller: &Caller<'_>,
-        socket: SocketId,
-        status: u32,
-    ) -> Result<FileId, Errno> {
-        self.check_file_room()?;
-        let place = (mount::SOCKET_FS, s::S_IFSOCK | 0o777);
-        let node = self.nameless(env, caller, Kind::Socket, place).map_err(|_| Errno::ENFILE)?;
-        self.add_file(File {
-            handle: Handle::Socket(socket),
-            node: Node::Inode(node),
-            place: None,
-            readable: true,
-            writable: true,
-            status: status & o::O_NONBLOCK,
-            position: 0,
-            holders: 1,
-        })
-    }
-
     /// The socket that a file is.
     ///
     /// # Errors
@@ -298,6 +268,11 @@ impl Vfs {
             Handle::Place => Err(Errno::EBADF),
             _ => Err(Errno::ENOTSOCK),
         }
+    }
+
+    /// Whether a call of a socket may wait, if it isn't told to do what it does `now`.
+    fn may_wait(&self, file: FileId, now: bool, patience: Patience) -> Result<bool, Errno> {
+        Ok(!now && !self.file(file)?.is_nonblocking() && patience == Patience::Left)
     }
 
     /// The kind of the socket that a file is.

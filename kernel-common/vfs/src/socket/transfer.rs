@@ -56,7 +56,7 @@ impl Vfs {
         patience: Patience,
     ) -> Io<usize> {
         let id = self.socket_of(file)?;
-        let waits = !sent.now && !self.file(file)?.is_nonblocking() && patience == Patience::Left;
+        let may_wait = self.may_wait(file, sent.now, patience)?;
         // One that is under way to itself would never be closed.
         if sent.files.iter().any(|file| self.socket_of(*file).is_ok()) {
             return Err(Errno::ETOOMANYREFS.into());
@@ -70,10 +70,7 @@ impl Vfs {
         if !keeps && sent.bytes.is_empty() {
             return Ok(0);
         }
-        let wait = |key| {
-            let at_most = socket.send_timeout;
-            if waits { Stop::Wait { key, at_most } } else { Errno::EAGAIN.into() }
-        };
+        let wait = |key| Stop::wait_if(may_wait, key, socket.send_timeout);
         let room = socket.send_limit.saturating_sub(socket.under_way);
         // One message can always be sent.
         if socket.under_way > 0 && room <= MESSAGE_COST {
@@ -215,7 +212,7 @@ impl Vfs {
         patience: Patience,
     ) -> Io<Received> {
         let id = self.socket_of(file)?;
-        let waits = !now && !self.file(file)?.is_nonblocking() && patience == Patience::Left;
+        let may_wait = self.may_wait(file, now, patience)?;
         let socket = self.socket_mut(id)?;
         if socket.kind.connects() && !matches!(socket.role, Role::Connected) {
             let stream = socket.kind == SocketKind::Stream;
@@ -225,12 +222,12 @@ impl Vfs {
             if let Some(errno) = socket.error.take() {
                 return Err(errno.into());
             }
-            let ended = socket.receive_shut && (socket.kind.connects() || waits);
+            let ended = socket.receive_shut && (socket.kind.connects() || may_wait);
             if ended || out.is_empty() && socket.kind == SocketKind::Stream {
                 return Ok(Received::default());
             }
-            let (key, at_most) = (WaitKey::SocketReadable(id), socket.receive_timeout);
-            return Err(if waits { Stop::Wait { key, at_most } } else { Errno::EAGAIN.into() });
+            let key = WaitKey::SocketReadable(id);
+            return Err(Stop::wait_if(may_wait, key, socket.receive_timeout));
         }
         let received = if peek { socket.peek(out) } else { self.take(id, out) };
         Ok(received)
