@@ -67,7 +67,7 @@ pub(super) async fn create<A: Arch>(call: Call<'_, A>) -> CallResult {
         call.k.read_user(current, event, &mut bytes).await?;
         Some(notice(&bytes)?)
     };
-    let exported = call.k.with_writable(current, (id_at, 4), |s| {
+    let exported = call.k.with_writable(current, [(id_at, 4)], |s| {
         let of_process =
             |tid: u32| s.threads.get(&Tid(tid)).is_some_and(|thread| thread.process == current.pid);
         let strange = |tid: &u32| !of_process(*tid);
@@ -107,7 +107,7 @@ pub(super) async fn settime<A: Arch>(call: Call<'_, A>) -> CallResult {
     call.k.read_user(current, new, bytes.as_flattened_mut()).await?;
     let (value, interval) = itimerspec(&bytes)?;
     let room = if old == 0 { 0 } else { ITIMERSPEC_LEN };
-    let exported = call.k.with_writable(current, (old, room as u64), |s| {
+    let exported = call.k.with_writable(current, [(old, room as u64)], |s| {
         let (name, clock) = s.posix_timer(call)?;
         let before = itimerspec_bytes(s.timer_setting(current.pid, name));
         let next = (value != Nanos(0)).then(|| {

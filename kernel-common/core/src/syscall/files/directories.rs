@@ -19,7 +19,7 @@ pub(super) async fn getdents<A: Arch>(call: Call<'_, A>, wide: bool) -> CallResu
     let [_, address, len, ..] = call.args;
     let file = call.file(0)?;
     let limit = u64::from(len as u32).min(LISTING) as usize;
-    let listed = call.k.with_writable(current, (address, limit as u64), |s| {
+    let listed = call.k.with_writable(current, [(address, limit as u64)], |s| {
         let mut bytes = Vec::new();
         let mut refused = false;
         let mut push = |entry: &DirEntry| {

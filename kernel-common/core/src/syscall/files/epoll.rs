@@ -8,6 +8,7 @@ use maize_hal::{Arch, Nanos};
 use maize_vfs::{Change, Interest};
 
 use super::super::{Call, CallResult};
+use super::open::install_new;
 use super::poll::{TimeOut, mask_signals, unmask_signals};
 use crate::wait::{Interruptible, WaitKey, Woken};
 
@@ -15,15 +16,12 @@ use crate::wait::{Interruptible, WaitKey, Woken};
 const MOST: usize = 1024;
 
 pub(super) fn create<A: Arch>(call: Call<'_, A>, has_flags: bool) -> CallResult {
-    let current = call.current;
     let flags = if has_flags { call.uint(0) } else { 0 };
     if flags & !o::O_CLOEXEC != 0 || !has_flags && call.int(0) <= 0 {
         return Err(Errno::EINVAL);
     }
-    call.k.with(|s| {
-        s.check_descriptor_room(current)?;
-        let file = s.with_files(current, |vfs, env, caller| vfs.make_interest_set(env, caller))?;
-        s.install_file(current, file, flags & o::O_CLOEXEC != 0)
+    install_new(call, flags & o::O_CLOEXEC != 0, |vfs, env, caller| {
+        vfs.make_interest_set(env, caller)
     })
 }
 

@@ -13,6 +13,7 @@ use super::segments::{STEP, Segments};
 use super::sockets::{AddressRoom, address_bytes};
 use crate::state::State;
 use crate::thread::Current;
+use crate::user_memory::UserRange;
 
 /// Bytes before what a control message carries (`struct cmsghdr`).
 const CONTROL_HEADER: usize = 16;
@@ -229,28 +230,13 @@ pub(super) async fn recvmsg<A: Arch>(call: Call<'_, A>) -> CallResult {
 }
 
 impl Rooms {
-    async fn hold<A: Arch>(&self, call: Call<'_, A>) -> Result<(), Errno> {
-        if let Some(name) = &self.name {
-            name.hold(call).await?;
-        }
-        if let Some((at, control, len)) = self.header {
-            call.k.hold_writable(call.current, at, MsgHdr::LEN as u64).await?;
-            call.k.hold_writable(call.current, control, len).await?;
-        }
-        Ok(())
-    }
-
-    fn are_ready<A: Arch>(&self, s: &mut State<A>, current: Current) -> Result<bool, Errno> {
-        if let Some(name) = &self.name
-            && !name.is_ready(s, current)?
-        {
-            return Ok(false);
-        }
-        match self.header {
-            Some((at, control, len)) => Ok(s.is_writable_now(current, at, MsgHdr::LEN as u64)?
-                && s.is_writable_now(current, control, len)?),
-            None => Ok(true),
-        }
+    /// What is written to.
+    fn ranges(&self) -> Vec<UserRange> {
+        let name = self.name.iter().flat_map(AddressRoom::ranges);
+        let header = self.header.iter();
+        let header =
+            header.flat_map(|(at, control, len)| [(*at, MsgHdr::LEN as u64), (*control, *len)]);
+        name.chain(header).collect()
     }
 
     /// Puts what came with the bytes where it goes; files get descriptors, as many as there is room
@@ -332,10 +318,11 @@ async fn receive<A: Arch>(
     let (peek, now) = (has(msg::MSG_PEEK), has(msg::MSG_DONTWAIT));
     let whole = call.k.with(|s| s.files.vfs.socket_kind(file))? != SocketKind::Stream;
     let waits_for_all = has(msg::MSG_WAITALL) && !whole && !peek && !now;
+    let ranges = rooms.ranges();
     let mut done = 0;
     let mut buffer = vec![];
     loop {
-        rooms.hold(call).await?;
+        call.k.hold_all_writable(current, &ranges).await?;
         let there = call.k.with(|s| s.files.vfs.receivable(file))?.max(SMALL);
         let step = if whole { there } else { there.min(STEP) };
         let wanted = segments.left().min(step as u64) as usize;
@@ -353,7 +340,7 @@ async fn receive<A: Arch>(
                 };
                 if !fits
                     || !segments.are_ready(s, current, count)?
-                    || !rooms.are_ready(s, current)?
+                    || !s.are_writable_now(current, &ranges)?
                 {
                     return Ok(Step::Again);
                 }

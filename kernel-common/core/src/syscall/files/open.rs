@@ -4,10 +4,11 @@ use maize_abi::IsaKind;
 use maize_abi::file::o;
 use maize_abi::{Errno, file};
 use maize_hal::Arch;
-use maize_vfs::{Descriptor, FileId, NR_OPEN, OpenHow};
+use maize_vfs::{Caller, Descriptor, FileId, NR_OPEN, OpenHow, Vfs};
 
 use super::super::{Call, CallResult};
 use super::PathArgument;
+use crate::files::Env;
 use crate::group::forget_cut;
 use crate::process::rlimit;
 use crate::state::State;
@@ -141,7 +142,6 @@ pub(super) async fn openat2<A: Arch>(call: Call<'_, A>) -> CallResult {
 }
 
 pub(super) async fn pipe<A: Arch>(call: Call<'_, A>, has_flags: bool) -> CallResult {
-    let current = call.current;
     let flags = if has_flags { call.uint(1) } else { 0 };
     let direct = call.isa.open_flags().o_direct;
     if flags & !(o::O_CLOEXEC | o::O_NONBLOCK | direct) != 0 {
@@ -151,10 +151,21 @@ pub(super) async fn pipe<A: Arch>(call: Call<'_, A>, has_flags: bool) -> CallRes
         // Packets are not kept apart here, and to say so is better than to mix them.
         return Err(Errno::EOPNOTSUPP);
     }
-    install_pair(call, call.args[0], flags, |s| {
-        s.with_files(current, |vfs, env, caller| vfs.make_pipe(env, caller, flags))
+    install_pair(call, call.args[0], flags, |vfs, env, caller| vfs.make_pipe(env, caller, flags))
+        .await
+}
+
+/// Makes a file and gives it a descriptor.
+pub(super) fn install_new<A: Arch>(
+    call: Call<'_, A>,
+    close_on_exec: bool,
+    make: impl FnOnce(&mut Vfs, &mut Env<'_, A>, &Caller<'_>) -> Result<FileId, Errno>,
+) -> CallResult {
+    call.k.with(|s| {
+        s.check_descriptor_room(call.current)?;
+        let file = s.with_files(call.current, make)?;
+        s.install_file(call.current, file, close_on_exec)
     })
-    .await
 }
 
 /// Makes two files, gives them descriptors and puts these at an address.
@@ -162,15 +173,15 @@ pub(super) async fn install_pair<A: Arch>(
     call: Call<'_, A>,
     address: u64,
     flags: u32,
-    make: impl Fn(&mut State<A>) -> Result<(FileId, FileId), Errno>,
+    make: impl Fn(&mut Vfs, &mut Env<'_, A>, &Caller<'_>) -> Result<(FileId, FileId), Errno>,
 ) -> CallResult {
     let current = call.current;
-    let exported = call.k.with_writable(current, (address, 8), |s| {
+    let exported = call.k.with_writable(current, [(address, 8)], |s| {
         let limit = s.descriptor_limit(current);
         let table = s.descriptors(current)?;
         let first = table.lowest_free(0, limit)?;
         table.lowest_free(first as usize + 1, limit)?;
-        let (one, other) = make(s)?;
+        let (one, other) = s.with_files(current, &make)?;
         let close_on_exec = flags & o::O_CLOEXEC != 0;
         let one = s.install_file(current, one, close_on_exec)? as u32;
         let other = s.install_file(current, other, close_on_exec)? as u32;
@@ -182,17 +193,13 @@ pub(super) async fn install_pair<A: Arch>(
 
 pub(super) fn eventfd<A: Arch>(call: Call<'_, A>, has_flags: bool) -> CallResult {
     const EFD_SEMAPHORE: u32 = 1;
-    let current = call.current;
     let flags = if has_flags { call.uint(1) } else { 0 };
     if flags & !(EFD_SEMAPHORE | o::O_CLOEXEC | o::O_NONBLOCK) != 0 {
         return Err(Errno::EINVAL);
     }
     let start = (call.uint(0), flags & EFD_SEMAPHORE != 0);
-    call.k.with(|s| {
-        s.check_descriptor_room(current)?;
-        let file =
-            s.with_files(current, |vfs, env, caller| vfs.make_counter(env, caller, start, flags))?;
-        s.install_file(current, file, flags & o::O_CLOEXEC != 0)
+    install_new(call, flags & o::O_CLOEXEC != 0, |vfs, env, caller| {
+        vfs.make_counter(env, caller, start, flags)
     })
 }
 
@@ -200,22 +207,17 @@ pub(super) async fn memfd_create<A: Arch>(call: Call<'_, A>) -> CallResult {
     const MFD_CLOEXEC: u32 = 1;
     const MFD_ALLOW_SEALING: u32 = 2;
     const NAME_MAX: usize = 249;
-    let current = call.current;
     let flags = call.uint(1);
     if flags & !(MFD_CLOEXEC | MFD_ALLOW_SEALING) != 0 {
         return Err(Errno::EINVAL);
     }
     let mut name = [0; NAME_MAX + 1];
-    let len = call.k.read_user_string(current, call.args[0], &mut name).await?;
+    let len = call.k.read_user_string(call.current, call.args[0], &mut name).await?;
     if len > NAME_MAX {
         return Err(Errno::EINVAL);
     }
-    call.k.with(|s| {
-        s.check_descriptor_room(current)?;
-        let file = s.with_files(current, |vfs, env, caller| {
-            vfs.make_memfd(env, caller, &name[..len], flags & MFD_ALLOW_SEALING != 0)
-        })?;
-        s.install_file(current, file, flags & MFD_CLOEXEC != 0)
+    install_new(call, flags & MFD_CLOEXEC != 0, |vfs, env, caller| {
+        vfs.make_memfd(env, caller, &name[..len], flags & MFD_ALLOW_SEALING != 0)
     })
 }
 

@@ -13,6 +13,7 @@ use maize_vfs::{FileId, Stop, WaitKey};
 
 use super::super::signal::{check_len, read_set};
 use super::super::{Call, CallResult};
+use super::open::install_new;
 use super::segments::Segments;
 use crate::ids::Pid;
 use crate::state::State;
@@ -22,7 +23,6 @@ use crate::thread::Current;
 const MOST: u64 = 32;
 
 pub(super) async fn signalfd<A: Arch>(call: Call<'_, A>, has_flags: bool) -> CallResult {
-    let current = call.current;
     let flags = if has_flags { call.uint(3) } else { 0 };
     check_len(call.args[2])?;
     let wanted = read_set(call, call.args[1]).await?;
@@ -36,12 +36,8 @@ pub(super) async fn signalfd<A: Arch>(call: Call<'_, A>, has_flags: bool) -> Cal
             .with(|s| s.files.vfs.set_wanted_signals(file, wanted))
             .map(|()| call.args[0]);
     }
-    call.k.with(|s| {
-        s.check_descriptor_room(current)?;
-        let file = s.with_files(current, |vfs, env, caller| {
-            vfs.make_signal_file(env, caller, wanted, flags)
-        })?;
-        s.install_file(current, file, flags & o::O_CLOEXEC != 0)
+    install_new(call, flags & o::O_CLOEXEC != 0, |vfs, env, caller| {
+        vfs.make_signal_file(env, caller, wanted, flags)
     })
 }
 

@@ -11,9 +11,10 @@ use maize_vfs::{Address, FileId, SocketKind, SocketOption, SocketValue, socket_t
 
 use super::super::clock::timeval_bytes;
 use super::super::{Call, CallResult};
-use super::open::install_pair;
+use super::open::{install_new, install_pair};
 use crate::state::State;
 use crate::thread::Current;
+use crate::user_memory::UserRange;
 
 /// The kind and the flags of a new socket.
 ///
@@ -39,21 +40,16 @@ fn kind<A: Arch>(call: Call<'_, A>) -> Result<(SocketKind, u32), Errno> {
 }
 
 pub(super) fn socket<A: Arch>(call: Call<'_, A>) -> CallResult {
-    let current = call.current;
     let (kind, flags) = kind(call)?;
-    call.k.with(|s| {
-        s.check_descriptor_room(current)?;
-        let file =
-            s.with_files(current, |vfs, env, caller| vfs.make_socket(env, caller, kind, flags))?;
-        s.install_file(current, file, flags & o::O_CLOEXEC != 0)
+    install_new(call, flags & o::O_CLOEXEC != 0, |vfs, env, caller| {
+        vfs.make_socket(env, caller, kind, flags)
     })
 }
 
 pub(super) async fn pair<A: Arch>(call: Call<'_, A>) -> CallResult {
-    let current = call.current;
     let (kind, flags) = kind(call)?;
-    install_pair(call, call.args[3], flags, |s| {
-        s.with_files(current, |vfs, env, caller| vfs.make_socket_pair(env, caller, kind, flags))
+    install_pair(call, call.args[3], flags, |vfs, env, caller| {
+        vfs.make_socket_pair(env, caller, kind, flags)
     })
     .await
 }
@@ -105,29 +101,12 @@ impl AddressRoom {
         Some(AddressRoom { address, len_at, room }).filter(|_| address != 0)
     }
 
-    /// Makes it ready to be written to.
-    ///
-    /// # Errors
-    /// `EFAULT`.
-    pub(super) async fn hold<A: Arch>(&self, call: Call<'_, A>) -> Result<(), Errno> {
-        call.k.hold_writable(call.current, self.len_at, 4).await?;
-        call.k.hold_writable(call.current, self.address, self.room).await
+    /// What is written to.
+    pub(super) const fn ranges(&self) -> [UserRange; 2] {
+        [(self.len_at, 4), (self.address, self.room)]
     }
 
-    /// Whether it still is.
-    ///
-    /// # Errors
-    /// `EFAULT`.
-    pub(super) fn is_ready<A: Arch>(
-        &self,
-        s: &mut State<A>,
-        current: Current,
-    ) -> Result<bool, Errno> {
-        Ok(s.is_writable_now(current, self.len_at, 4)?
-            && s.is_writable_now(current, self.address, self.room)?)
-    }
-
-    /// Puts an address there, in a step in which it [`Self::is_ready`].
+    /// Puts an address there, in a step in which its ranges are writable.
     ///
     /// # Errors
     /// `EFAULT`.
@@ -191,15 +170,13 @@ pub(super) async fn accept<A: Arch>(call: Call<'_, A>, has_flags: bool) -> CallR
     let file = call.file(0)?;
     call.k.with(|s| s.files.vfs.socket_kind(file))?;
     let room = AddressRoom::read(call, call.args[1], call.args[2]).await?;
+    let ranges = room.as_ref().map(AddressRoom::ranges);
+    let ranges = ranges.as_ref().map_or(&[][..], |ranges| ranges);
     loop {
-        if let Some(room) = &room {
-            room.hold(call).await?;
-        }
+        call.k.hold_all_writable(current, ranges).await?;
         let accepted = call
             .wait_until(Errno::ERESTARTSYS, |s, patience| {
-                if let Some(room) = &room
-                    && !room.is_ready(s, current)?
-                {
+                if !s.are_writable_now(current, ranges)? {
                     return Ok(None);
                 }
                 s.check_descriptor_room(current)?;
@@ -236,19 +213,11 @@ pub(super) async fn name<A: Arch>(call: Call<'_, A>, peer: bool) -> CallResult {
         if peer { s.files.vfs.peer_name(file) } else { s.files.vfs.socket_name(file) }.map(|_| ())
     })?;
     let room = AddressRoom::read(call, call.args[1], call.args[2]).await?.ok_or(Errno::EFAULT)?;
-    loop {
-        room.hold(call).await?;
-        let done = call.k.with(|s| {
-            if !room.is_ready(s, current)? {
-                return Ok(false);
-            }
-            let bytes = s.address_of(file, peer);
-            room.put(s, current, &bytes).map(|()| true)
-        })?;
-        if done {
-            return Ok(0);
-        }
-    }
+    let exported = call.k.with_writable(current, room.ranges(), |s| {
+        let bytes = s.address_of(file, peer);
+        room.put(s, current, &bytes)
+    });
+    exported.await.map(|()| 0)
 }
 
 pub(super) fn shutdown<A: Arch>(call: Call<'_, A>) -> CallResult {
@@ -294,24 +263,12 @@ pub(super) async fn getsockopt<A: Arch>(call: Call<'_, A>) -> CallResult {
         SocketOption::PeerCredentials => 12,
     };
     let len = room.min(len);
-    loop {
-        call.k.hold_writable(current, len_at, 4).await?;
-        call.k.hold_writable(current, address, len).await?;
-        let done = call.k.with(|s| {
-            let ready = s.is_writable_now(current, len_at, 4)?
-                && s.is_writable_now(current, address, len)?;
-            if !ready {
-                return Ok(false);
-            }
-            let bytes = value_bytes(s.files.vfs.socket_option(file, option)?);
-            s.write_now(current, address, &bytes[..len as usize])?;
-            s.write_now(current, len_at, &(len as u32).to_le_bytes())?;
-            Ok::<_, Errno>(true)
-        })?;
-        if done {
-            return Ok(0);
-        }
-    }
+    let exported = call.k.with_writable(current, [(len_at, 4), (address, len)], |s| {
+        let bytes = value_bytes(s.files.vfs.socket_option(file, option)?);
+        s.write_now(current, address, &bytes[..len as usize])?;
+        s.write_now(current, len_at, &(len as u32).to_le_bytes())
+    });
+    exported.await.map(|()| 0)
 }
 
 pub(super) async fn setsockopt<A: Arch>(call: Call<'_, A>) -> CallResult {

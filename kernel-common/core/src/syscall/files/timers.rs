@@ -10,13 +10,13 @@ use super::super::clock::{
     ITIMERSPEC_LEN, TIMER_ABSTIME, expiry, itimerspec, itimerspec_bytes,
 };
 use super::super::{Call, CallResult};
+use super::open::install_new;
 use crate::state::State;
 
 /// The wall clock is never set.
 const TFD_TIMER_CANCEL_ON_SET: i32 = 2;
 
 pub(super) fn create<A: Arch>(call: Call<'_, A>) -> CallResult {
-    let current = call.current;
     let flags = call.uint(1);
     if flags & !(o::O_CLOEXEC | o::O_NONBLOCK) != 0 {
         return Err(Errno::EINVAL);
@@ -26,11 +26,8 @@ pub(super) fn create<A: Arch>(call: Call<'_, A>) -> CallResult {
         CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => false,
         _ => return Err(Errno::EINVAL),
     };
-    call.k.with(|s| {
-        s.check_descriptor_room(current)?;
-        let file =
-            s.with_files(current, |vfs, env, caller| vfs.make_timer(env, caller, wall, flags))?;
-        s.install_file(current, file, flags & o::O_CLOEXEC != 0)
+    install_new(call, flags & o::O_CLOEXEC != 0, |vfs, env, caller| {
+        vfs.make_timer(env, caller, wall, flags)
     })
 }
 
@@ -45,7 +42,7 @@ pub(super) async fn set<A: Arch>(call: Call<'_, A>) -> CallResult {
     }
     let (value, interval) = itimerspec(&bytes)?;
     let room = if old == 0 { 0 } else { ITIMERSPEC_LEN };
-    let exported = call.k.with_writable(current, (old, room as u64), |s| {
+    let exported = call.k.with_writable(current, [(old, room as u64)], |s| {
         let (timer, wall) = s.timer_of(call)?;
         let now = s.now();
         let before = itimerspec_bytes(s.file_timer_setting(timer));

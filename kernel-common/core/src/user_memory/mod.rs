@@ -4,6 +4,8 @@
 //! processor would, obtains the page, and copies through the machine's view of physical memory. A
 //! page may be on another instance, so every access can wait.
 
+mod results;
+
 use maize_abi::pte::Access;
 use maize_abi::{Errno, PAGE_SIZE};
 use maize_hal::{Arch, Frame};
@@ -14,6 +16,8 @@ use crate::handle::Handle;
 use crate::lifecycle::finish_steps;
 use crate::state::State;
 use crate::thread::Current;
+
+pub(crate) use results::UserRange;
 
 /// Bytes copied between two turns of the rest of the kernel.
 const COPY_STEP: usize = 256 * 1024;
@@ -92,54 +96,6 @@ impl<A: Arch> State<A> {
             }
             _ => None,
         }
-    }
-
-    /// Writes `bytes` if every page of the range is here and may be written, without waiting.
-    /// For the export of a call whose range was held by [`Handle::hold_writable`] in this step.
-    pub(crate) fn try_write(
-        &mut self,
-        space: SpaceId,
-        va: u64,
-        bytes: &[u8],
-    ) -> Result<bool, Errno> {
-        if let Some(_need) = self.first_missing(space, va, bytes.len() as u64, Access::WRITE)? {
-            return Ok(false);
-        }
-        let mut done = 0;
-        while done < bytes.len() {
-            let (n, _) = self.copy_out(space, va + done as u64, &bytes[done..])?;
-            done += n;
-        }
-        Ok(true)
-    }
-
-    /// Whether every page of a range is here and may be written in this step.
-    ///
-    /// # Errors
-    /// `EFAULT`.
-    pub(crate) fn is_writable_now(
-        &mut self,
-        current: Current,
-        va: u64,
-        len: u64,
-    ) -> Result<bool, Errno> {
-        let space = self.thread_space(current.tid).ok_or(Errno::EFAULT)?;
-        Ok(self.first_missing(space, va, len, Access::WRITE)?.is_none())
-    }
-
-    /// Writes to a range that [`Self::is_writable_now`].
-    ///
-    /// # Errors
-    /// `EFAULT`.
-    pub(crate) fn write_now(
-        &mut self,
-        current: Current,
-        va: u64,
-        bytes: &[u8],
-    ) -> Result<(), Errno> {
-        let space = self.thread_space(current.tid).ok_or(Errno::EFAULT)?;
-        let whole = self.try_write(space, va, bytes)?;
-        if whole { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
     /// The first page of a range whose area is not known, or not known to allow the access.
@@ -319,51 +275,6 @@ impl<A: Arch> Handle<A> {
             }
         }
         Ok(())
-    }
-
-    /// Makes every page of a range writable for the kernel in this step, so that results can be
-    /// exported there without waiting after an effect.
-    ///
-    /// # Errors
-    /// `EFAULT`.
-    pub(crate) async fn hold_writable(
-        &self,
-        current: Current,
-        va: u64,
-        len: u64,
-    ) -> Result<(), Errno> {
-        let space = self.space_of(current)?;
-        loop {
-            let missing = self.with(|s| s.first_missing(space, va, len, Access::WRITE));
-            match self.known(current, missing, va, len, Access::WRITE).await? {
-                Some(Some(need)) => self.need(current, need).await?,
-                Some(None) => return Ok(()),
-                None => {}
-            }
-        }
-    }
-
-    /// Runs an effect once a range (first byte, length) is writable, which it then writes to by
-    /// [`State::write_now`]: what it does is done only if its results can be exported.
-    ///
-    /// # Errors
-    /// `EFAULT`, and the effect's.
-    pub(crate) async fn with_writable<T>(
-        &self,
-        current: Current,
-        (va, len): (u64, u64),
-        mut effect: impl FnMut(&mut State<A>) -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
-        loop {
-            self.hold_writable(current, va, len).await?;
-            let done = self.with(|s| match s.is_writable_now(current, va, len)? {
-                true => effect(s).map(Some),
-                false => Ok(None),
-            })?;
-            if let Some(result) = done {
-                return Ok(result);
-            }
-        }
     }
 
     /// Reads `N` 8-byte words.
