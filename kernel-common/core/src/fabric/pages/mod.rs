@@ -1,6 +1,8 @@
 //! Pages that several instances have: what the agent wants done, done.
 
+mod arrive;
 mod carry_out;
+mod change;
 mod domain;
 mod gift;
 mod habit;
@@ -14,18 +16,17 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use maize_abi::PAGE_SIZE;
-use maize_abi::pte::Access as Rights;
-use maize_coherence::{Access, Failure, NodeId, Nodes, ObjectId as Segment, PageKey};
+use maize_coherence::{Failure, NodeId, Nodes, ObjectId as Segment, PageKey};
 use maize_hal::{Arch, Frame};
 use maize_mm::ObjectId;
 use maize_wire::{InstanceId, Page as Content};
 
 pub(crate) use domain::Domains;
 use habit::Habits;
-use machine::{Deed, Happened, Machine, Part};
-use name::{object_of, page_of, segment, segments};
+use machine::{Happened, Machine, Part};
+use name::{object_of, segment, segments};
 
-use super::message::{Page, PageName, PageStale};
+use super::message::{Page, PageName};
 use super::{Coherence, FabricSettings};
 use crate::ids::Tid;
 use crate::state::State;
@@ -234,273 +235,6 @@ impl<A: Arch> State<A> {
         let _ = self.tell(object_of(page.object).home, happened, None);
     }
 
-    /// A page protocol message.
-    pub(crate) fn on_page(
-        &mut self,
-        from: InstanceId,
-        message: Page,
-        content: Option<Box<Content>>,
-    ) -> Result<(), Broken> {
-        let named = PageKey::from(message.page);
-        let (object, index) = page_of(named);
-        let known = self.memory.has_object(object);
-        if !known && self.fabric.pages.is_home(object) {
-            // The object has ended; whoever asked hears of that too. (Other instances answer whether
-            // they know the object or not: voting, and the directory after a death, ask everybody.)
-            self.stats.fabric.late_pages += 1;
-            return Ok(());
-        }
-        let pages = &mut self.fabric.pages;
-        let Some(machine) = pages.machine(object.home) else {
-            // Its home is gone, and nothing of it was ever here.
-            self.stats.fabric.late_pages += 1;
-            return Ok(());
-        };
-        if known
-            && object.home == self.fabric.me.0
-            && machine.is_request(&message.message)
-            && !self.memory.may_be_asked_for(object, index)
-        {
-            // A page that nobody sees: it would only use memory up.
-            self.stats.fabric.unseen_pages += 1;
-            return Ok(());
-        }
-        let pages = &mut self.fabric.pages;
-        let mut key = pages.key(object, index).ok_or(Broken)?;
-        let latest = pages.generations.get(&object).copied().unwrap_or(0);
-        if pages.is_home(object)
-            && (key.generation + 1..=latest).contains(&named.generation)
-            && pages.machine(object.home).is_some_and(|machine| machine.may_begin(named))
-        {
-            // It was dropped when nothing was noted of it here, and the sender knows.
-            key = named;
-        }
-        let pages = &mut self.fabric.pages;
-        if pages.paused.contains_key(&object) && self.may_wait(object, index, &message.message) {
-            let pages = &mut self.fabric.pages;
-            pages.delayed.push_back((from, message, content));
-            return Ok(());
-        }
-        if known
-            && self.fabric.pages.is_home(object)
-            && let Some(need) = self.memory.lacking(object, index)
-            && self.request_page(need) == Ok(false)
-        {
-            let copies = self.fabric.pages.copies.entry((need.object, need.index)).or_default();
-            copies.push((from, message, content));
-            return Ok(());
-        }
-        if key.generation > named.generation && !Machine::is_shootdown(&message.message) {
-            let stale = PageStale { page: key.into() };
-            self.stats.fabric.stale_pages += 1;
-            self.post(from, stale.into(), None);
-            return Ok(());
-        }
-        let pages = &mut self.fabric.pages;
-        if pages.is_home(object) {
-            if named.generation > key.generation {
-                // Only the home starts generations.
-                return Err(Broken);
-            }
-            if known {
-                self.adopt_for(key, &message.message);
-            }
-        } else if !known
-            && pages.domains.is_sibling(from)
-            && pages.is_lead(object)
-            && Machine::is_query(&message.message)
-        {
-            // A sibling's thread runs where the page shows, and this instance has its frame.
-            let _ = self.memory.create_replica(object, UNBOUNDED);
-        }
-        let frames: Vec<Frame> = message.frames.iter().map(|number| Frame(*number)).collect();
-        if frames.iter().any(|frame| !self.memory.frames().is_borrowed(*frame)) {
-            return Err(Broken);
-        }
-        if named.generation > key.generation {
-            self.tell_askers(key, named);
-        }
-        let Pages { held, contested, asking, .. } = &mut self.fabric.pages;
-        if let Some(messages) = asking.get_mut(&(object, index)) {
-            *messages += 1;
-        }
-        let holders = held.iter().filter(|(_, pages)| pages.contains(&named));
-        contested.extend(holders.map(|(tid, _)| *tid));
-        let from = NodeId(from.0);
-        let event =
-            Happened::Message { from, page: named, bytes: &message.message, frames: &frames };
-        let told = self.tell(object.home, event, content.as_deref());
-        self.fabric.give_spare(content);
-        if !self.memory.has_object(object) {
-            // What was to be answered is answered; nobody here has a use for what is left.
-            self.fabric.pages.detach_segment(object.home, named.object);
-        }
-        told
-    }
-
-    /// A page has come, or is lost: requests for copies of it go on.
-    fn resume_copies(&mut self, object: ObjectId, index: u64) {
-        let Some(copies) = self.fabric.pages.copies.remove(&(object, index)) else { return };
-        self.fabric.pages.asking.remove(&(object, index));
-        for (from, message, content) in copies {
-            if self.on_page(from, message, content).is_err() {
-                self.distrust(from);
-            }
-        }
-    }
-
-    /// Whether a message asks for a page that this instance can go without hearing of. Where requests
-    /// are not ordered, one that this instance competes with has to be answered.
-    fn may_wait(&mut self, object: ObjectId, index: u64, message: &[u8]) -> bool {
-        let Some(machine) = self.fabric.pages.machine(object.home) else { return false };
-        let ordered = machine.orders_requests() || Machine::is_query(message);
-        machine.is_request(message)
-            && (ordered
-                || match self.memory.page(object, index) {
-                    Some((_, rights)) => rights.contains(Rights::WRITE),
-                    None => !self.memory.is_elsewhere(object, index),
-                })
-    }
-
-    /// At the home: what was never sent is the home's, alone. A sibling that asks for one page gets its
-    /// neighbours too, if they are here.
-    fn adopt_for(&mut self, page: PageKey, message: &[u8]) {
-        let (object, index) = page_of(page);
-        let pages = &mut self.fabric.pages;
-        let ahead = if Machine::is_query(message) { pages.prefetch } else { 0 };
-        if let Some(machine) = pages.machine(object.home) {
-            machine.adopt(page);
-        }
-        for index in index + 1..=index + u64::from(ahead) {
-            let here = self.memory.page(object, index);
-            if !here.is_some_and(|(_, rights)| rights.contains(Rights::WRITE)) {
-                continue;
-            }
-            let pages = &mut self.fabric.pages;
-            let Some(next) = pages.key(object, index) else { continue };
-            let Some(machine) = pages.machine(object.home) else { continue };
-            machine.adopt(next);
-            self.tell_of(next, Happened::Fault { page: next, access: Access::Write });
-        }
-    }
-
-    /// A page that this instance asked for has started a later life.
-    pub(crate) fn on_page_stale(&mut self, page: PageName) {
-        let named = PageKey::from(page);
-        if !self.fabric.pages.attached.contains(&named.object) {
-            return;
-        }
-        let (object, index) = page_of(named);
-        let known = self.fabric.pages.key(object, index);
-        if let Some(known) = known.filter(|known| known.generation < named.generation) {
-            self.tell_askers(known, named);
-            let PageKey { object, generation, index: first } = named;
-            self.tell_of(named, Happened::Discard { object, generation, first, count: 1 });
-        }
-    }
-
-    /// Siblings that wait for a page in its life before this one ask again.
-    fn tell_askers(&mut self, known: PageKey, page: PageKey) {
-        let machine = self.fabric.pages.machines.get(&object_of(page.object).home);
-        let asking = machine.map_or(Nodes::EMPTY, |machine| machine.asking(known));
-        for sibling in asking.iter() {
-            self.stats.fabric.stale_pages += 1;
-            self.post(InstanceId(sibling.0), PageStale { page: page.into() }.into(), None);
-        }
-    }
-
-    /// Lets requests that waited for a change of objects go on.
-    pub(crate) fn resume_pages(&mut self, objects: &[ObjectId]) {
-        for object in objects {
-            if let Some(count) = self.fabric.pages.paused.get_mut(object) {
-                *count -= 1;
-                if *count == 0 {
-                    self.fabric.pages.paused.remove(object);
-                }
-            }
-        }
-        for (from, message, content) in core::mem::take(&mut self.fabric.pages.delayed) {
-            if self.on_page(from, message, content).is_err() {
-                self.distrust(from);
-            }
-        }
-    }
-
-    /// At the home, whose own pages the caller drops or has at hand: starts a new life of a range. What
-    /// its siblings map of the old one they give up when they are told of the change.
-    pub(crate) fn renew_pages(&mut self, object: ObjectId, range: Range<u64>, generation: u32) {
-        let now = self.now();
-        let mut woken = Vec::new();
-        for (segment, first, count) in Pages::parts(object, range) {
-            let renew = Happened::Renew { object: segment, generation, first, count };
-            let Some(machine) = self.fabric.pages.machine(object.home) else { return };
-            let deeds = machine.handle(now, renew).unwrap_or_default();
-            woken.extend(deeds.into_iter().filter(|deed| matches!(deed, Deed::Wake(_))));
-            self.drop_stashed(segment, first, count, generation);
-        }
-        for wake in woken {
-            self.carry_out(wake, None);
-        }
-    }
-
-    /// Frees content that arrived for a former life of pages.
-    fn drop_stashed(&mut self, object: Segment, first: u32, count: u32, generation: u32) {
-        let last = first.saturating_add(count.saturating_sub(1));
-        let gone: Vec<PageKey> = self
-            .fabric
-            .pages
-            .stashed
-            .keys()
-            .filter(|key| key.object == object && (first..=last).contains(&key.index))
-            .filter(|key| key.generation < generation)
-            .copied()
-            .collect();
-        for frame in gone.iter().filter_map(|key| self.fabric.pages.stashed.remove(key)).flatten() {
-            self.memory.frames().release(frame);
-        }
-    }
-
-    /// At a member: the home has dropped a range.
-    pub(crate) fn drop_pages(&mut self, object: ObjectId, range: Range<u64>, generation: u32) {
-        let home = object.home;
-        for (object, first, count) in Pages::parts(object, range) {
-            let _ = self.tell(home, Happened::Discard { object, generation, first, count }, None);
-        }
-    }
-
-    /// At a member: an object has ended.
-    pub(crate) fn end_pages(&mut self, object: ObjectId) {
-        for segment in segments(object) {
-            if self.fabric.pages.attached.contains(&segment) {
-                let (first, count, generation) = (0, u32::MAX, u32::MAX);
-                let discard = Happened::Discard { object: segment, generation, first, count };
-                let _ = self.tell(object.home, discard, None);
-            }
-        }
-    }
-
-    /// A page of a range that other instances of this machine map although it is here.
-    pub(crate) fn lent_page(&mut self, object: ObjectId, range: Range<u64>) -> Option<u64> {
-        let machine = self.fabric.pages.machines.get(&object.home)?;
-        Pages::parts(object, range).into_iter().find_map(|(segment, first, count)| {
-            let index = machine.lent(segment, first, count).first().copied()?;
-            Some(page_of(PageKey { object: segment, generation: 0, index }).1)
-        })
-    }
-
-    /// Takes all mappings that other instances of this machine have of pages of a range.
-    pub(crate) fn call_in(&mut self, object: ObjectId, range: Range<u64>) {
-        for (segment, first, count) in Pages::parts(object, range) {
-            let Some(machine) = self.fabric.pages.machines.get(&object.home) else { return };
-            for index in machine.lent(segment, first, count) {
-                let machine = self.fabric.pages.machines.get(&object.home);
-                let generation = machine.map_or(0, |m| m.generation(segment, index));
-                let page = PageKey { object: segment, generation, index };
-                self.tell_of(page, Happened::Recall(page));
-            }
-        }
-    }
-
     /// A hold has lasted long enough.
     pub(crate) fn expire_hold(&mut self, page: PageName) {
         let page = PageKey::from(page);
@@ -547,17 +281,5 @@ impl<A: Arch> State<A> {
                 let _ = self.tell(home, Happened::Died(node), None);
             }
         }
-    }
-
-    /// Ends an object's part in the protocol.
-    pub(crate) fn detach_object(&mut self, object: ObjectId) {
-        let frames: Vec<PageKey> = self.fabric.pages.departing.keys().copied().collect();
-        for page in frames.into_iter().filter(|page| object_of(page.object) == object) {
-            self.release_page(page);
-        }
-        for segment in segments(object) {
-            self.drop_stashed(segment, 0, u32::MAX, u32::MAX);
-        }
-        self.fabric.pages.detach(object);
     }
 }
