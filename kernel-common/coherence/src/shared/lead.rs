@@ -180,29 +180,24 @@ impl<M> Lead<M> {
         }
         let kept = self.kept.entry(page);
         let wanted = match *event {
-            Event::Fault { access, .. } => Some(access),
-            Event::Expect { .. } => Some(Access::Write),
-            _ => None,
-        };
-        match *event {
-            Event::Fault { .. } | Event::Expect { .. } => {
-                kept.enter(page.generation);
-                if let (Some(access), true) = (wanted, kept.generation == page.generation) {
-                    let access = match kept.here {
-                        Here::Waiting(known) => known.max(access),
-                        _ => access,
-                    };
-                    kept.here = Here::Waiting(access);
+            Event::Fault { access, .. } => access,
+            Event::Expect { .. } => Access::Write,
+            Event::Retired { .. } => {
+                if kept.here == Here::Holding && kept.generation == page.generation {
+                    kept.here = Here::Nobody;
                 }
-            }
-            Event::Retired { .. }
-                if kept.here == Here::Holding && kept.generation == page.generation =>
-            {
-                kept.here = Here::Nobody;
+                return true;
             }
             // The window frame is in use as long as a sibling maps it.
             Event::Idle { .. } => return kept.mappers.is_empty(),
-            _ => {}
+            _ => return true,
+        };
+        kept.enter(page.generation);
+        if kept.generation == page.generation {
+            kept.here = Here::Waiting(match kept.here {
+                Here::Waiting(known) => known.max(wanted),
+                _ => wanted,
+            });
         }
         true
     }
