@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use maize_hostlink::boot::Isa;
 use maize_launcher::ramdisk::GuestFile;
@@ -11,6 +10,7 @@ use maize_launcher::topology::Topology;
 use maize_launcher::workspace::Workspace;
 
 use crate::LIMIT;
+use crate::compile::compile;
 
 /// The program, built.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ impl DynamicProgram {
             Workspace::find().map_err(io::Error::other)?.root().join("tests/runs/dynamic");
         let folder = tempfile::tempdir()?;
         let (program, library) = (folder.path().join("program"), folder.path().join("library.so"));
-        compile(isa, &["-shared", "-fPIC"], &sources.join("library.c"), &library)?;
-        compile(isa, &["-pthread"], &sources.join("program.c"), &program)?;
+        build(isa, &["-shared", "-fPIC"], &sources.join("library.c"), &library)?;
+        build(isa, &["-pthread"], &sources.join("program.c"), &program)?;
         let (place, interpreter) = match isa {
             Isa::X86_64 => ("/lib64", "ld-linux-x86-64.so.2"),
             Isa::Aarch64 => ("/lib", "ld-linux-aarch64.so.1"),
@@ -46,7 +46,7 @@ impl DynamicProgram {
         let library = GuestFile { host: library, guest: "/lib/library.so".to_owned() };
         let mut files = vec![library];
         for (place, name) in [("/lib", "libc.so.6"), ("/lib", "libdl.so.2"), (place, interpreter)] {
-            let host = command(isa, &[&format!("-print-file-name={name}")])?;
+            let host = compile(&compiler(isa), &[format!("-print-file-name={name}")])?;
             files.push(GuestFile { host: host.into(), guest: format!("{place}/{name}") });
         }
         let interpreter = format!("{place}/{interpreter}");
@@ -63,20 +63,12 @@ impl DynamicProgram {
     }
 }
 
-fn compile(isa: Isa, options: &[&str], source: &Path, output: &Path) -> io::Result<()> {
+fn build(isa: Isa, options: &[&str], source: &Path, output: &Path) -> io::Result<()> {
     let (source, output) = (source.to_string_lossy(), output.to_string_lossy());
     let arguments = [&["-O1", "-o", &*output], options, &[&*source, "-ldl"]].concat();
-    command(isa, &arguments).map(drop)
+    compile(&compiler(isa), &arguments).map(drop)
 }
 
-/// Runs the compiler for what it prints.
-fn command(isa: Isa, arguments: &[&str]) -> io::Result<String> {
-    let output = Command::new(format!("{isa}-linux-gnu-gcc")).args(arguments).output()?;
-    let [said, errors] =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    if output.status.success() {
-        Ok(said.trim_end().to_owned())
-    } else {
-        Err(io::Error::other(errors))
-    }
+fn compiler(isa: Isa) -> String {
+    format!("{isa}-linux-gnu-gcc")
 }

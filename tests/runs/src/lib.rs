@@ -1,5 +1,6 @@
 //! Runs of one program on one instance, for tests: each gives its outcome or fails with the consoles.
 
+pub mod compile;
 pub mod dynamic;
 
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Machines that die while processes have threads on them.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use maize_hostlink::boot::{Coherence, Sharing};
@@ -10,6 +10,7 @@ use maize_launcher::live::{Live, Order};
 use maize_launcher::run::{Ending, RunConfig};
 use maize_launcher::sink::Destination;
 use maize_launcher::workspace::Workspace;
+use maize_runs::compile::compile;
 
 /// Longest time for a run, on a busy host.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -19,11 +20,10 @@ fn program(workspace: &Workspace) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("lost");
     let source = workspace.root().join("tests/runs/programs/lost.c");
-    let built = Command::new("musl-gcc")
-        .args(["-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror", "-o"])
-        .args([&program, &source])
-        .status();
-    assert!(built.unwrap().success());
+    let options =
+        ["-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror", "-o"].map(OsStr::new);
+    let files = [program.as_os_str(), source.as_os_str()];
+    compile("musl-gcc", &[&options[..], &files].concat()).unwrap();
     (folder, program)
 }
 
