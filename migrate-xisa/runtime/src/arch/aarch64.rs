@@ -155,13 +155,15 @@ global_asm!(
     "__maize_jump:",
     "maize_capture maize_long_jump",
     "brk #0",
+    // The registers lie below the frame's stack pointer. Once that is the stack's, a signal writes over
+    // them.
     ".globl maize_install",
     "maize_install:",
     "ldr x17, [x0, #256]",
     "maize_restore x0",
     "ldr x16, [x0, #248]",
-    "mov sp, x16",
     "ldp x0, x1, [x0]",
+    "mov sp, x16",
     "br x17",
     ".globl maize_enter",
     ".globl maize_entered",
@@ -282,8 +284,10 @@ global_asm!(
     // Zero it is already: a store before any load has the page come once, to be written.
     "str xzr, [x1, #{saving}]",
     "ldr x1, [x1, #{record_limit}]",
-    "add sp, x1, #{stack_top}, lsl #12",
-    "sub sp, sp, #{kept}",
+    // The stack pointer is that already; at no instruction may it be another, for a signal's sake.
+    "add x1, x1, #{stack_top}, lsl #12",
+    "sub x1, x1, #{kept}",
+    "mov sp, x1",
     "mov x29, #0",
     "mov x30, #0",
     "bl maize_arrive",
