@@ -119,6 +119,7 @@ pub(crate) fn exit(memory: u64, bytes: u64) -> ! {
     let all = u64::MAX;
     let arguments = [0, &raw const all as u64, 0, size_of_val(&all) as u64, 0, 0];
     arch::native_syscall(u64::from(RT_SIGPROCMASK), arguments);
+    crate::handlers::forsake();
     if native == 0 {
         // The first thread: the kernel's own stack, which stays.
         // SAFETY: nothing is unmapped that was not asked for.

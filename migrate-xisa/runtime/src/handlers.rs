@@ -8,28 +8,26 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use maize_abi::migration::ASK;
-use maize_abi::signal::sa;
+use maize_abi::signal::{sa, si_code};
 use maize_xisa_metadata::record::{HEADER_BYTES, SIGNAL_BYTES, SIGNAL_SITE};
 
 use crate::arch::{self, Registers, native_syscall};
 use crate::carried::is_carried;
 use crate::fatal;
 use crate::image::THREAD;
+use crate::masks::{SET_BYTES, change_mask, set_mask, settle};
 use crate::signals::{
     AREA_BYTES, Action, Actions, Area, DISABLED, Delivery, INFO_WORDS, ON_STACK, Waiting,
     all_but_faults, bit, handler_mask, handler_top, is_fault, is_handler, is_on, kernel_flags,
     may_wait, restarts,
 };
-use crate::syscall::{GETPID, GETTID, RT_SIGACTION, RT_SIGPROCMASK, RT_TGSIGQUEUEINFO};
+use crate::syscall::{GETPID, GETTID, RT_SIGACTION, RT_SIGQUEUEINFO, RT_TGSIGQUEUEINFO};
 use crate::thread::{self, block};
 use crate::unwind::{self, go_on};
 
 const EINVAL: i64 = -22;
 const EPERM: i64 = -1;
 const ENOMEM: i64 = -12;
-/// Bytes of the kernel's `sigset_t`.
-const SET_BYTES: u64 = 8;
-const SET_MASK: u64 = 2;
 /// Fewest bytes of an alternate stack.
 const MIN_STACK: u64 = 2048;
 
@@ -54,18 +52,10 @@ struct Interrupted {
 const _: () = assert!(SIGNAL_BYTES as usize == HEADER_BYTES as usize + size_of::<Interrupted>());
 
 /// The running thread's area.
-fn area() -> &'static mut Area {
+pub(crate) fn area() -> &'static mut Area {
     // SAFETY: it lies below the thread's records, zeroed at first, and no caller keeps the reference
     // across another call of this.
     unsafe { &mut *((block().record_base - AREA_BYTES) as *mut Area) }
-}
-
-/// Sets the kernel's mask and gives the one before.
-fn set_mask(mask: u64) -> u64 {
-    let mut old = 0_u64;
-    let [new, before] = [&raw const mask as u64, &raw mut old as u64];
-    native_syscall(u64::from(RT_SIGPROCMASK), [SET_MASK, new, before, SET_BYTES, 0, 0]);
-    old
 }
 
 /// Does something with the process's actions, undisturbed.
@@ -137,50 +127,38 @@ pub(crate) fn action(arguments: [u64; 6]) -> i64 {
     result
 }
 
-/// `rt_sigprocmask` of the program. While a signal waits, the kernel's mask is not the program's.
-pub(crate) fn mask(arguments: [u64; 6]) -> i64 {
-    let [how, wanted, old, bytes, ..] = arguments;
-    if area().waits.load(Ordering::Relaxed) == 0 {
-        return native_syscall(u64::from(RT_SIGPROCMASK), arguments);
-    }
-    if bytes != SET_BYTES {
-        return EINVAL;
-    }
-    let before = area().signal.mask;
-    if wanted != 0 {
-        // SAFETY: the program gives a set, as it would the kernel.
-        let set = unsafe { (wanted as *const u64).read_unaligned() };
-        let mask = match how {
-            0 => before | set,
-            1 => before & !set,
-            SET_MASK => set,
-            _ => return EINVAL,
-        };
-        area().signal.mask = mask;
-        if mask & bit(area().signal.number) != 0 {
-            put_back();
-            set_mask(mask);
-        }
-    }
-    if old != 0 {
-        // SAFETY: the program gives room for a set, as it would the kernel.
-        unsafe { (old as *mut u64).write_unaligned(before) };
-    }
-    0
-}
-
-/// Gives the signal that waits back to the kernel: the program has blocked it since.
-fn put_back() {
+/// Gives the signal that waits back to the kernel.
+pub(crate) fn put_back() {
     let signal = take();
-    queue(signal.number, &signal.info);
+    queue(&signal.info);
 }
 
-/// Makes a signal pending for the running thread.
-fn queue(number: u64, info: &[u64; INFO_WORDS]) {
+/// Gives a signal that waits back to the kernel, before its thread ends: another thread may take it.
+/// All signals are held.
+pub(crate) fn forsake() {
+    if area().waits.load(Ordering::Relaxed) != 0 {
+        put_back();
+    }
+}
+
+/// The number and the code of a `siginfo_t`.
+fn number_and_code(info: &[u64; INFO_WORDS]) -> (u64, i32) {
+    (info[0] & 0xffff_ffff, info[1] as u32 as i32)
+}
+
+/// Makes a signal pending: for the running thread if it was sent to that, else for the process, of which
+/// any thread may take it.
+fn queue(info: &[u64; INFO_WORDS]) {
+    let (number, code) = number_and_code(info);
     let [process, thread] =
         [GETPID, GETTID].map(|call| native_syscall(u64::from(call), [0; 6]) as u64);
-    let arguments = [process, thread, number, info.as_ptr() as u64, 0, 0];
-    native_syscall(u64::from(RT_TGSIGQUEUEINFO), arguments);
+    let info = info.as_ptr() as u64;
+    if code == si_code::SI_TKILL {
+        let arguments = [process, thread, number, info, 0, 0];
+        native_syscall(u64::from(RT_TGSIGQUEUEINFO), arguments);
+    } else {
+        native_syscall(u64::from(RT_SIGQUEUEINFO), [process, number, info, 0, 0, 0]);
+    }
 }
 
 /// `sigaltstack` of the program: its stack becomes a handler's data stack.
@@ -235,7 +213,7 @@ extern "C" fn __maize_restarts(number: u64, result: i64, limit: u64) -> u32 {
 }
 
 /// Tells the thread's polls that a signal waits.
-fn arm() {
+pub(crate) fn arm() {
     area().armed = 1;
     if is_carried() {
         arch::raw_syscall(ASK, [1, 0, 0, 0, 0, 0]);
@@ -244,10 +222,10 @@ fn arm() {
     }
 }
 
-/// Takes the signal that waits.
+/// Takes the signal that waits. A signal of a fault's number that somebody has sent can still arrive: only
+/// when this is over it may take the place.
 fn take() -> Waiting {
     let area = area();
-    area.waits.store(0, Ordering::Relaxed);
     if core::mem::take(&mut area.armed) != 0 {
         if is_carried() {
             arch::raw_syscall(ASK, [0; 6]);
@@ -255,7 +233,9 @@ fn take() -> Waiting {
             thread::ask(false);
         }
     }
-    area.signal
+    let signal = area.signal;
+    area.waits.store(0, Ordering::Release);
+    signal
 }
 
 /// The handler of all signals, as the kernel calls it.
@@ -264,7 +244,7 @@ extern "C" fn maize_signal_arrived(number: u32, info: *const u64, context: *mut 
     let number = u64::from(number);
     // SAFETY: the kernel gives a `siginfo_t` of 128 bytes.
     let info = unsafe { info.cast::<[u64; INFO_WORDS]>().read() };
-    let code = (info[1] & 0xffff_ffff) as i32;
+    let (_, code) = number_and_code(&info);
     let action = action_of(number);
     // SAFETY: the kernel gives this instruction set's context.
     let mask = unsafe { arch::context_mask(context) };
@@ -273,7 +253,7 @@ extern "C" fn maize_signal_arrived(number: u32, info: *const u64, context: *mut 
     let pc = unsafe { arch::context_pc(context) };
     if is_fault(number, code) {
         if unwind::is_program(*pc) {
-            *mask = fault(&signal, context);
+            *mask = fault(signal, context);
         } else {
             // The runtime's own, by an address that the program gave: nothing can be unwound there.
             tell_kernel(number, &Action::default(), 0);
@@ -282,7 +262,7 @@ extern "C" fn maize_signal_arrived(number: u32, info: *const u64, context: *mut 
     }
     if area().waits.load(Ordering::Relaxed) != 0 {
         *mask |= bit(number);
-        queue(number, &signal.info);
+        queue(&signal.info);
         return;
     }
     area().signal = signal;
@@ -292,23 +272,27 @@ extern "C" fn maize_signal_arrived(number: u32, info: *const u64, context: *mut 
     if (start..end).contains(pc) {
         *pc = instead;
     }
-    area().waits.store(1, Ordering::Relaxed);
+    area().waits.store(1, Ordering::Release);
     // After a call it is looked for.
     if !calls {
         arm();
     }
 }
 
-/// Calls the handler of a fault at once. The mask that it leaves.
-fn fault(signal: &Waiting, context: *const u8) -> u64 {
+/// Calls the handler of a fault at once. The kernel's mask after it. It begins and ends with all signals
+/// held; another signal may wait all the while, and then the kernel's mask was not the program's.
+fn fault(mut signal: Waiting, context: *const u8) -> u64 {
+    if area().waits.load(Ordering::Relaxed) != 0 {
+        signal.mask = area().signal.mask;
+    }
     area().faults += 1;
-    set_mask(handler_mask(signal));
-    let run = call(signal);
+    set_mask(settle(handler_mask(&signal)));
+    let run = call(&signal);
     area().faults -= 1;
     if run.returned {
         set_mask(u64::MAX);
         // SAFETY: the handler has returned, so its delivery is still there.
-        return unsafe { (*run.delivery).mask[0] };
+        return settle(unsafe { (*run.delivery).mask[0] });
     }
     // It has jumped: its frames are saved, the one that it met cannot be.
     // SAFETY: the kernel's context holds the registers of that frame.
@@ -366,7 +350,7 @@ pub(crate) fn deliver(registers: &mut Registers) {
     while area().waits.load(Ordering::Relaxed) != 0 {
         let signal = take();
         let restart = area().restart & u32::from(signal.action.flags & sa::SA_RESTART != 0);
-        set_mask(handler_mask(&signal));
+        change_mask(handler_mask(&signal));
         let run = call(&signal);
         if !run.returned {
             let saved = Interrupted {
@@ -387,7 +371,7 @@ pub(crate) fn deliver(registers: &mut Registers) {
         }
         area().restart = restart;
         // SAFETY: the handler has returned, so its delivery is still there.
-        set_mask(unsafe { (*run.delivery).mask[0] });
+        change_mask(unsafe { (*run.delivery).mask[0] });
     }
 }
 
@@ -398,7 +382,7 @@ pub(crate) fn finished(record: u64) {
     block().data_stack = saved.top;
     area().restart = saved.restart as u32;
     // SAFETY: the delivery is memory of the program, which the frame below has not used yet.
-    set_mask(unsafe { (*(saved.delivery as *const Delivery)).mask[0] });
+    change_mask(unsafe { (*(saved.delivery as *const Delivery)).mask[0] });
 }
 
 /// Whether the thread must stay: a frame of the kernel's is on its stack.
@@ -406,12 +390,11 @@ pub(crate) fn must_stay() -> bool {
     area().faults != 0
 }
 
-/// What is known of the thread's signals, for its saved state: its mask, and its other stack.
+/// What is known of the thread's signals, for its saved state: its mask, and its other stack. From then on
+/// all signals are held: one that came later would be in one half of what is saved.
 pub(crate) fn state() -> maize_xisa_metadata::Signals {
+    let now = set_mask(u64::MAX);
     let waits = area().waits.load(Ordering::Relaxed) != 0;
-    let mut now = 0_u64;
-    let place = &raw mut now as u64;
-    native_syscall(u64::from(RT_SIGPROCMASK), [0, 0, place, SET_BYTES, 0, 0]);
     let [start, _, bytes] = area().stack;
     maize_xisa_metadata::Signals {
         blocked: if waits { area().signal.mask } else { now },
@@ -432,6 +415,6 @@ pub(crate) fn resume(blocked: u64) {
         set_mask(all_but_faults());
         arm();
     } else {
-        set_mask(blocked);
+        change_mask(blocked);
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn program_syscall(number: u64, mut arguments: [u64; 6]) -> i64 {
         return handlers::action(arguments);
     }
     if number == u64::from(RT_SIGPROCMASK) {
-        return handlers::mask(arguments);
+        return crate::masks::of_program(arguments);
     }
     if number == u64::from(SIGALTSTACK) {
         return handlers::alternate_stack(arguments);

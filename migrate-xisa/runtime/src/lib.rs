@@ -35,6 +35,8 @@ mod image;
 #[cfg(target_os = "none")]
 mod jump;
 pub mod lsda;
+#[cfg(target_os = "none")]
+mod masks;
 pub mod records;
 pub mod signals;
 #[cfg(target_os = "none")]

@@ -30,7 +30,7 @@ numbers! {
     FCNTL Fcntl; FSTAT Fstat; NEWFSTATAT Newfstatat; EPOLL_CTL EpollCtl;
     EPOLL_PWAIT EpollPwait; CLOSE Close; BRK Brk; GETTID Gettid; CLONE Clone; EXIT Exit; MUNMAP Munmap;
     RT_SIGPROCMASK RtSigprocmask; RT_SIGACTION RtSigaction; SIGALTSTACK Sigaltstack;
-    RT_TGSIGQUEUEINFO RtTgsigqueueinfo; GETPID Getpid; FUTEX Futex; NANOSLEEP Nanosleep;
+    RT_SIGQUEUEINFO RtSigqueueinfo; RT_TGSIGQUEUEINFO RtTgsigqueueinfo; GETPID Getpid; FUTEX Futex; NANOSLEEP Nanosleep;
 }
 
 /// Calls that may wait until something happens outside of the thread.
