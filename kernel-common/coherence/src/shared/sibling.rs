@@ -217,11 +217,14 @@ impl<M: Machine> Shared<M> {
         }
         match message {
             Message::Mapping { access, window, ahead } => {
-                if mapped.asked.is_none() || mapped.revoke.is_some() {
+                if mapped.asked.take().is_none() {
                     return;
                 }
-                mapped.asked = None;
-                mapped.adopt(page, access, window, until, sink);
+                // What came along with a neighbour meanwhile, and is wanted back when its access has
+                // retired, leaves no less than this.
+                if mapped.revoke.is_none() {
+                    mapped.adopt(page, access, window, until, sink);
+                }
                 mapped.ask(lead, page, sink);
                 for bit in (0..AHEAD_MAX).filter(|bit| ahead.pages & 1 << bit != 0) {
                     let Some(index) = page.index.checked_add(1 + u32::from(bit)) else { break };
@@ -290,5 +293,76 @@ impl<M: Machine> Shared<M> {
                 sink.push(Action::Fail { page, failure: Failure::HomeDied });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::directory::{Body, Directory, Message as Word};
+    use crate::shared::Domain;
+    use crate::{Agent, Config, Home, NodeId, Nodes, WireSize as _};
+
+    type Instance = Shared<Agent<Directory<1>>>;
+    type Told = Message<Word<1>>;
+
+    /// One of the two instances of the node that is the pages' home; there is another node.
+    fn instance(sibling: u16) -> Instance {
+        let home = NodeId(0);
+        let config = Config { node: home, home: Home::At(home), hold_ns: 10 };
+        let agent = Agent::new(config, Nodes::first_n(2));
+        let domain = Domain { sibling: NodeId(sibling), lead: NodeId(0), ahead: 1, hold_ns: 10 };
+        Shared::new(agent, domain, Nodes::first_n(2))
+    }
+
+    /// What an instance tells its sibling because of an event.
+    fn told(instance: &mut Instance, event: Event<Told>) -> Vec<(PageKey, Told)> {
+        let mut actions = Vec::new();
+        instance.handle(Time(1), event, &mut actions);
+        let sent = actions.into_iter().filter_map(|action| match action {
+            Action::Send { page, message, .. } if message.is_inside() => Some((page, message)),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    fn deliver(from: u16, to: &mut Instance, messages: &[(PageKey, Told)]) -> Vec<(PageKey, Told)> {
+        let mut answers = Vec::new();
+        for &(page, message) in messages {
+            answers.extend(told(to, Event::Message { from: NodeId(from), page, message }));
+        }
+        answers
+    }
+
+    /// Two threads ask, for two pages. The answer to the first brings the second along, writable; by the
+    /// time that the second is answered its mapping is wanted back and held.
+    #[test]
+    fn an_answer_that_meets_a_hold_is_an_answer() {
+        let (mut lead, mut sibling) = (instance(0), instance(1));
+        let page = |index| PageKey::new(ObjectId(1), index);
+        let fault = |index, access| Event::Fault { page: page(index), access };
+        for index in [0, 1] {
+            told(&mut lead, fault(index, Access::Write));
+            told(&mut lead, Event::Retired { page: page(index) });
+        }
+        let first = told(&mut sibling, fault(0, Access::Read));
+        let second = told(&mut sibling, fault(1, Access::Read));
+        let brought = deliver(1, &mut lead, &first);
+        let read = Message::Outside(Word { epoch: 0, body: Body::GetS { deaths: None } });
+        let wanted = deliver(1, &mut lead, &[(page(1), read)]);
+        assert_eq!(wanted, [(page(1), Message::Revoke { left: Left::Read })]);
+        let answer = deliver(1, &mut lead, &second);
+        assert_eq!(answer.len(), 1, "what is left may be mapped at once");
+
+        assert_eq!(deliver(0, &mut sibling, &brought), []);
+        assert_eq!(sibling.rights(page(1)), Some(Access::Write));
+        assert_eq!(deliver(0, &mut sibling, &wanted), [], "it is held");
+        assert_eq!(deliver(0, &mut sibling, &answer), []);
+        let back = told(&mut sibling, Event::Retired { page: page(1) });
+        assert_eq!(back, [(page(1), Message::Revoked)]);
+        let write = Message::Query { access: Access::Write };
+        assert_eq!(told(&mut sibling, fault(1, Access::Write)), [(page(1), write)]);
     }
 }
