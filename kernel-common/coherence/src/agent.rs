@@ -124,12 +124,19 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
         self.local.members
     }
 
-    /// Adds a member. The group's home orders joins: all members apply one before the new member
-    /// touches a page.
-    pub fn join(&mut self, node: NodeId) {
-        self.local.members.insert(node);
-        if self.local.dead.remove(node) {
-            self.local.risen.insert(node);
+    /// Adds a member, or says how often one that is known already, this one perhaps, has been started
+    /// before. The group's home orders joins: all members apply one before the new member touches a page.
+    pub fn join(&mut self, node: NodeId, restarts: u32) {
+        let Local { members, dead, risen, odd, .. } = &mut self.local;
+        members.insert(node);
+        dead.remove(node);
+        if restarts > 0 {
+            risen.insert(node);
+        }
+        if restarts.is_multiple_of(2) {
+            odd.remove(node);
+        } else {
+            odd.insert(node);
         }
     }
 

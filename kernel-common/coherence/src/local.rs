@@ -1,5 +1,7 @@
 //! What a policy knows about its node while it handles one event.
 
+use serde::{Deserialize, Serialize};
+
 use crate::mutation::Rules;
 use crate::{Access, Action, Failure, Home, Mutation, NodeId, Nodes, PageKey, Sink, Time};
 
@@ -25,6 +27,8 @@ pub struct Local<const W: usize> {
     pub(crate) dead: Nodes<W>,
     /// Members that died and have joined again. Others may not know of that yet.
     pub(crate) risen: Nodes<W>,
+    /// Members, alive or dead, that had been started an odd number of times before.
+    pub(crate) odd: Nodes<W>,
     /// The largest time stamp given or seen.
     pub(crate) clock: u64,
     pub(crate) rules: Rules,
@@ -39,10 +43,21 @@ impl<const W: usize> Local<W> {
             members,
             dead: Nodes::EMPTY,
             risen: Nodes::EMPTY,
+            odd: Nodes::EMPTY,
             clock: 0,
             rules: Rules::default(),
         }
     }
+}
+
+/// Members that died, and whether it was after an odd or an even number of restarts. So a death is told
+/// from the one before it; nobody is two behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Deaths<const W: usize> {
+    /// After an odd number.
+    pub odd: Nodes<W>,
+    /// After an even number.
+    pub even: Nodes<W>,
 }
 
 /// One event's surroundings: the node, the page, the time and where actions go.
@@ -66,9 +81,22 @@ impl<S, const W: usize> Cx<'_, S, W> {
         self.local.members.without(self.me())
     }
 
-    /// Deaths that this node has heard of, of those that another may count that asks it for a page.
-    pub(crate) fn deaths_heard_of(&self) -> usize {
-        self.local.dead.len() + self.local.risen.len()
+    /// The deaths that this node knows of.
+    pub(crate) fn deaths(&self) -> Option<Deaths<W>> {
+        let Local { dead, risen, odd, .. } = &self.local;
+        // Of those that are back, all but the present incarnation.
+        let deaths = Deaths {
+            odd: dead.intersection(odd).union(&risen.minus(odd)),
+            even: dead.minus(odd).union(&risen.intersection(odd)),
+        };
+        (!dead.is_empty() || !risen.is_empty()).then_some(deaths)
+    }
+
+    /// Whether one of these deaths is of an incarnation that this node takes for alive.
+    pub(crate) fn is_news(&self, deaths: &Deaths<W>) -> bool {
+        let odd = &self.local.odd;
+        let present = deaths.odd.intersection(odd).union(&deaths.even.minus(odd));
+        !present.intersection(&self.others()).is_empty()
     }
 
     /// A stamp that is larger than every stamp that this node gave or saw.

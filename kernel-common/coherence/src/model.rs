@@ -86,6 +86,7 @@ impl<P: Normalise<W>, const W: usize> Checked for Agent<P, W> {
         rename_set(&mut self.local.members, f);
         rename_set(&mut self.local.dead, f);
         rename_set(&mut self.local.risen, f);
+        rename_set(&mut self.local.odd, f);
         for (_, record) in self.pages.iter_mut() {
             record.rename(f);
         }

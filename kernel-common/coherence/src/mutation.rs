@@ -64,6 +64,10 @@ pub enum Mutation {
     DropsGifts,
     /// Directory: the home gives a page up that is on its way between two survivors.
     RebuildsWithoutDraining,
+    /// Directory: after a death nodes that have joined again meanwhile are waited for.
+    WaitsForNewcomers,
+    /// Directory: what a node asks for that joins again while an entry is rebuilt is never answered.
+    ForgetsNewcomers,
     /// Shared: the lead goes on before the siblings' mappings are gone.
     GoesOnBeforeTheAcks,
     /// Shared: a sibling acknowledges a Revoke and keeps its mapping.
@@ -119,6 +123,8 @@ impl Mutation {
         Self::OrdersServedRequests,
         Self::DropsGifts,
         Self::RebuildsWithoutDraining,
+        Self::WaitsForNewcomers,
+        Self::ForgetsNewcomers,
         Self::GoesOnBeforeTheAcks,
         Self::KeepsMappingAfterRevoke,
         Self::RevokesDuringTheHold,

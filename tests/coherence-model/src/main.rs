@@ -42,6 +42,9 @@ struct Arguments {
     /// Instances that may crash.
     #[arg(long, value_delimiter = ',')]
     crash: Vec<u8>,
+    /// The one that has crashed starts again.
+    #[arg(long)]
+    returns: bool,
     /// How many evictions there may be.
     #[arg(long, default_value_t = 0)]
     evictions: u8,
@@ -136,6 +139,7 @@ fn main() -> Result<()> {
             Program::Litmus(arguments.program.iter().map(|fixed| fixed.0.clone()).collect())
         },
         crashes: arguments.crash.clone(),
+        returns: arguments.returns,
         evictions: arguments.evictions,
         discards: arguments.discards,
         promotions: arguments.promotions,

@@ -69,6 +69,9 @@ impl Profile {
             let crashes = if which == Which::Voting { vec![1] } else { vec![0, 1, 2] };
             let crash = Setup { crashes, ..three(&[1, 1, 1]) };
             profile.add("3 x 1, a crash", which, How::Progress, crash);
+            let back = |accesses| Setup { crashes: vec![1], returns: true, ..three(accesses) };
+            profile.add("3 x 1, a return, 0+1+1", which, How::Progress, back(&[0, 1, 1]));
+            profile.add("3 x 1, a return, 1+0+1", which, How::Progress, back(&[1, 0, 1]));
             profile.add("3 x 2, bounded depth", which, How::Depth(10), Setup::new(3, 2, 1));
             profile.add(
                 "2 x 1, eviction, discard, crash",
@@ -200,6 +203,8 @@ impl Profile {
                 let crash = Setup { crashes: vec![node], ..three(&[2, 1, 1]) };
                 profile.add("3 x 1, 2+1+1, a crash", which, How::All, crash);
             }
+            let back = Setup { crashes: vec![1], returns: true, ..three(&[1, 1, 1]) };
+            profile.add("3 x 1, a return", which, How::All, back);
             profile.add(
                 "3 x 1, eviction",
                 which,

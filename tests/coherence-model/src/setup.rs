@@ -54,6 +54,9 @@ pub struct Setup {
     pub program: Program,
     /// Which instances may crash; at most one does.
     pub crashes: Vec<u8>,
+    /// Whether the one that has crashed starts again, with nothing. Only of nodes of one instance that
+    /// are not the home.
+    pub returns: bool,
     /// How often a node may ask for a frame back.
     pub evictions: u8,
     /// How often a page may be discarded.
@@ -82,6 +85,7 @@ impl Setup {
             pages,
             program: Program::Any(vec![accesses; nodes]),
             crashes: vec![],
+            returns: false,
             evictions: 0,
             discards: 0,
             gifts: 0,

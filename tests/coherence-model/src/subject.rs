@@ -25,18 +25,22 @@ pub trait Subject: Checked<Message: Send + Sync> + Send + Sync + 'static {
     fn home() -> Home {
         Home::At(NodeId(0))
     }
-    /// The machine of an instance.
+    /// The machine of an instance that knows all the others.
     fn build(setup: &Setup, instance: u8) -> Self;
+    /// The machine of a node that has been started again and knows nobody yet.
+    fn alone(setup: &Setup, node: u8) -> Self;
+    /// A node gets to know another one, which has been started so often before.
+    fn join(&mut self, node: NodeId, restarts: u32);
     /// Whether a message names the frame of the page that it is about.
     fn names_frame(_: &Self::Message) -> bool {
         false
     }
 }
 
-fn agent<P: Policy<1>>(setup: &Setup, instance: u8) -> Agent<P> {
+fn agent<P: Policy<1>>(setup: &Setup, instance: u8, members: Nodes<1>) -> Agent<P> {
     let node = NodeId(u16::from(instance) / setup.siblings as u16);
     let home = Home::At(NodeId(0));
-    Agent::new(Config { node, home, hold_ns: HOLD_NS }, Nodes::first_n(setup.nodes))
+    Agent::new(Config { node, home, hold_ns: HOLD_NS }, members)
 }
 
 impl Subject for Agent<Voting<1>> {
@@ -48,7 +52,17 @@ impl Subject for Agent<Voting<1>> {
     const LOSS_IS_FINAL: bool = false;
 
     fn build(setup: &Setup, instance: u8) -> Self {
-        agent(setup, instance)
+        agent(setup, instance, Nodes::first_n(setup.nodes))
+    }
+
+    fn alone(setup: &Setup, node: u8) -> Self {
+        let mut alone = agent(setup, node, Nodes::EMPTY);
+        alone.join(NodeId(node.into()), 1);
+        alone
+    }
+
+    fn join(&mut self, node: NodeId, restarts: u32) {
+        Agent::join(self, node, restarts);
     }
 }
 
@@ -60,7 +74,17 @@ impl Subject for Agent<Directory<1>> {
     const LOSS_IS_FINAL: bool = true;
 
     fn build(setup: &Setup, instance: u8) -> Self {
-        agent(setup, instance)
+        agent(setup, instance, Nodes::first_n(setup.nodes))
+    }
+
+    fn alone(setup: &Setup, node: u8) -> Self {
+        let mut alone = agent(setup, node, Nodes::EMPTY);
+        alone.join(NodeId(node.into()), 1);
+        alone
+    }
+
+    fn join(&mut self, node: NodeId, restarts: u32) {
+        Agent::join(self, node, restarts);
     }
 }
 
@@ -80,7 +104,16 @@ where
             ahead: setup.ahead,
             hold_ns: HOLD_NS,
         };
-        Self::new(agent(setup, instance), domain, Nodes::first_n(setup.siblings))
+        let agent = agent(setup, instance, Nodes::first_n(setup.nodes));
+        Self::new(agent, domain, Nodes::first_n(setup.siblings))
+    }
+
+    fn alone(setup: &Setup, node: u8) -> Self {
+        Self::build(setup, node)
+    }
+
+    fn join(&mut self, node: NodeId, restarts: u32) {
+        self.machine_mut().join(node, restarts);
     }
 
     fn names_frame(message: &Self::Message) -> bool {

@@ -62,7 +62,9 @@ fn event<P: Subject>(world: &World<P>, step: Step) -> Option<(u8, u8, &'static s
         Step::Promote(page) => Some((0, page, "promote")),
         Step::Idle(node, page) => Some((node, page, "idle")),
         Step::Learn(node) => Some((node, 0, world.news(node))),
-        Step::Retry(..) | Step::Expire(..) | Step::Discard(_) | Step::Crash(_) => None,
+        Step::Retry(..) | Step::Expire(..) | Step::Discard(_) | Step::Crash(_) | Step::Meet(_) => {
+            None
+        }
     }
 }
 

@@ -63,6 +63,8 @@ pub enum Step {
     Crash(u8),
     /// A node learns of the crash; what it has not received is lost.
     Learn(u8),
+    /// A node and the one that has crashed, which runs again, get to know each other.
+    Meet(u8),
 }
 
 /// What an instance has of a page: its mapping, and if it is its node's lead the frame's content.
@@ -116,6 +118,8 @@ pub struct World<P: Subject> {
     idles: u8,
     crashed: Option<u8>,
     learned: Vec<bool>,
+    /// Who has met the node that crashed since it runs again.
+    met: Vec<bool>,
     /// Per thread that knows of the crash, the nodes (one bit each) that have had its page mapped
     /// ever since its access, or its knowledge, began.
     holders: Vec<u8>,
@@ -175,6 +179,7 @@ impl<P: Subject> World<P> {
             idles: 2 * setup.promotions,
             crashed: None,
             learned: vec![false; n],
+            met: vec![false; n],
             holders: vec![0; n],
             violation: None,
         }
@@ -224,7 +229,21 @@ impl<P: Subject> World<P> {
     }
 
     fn is_alive(&self, node: u8) -> bool {
-        self.crashed != Some(node)
+        self.crashed != Some(node) || self.is_back()
+    }
+
+    /// Whether the node that crashed runs again.
+    fn is_back(&self) -> bool {
+        self.met.contains(&true)
+    }
+
+    /// Whether what a node sends to another one now arrives.
+    fn are_linked(&self, from: u8, to: u8) -> bool {
+        match self.crashed {
+            Some(dead) if dead == to => self.met[usize::from(from)],
+            Some(dead) if dead == from => self.met[usize::from(to)],
+            _ => true,
+        }
     }
 
     /// The lead of an instance's node.
@@ -343,6 +362,9 @@ impl<P: Subject> World<P> {
             if self.may_learn(node) {
                 steps.push(Step::Learn(node));
             }
+            if setup.returns && self.may_meet(node) {
+                steps.push(Step::Meet(node));
+            }
         }
         for &(node, page, _) in self.expecting.iter().filter(|(node, ..)| self.is_alive(*node)) {
             steps.push(Step::Expect(node, page));
@@ -372,7 +394,22 @@ impl<P: Subject> World<P> {
         !self.learned[usize::from(instance)] && (told || self.lead(dead) == self.lead(instance))
     }
 
+    /// Whether a node can get to know the one that crashed and runs again.
+    fn may_meet(&self, node: u8) -> bool {
+        let (dead, node_at) = (self.crashed, usize::from(node));
+        dead.is_some_and(|dead| dead != node) && self.learned[node_at] && !self.met[node_at]
+    }
+
+    /// Whether a node may use pages: all others know it.
+    fn is_known(&self, node: u8) -> bool {
+        let others = (0..self.threads.len() as u8).filter(|&other| other != node);
+        self.crashed != Some(node) || others.into_iter().all(|other| self.met[usize::from(other)])
+    }
+
     fn begins(&self, setup: &Setup, node: u8, readings: u8, steps: &mut Vec<Step>) {
+        if !self.is_known(node) {
+            return;
+        }
         let count = self.counts[usize::from(node)];
         let mut begin = |op| steps.extend((0..readings).map(|r| Step::Begin(node, op, r)));
         match &setup.program {
@@ -400,6 +437,7 @@ impl<P: Subject> World<P> {
                 | Step::Evict(..)
                 | Step::Discard(_)
                 | Step::Crash(_)
+                | Step::Meet(_)
                 | Step::Give(..)
                 | Step::Expect(..)
                 | Step::Promote(_)
@@ -570,6 +608,20 @@ impl<P: Subject> World<P> {
                 };
                 self.event(node, Time(0), event, None);
             }
+            Step::Meet(node) => {
+                let Some(dead) = self.crashed else { return };
+                let (back, other) = (usize::from(dead), usize::from(node));
+                if !self.is_back() {
+                    let mut machine = P::alone(setup, dead);
+                    machine.take_out(setup.mutation);
+                    self.machines[back] = Arc::new(machine);
+                    self.threads[back] = Thread::Idle;
+                    self.learned[back] = true;
+                }
+                self.met[other] = true;
+                Arc::make_mut(&mut self.machines[back]).join(NodeId(u16::from(node)), 0);
+                Arc::make_mut(&mut self.machines[other]).join(NodeId(u16::from(dead)), 1);
+            }
         }
     }
 
@@ -713,7 +765,7 @@ impl<P: Subject> World<P> {
                 } else {
                     to.0 as u8 * self.siblings
                 };
-                if self.is_alive(to) {
+                if self.are_linked(node, to) {
                     let packet = Packet { page, message, data };
                     self.links[usize::from(node) * n + usize::from(to)].push_back(packet);
                 }
@@ -871,9 +923,12 @@ impl<P: Subject> World<P> {
         }
     }
 
-    /// Whether the last content of a page is in a message: those of dead nodes have been dropped.
+    /// Whether the last content of a page is in a message between survivors.
     fn is_on_its_way(&self, page: PageKey) -> bool {
-        let packets = self.links.iter().flatten().filter(|packet| packet.page == page);
+        let n = self.threads.len();
+        let links = self.links.iter().enumerate();
+        let links = links.filter(|(link, _)| self.are_linked((link / n) as u8, (link % n) as u8));
+        let packets = links.flat_map(|(_, link)| link).filter(|packet| packet.page == page);
         packets.filter_map(|packet| packet.data).any(|content| content != STALE)
     }
 
@@ -980,6 +1035,7 @@ impl<P: Subject> World<P> {
             out.counts[new] = self.counts[old];
             out.seen[new].clone_from(&self.seen[old]);
             out.learned[new] = self.learned[old];
+            out.met[new] = self.met[old];
             out.holders[new] =
                 (0..n).fold(0, |set, other| set | (self.holders[old] >> other & 1) << to[other]);
             for page in 0..pages {
@@ -1043,6 +1099,7 @@ impl std::str::FromStr for Step {
             "Apply" => Self::Apply(number(0)?, number(1)?),
             "Crash" => Self::Crash(number(0)?),
             "Learn" => Self::Learn(number(0)?),
+            "Meet" => Self::Meet(number(0)?),
             _ => return Err(()),
         })
     }

@@ -130,6 +130,11 @@ fn directory() -> Vec<(&'static str, Setup, &'static [Mutation])> {
             Setup { gifts: 2, short_holds: true, ..crashing(&[3, 2], &[]) },
             &[Mutation::OrdersServedRequests, Mutation::DropsGifts],
         ),
+        (
+            "3 x 1 with a return",
+            Setup { returns: true, ..crashing(&[1, 1, 1], &[1]) },
+            &[Mutation::WaitsForNewcomers, Mutation::ForgetsNewcomers],
+        ),
         ("4 x 1 with a crash", crashing(&[0, 1, 1, 0], &[3]), &[Mutation::RebuildsWithoutDraining]),
     ]
 }

@@ -26,7 +26,7 @@ impl<const W: usize> Directory<W> {
         work.want = Some(access);
         work.acks = Nodes::EMPTY;
         work.acks_wanted = Nodes::EMPTY;
-        let deaths = cx.local.dead.len() as u8;
+        let deaths = cx.deaths();
         self.own_up(cx);
         if access == Access::Read {
             self.state = State::Reading;

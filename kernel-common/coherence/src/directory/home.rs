@@ -2,7 +2,7 @@
 
 use super::record::{Directory, Entry, State, Successor};
 use super::{Body, Message};
-use crate::{Action, Cx, Mutation, NodeId, Nodes, Sink};
+use crate::{Action, Cx, Deaths, Mutation, NodeId, Nodes, Sink};
 
 impl<const W: usize> Directory<W> {
     /// The directory entry. A home without one is either the exclusive owner or knows the page as
@@ -66,9 +66,9 @@ impl<const W: usize> Directory<W> {
     }
 
     /// Whether a request waits whatever the hold: for a write-back, or for the news of a death.
-    fn must_wait<S>(&mut self, cx: &Cx<'_, S, W>, from: NodeId, deaths: u8) -> bool {
-        let foresighted =
-            usize::from(deaths) > cx.deaths_heard_of() && !cx.lacks(Mutation::OrdersBeforeTheNews);
+    fn must_wait<S>(&mut self, cx: &Cx<'_, S, W>, from: NodeId, deaths: Option<Deaths<W>>) -> bool {
+        let news = deaths.is_some_and(|deaths| cx.is_news(&deaths));
+        let foresighted = news && !cx.lacks(Mutation::OrdersBeforeTheNews);
         if foresighted {
             self.work().foresighted.insert(from);
         }

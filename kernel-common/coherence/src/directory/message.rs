@@ -5,7 +5,7 @@ use core::mem::size_of;
 use serde::{Deserialize, Serialize};
 
 use crate::event::ENVELOPE_BYTES;
-use crate::{NodeId, Nodes, WireSize};
+use crate::{Deaths, NodeId, Nodes, WireSize};
 
 /// A message about a page, in one epoch of its directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,15 +35,15 @@ pub enum Holding {
 pub enum Body<const W: usize = 1> {
     /// To the home: a reader wants a copy.
     GetS {
-        /// Deaths that the sender knows of; a home that knows fewer waits until it does.
-        deaths: u8,
+        /// Deaths that the sender knows of; a home that has not heard of one waits until it has.
+        deaths: Option<Deaths<W>>,
     },
     /// To the home: a writer wants the page.
     GetM {
         /// The sender has a copy.
         upgrade: bool,
         /// As in `GetS`.
-        deaths: u8,
+        deaths: Option<Deaths<W>>,
     },
     /// To the home: the sender gave its copy up. An owner's Put carries the content.
     Put {
@@ -113,6 +113,8 @@ pub enum Body<const W: usize = 1> {
     Drain {
         /// Who waits.
         targets: Nodes<W>,
+        /// From whom it may come: who was asked what it holds. Members that have joined since were not.
+        sources: Nodes<W>,
     },
     /// Follows all that the sender ever sent to a target of a Drain.
     Flush,
@@ -130,9 +132,7 @@ impl<const W: usize> WireSize for Message<W> {
         let node = size_of::<NodeId>();
         let set = size_of::<Nodes<W>>();
         let fields = match self.body {
-            Body::GetS { .. }
-            | Body::GetM { .. }
-            | Body::Put { .. }
+            Body::Put { .. }
             | Body::PutAck
             | Body::InvAck
             | Body::Lost
@@ -149,9 +149,11 @@ impl<const W: usize> WireSize for Message<W> {
             | Body::Thaw { .. } => 0,
             Body::FwdGetS { .. } | Body::Inv { .. } => node,
             Body::FwdGetM { .. } => node + set,
-            Body::Grant { .. } | Body::Data { .. } | Body::Drain { .. } => set,
+            Body::GetS { deaths } | Body::GetM { deaths, .. } => deaths.map_or(0, |_| 2 * set),
+            Body::Grant { .. } | Body::Data { .. } => set,
+            Body::Drain { .. } => 2 * set,
         };
-        // Epoch and a byte of flags or deaths.
+        // Epoch and a byte of flags.
         ENVELOPE_BYTES + 2 + fields
     }
 

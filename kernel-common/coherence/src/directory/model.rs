@@ -58,7 +58,14 @@ impl<const W: usize> Normalise<W> for Directory<W> {
                 rename_set(acks, f);
             }
             Body::Grant { acks } | Body::Data { acks, .. } => rename_set(acks, f),
-            Body::Drain { targets } => rename_set(targets, f),
+            Body::GetS { deaths: Some(deaths) } | Body::GetM { deaths: Some(deaths), .. } => {
+                rename_set(&mut deaths.odd, f);
+                rename_set(&mut deaths.even, f);
+            }
+            Body::Drain { targets, sources } => {
+                rename_set(targets, f);
+                rename_set(sources, f);
+            }
             _ => {}
         }
     }

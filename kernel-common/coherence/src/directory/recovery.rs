@@ -5,6 +5,10 @@
 //! home then freezes the page everywhere, rebuilds the entry from the answers and thaws it; waiting
 //! faults ask again. Only if nobody holds the page, and it may be on its way between two survivors,
 //! a second step waits for every link to the waiting nodes to drain.
+//!
+//! The dead may join again at any time, and at each member at another one. Who has joined since the home
+//! asked what everybody holds has nothing: nobody waits for its links, and at the end it is asked
+//! for itself instead of being told to go on, because its requests so far were of no epoch that counts.
 
 use alloc::boxed::Box;
 
@@ -15,6 +19,8 @@ use crate::{Access, Action, Cx, Failure, Mutation, NodeId, Nodes, Sink};
 /// A page that is frozen, here and on all other members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Recovery<const W: usize> {
+    /// Home: whom it has asked. Not who has joined since.
+    asked: Nodes<W>,
     /// Home: whose answer is missing.
     waiting: Nodes<W>,
     /// Home: who has the content.
@@ -25,7 +31,9 @@ pub(super) struct Recovery<const W: usize> {
     awaiting: Nodes<W>,
     /// Home: the second step has begun.
     drained: bool,
-    /// The home asked this node to wait until its links are drained.
+    /// Members from which content may be on its way here: not who has joined since this node was asked.
+    links: Nodes<W>,
+    /// The home asked this node to wait until those links are drained.
     draining: bool,
     /// This node's request was aborted; its answer may still come.
     pending: bool,
@@ -38,7 +46,14 @@ pub(super) struct Recovery<const W: usize> {
 #[cfg(feature = "model")]
 impl<const W: usize> Recovery<W> {
     pub(super) fn rename(&mut self, f: &dyn Fn(NodeId) -> NodeId) {
-        for set in [&mut self.waiting, &mut self.holders, &mut self.awaiting, &mut self.flushed] {
+        for set in [
+            &mut self.asked,
+            &mut self.waiting,
+            &mut self.holders,
+            &mut self.awaiting,
+            &mut self.links,
+            &mut self.flushed,
+        ] {
             crate::model::rename_set(set, f);
         }
         self.exclusive = self.exclusive.map(f);
@@ -83,6 +98,7 @@ impl<const W: usize> Directory<W> {
                 self.settle(cx);
             }
         } else if self.is_frozen() {
+            self.recovery().links.remove(dead);
             self.check_flushed(cx);
         } else if self.is_asking() && !cx.lacks(Mutation::SuffersInSilence) {
             self.send(cx, cx.home, Body::Stuck);
@@ -122,6 +138,7 @@ impl<const W: usize> Directory<W> {
             **work = Work { want: work.want, ..Work::default() };
         }
         let recovery = self.recovery();
+        recovery.asked = others;
         recovery.waiting = others;
         recovery.holders = Nodes::EMPTY;
         recovery.exclusive = None;
@@ -156,7 +173,8 @@ impl<const W: usize> Directory<W> {
             cx.push(Action::Kept { page: cx.page });
         }
         let late = self.recovery().late;
-        *self.recovery() = Recovery { pending, late, ..Recovery::default() };
+        let links = cx.others();
+        *self.recovery() = Recovery { links, pending, late, ..Recovery::default() };
         let work = self.work();
         work.readers = Nodes::EMPTY;
         work.successor = None;
@@ -193,8 +211,8 @@ impl<const W: usize> Directory<W> {
                     self.send(cx, from, Body::Thaw { owner: false, lost });
                 }
             }
-            Body::Drain { targets } if from == cx.home && self.is_frozen() => {
-                self.drain(cx, targets);
+            Body::Drain { targets, sources } if from == cx.home && self.is_frozen() => {
+                self.drain(cx, targets, sources);
             }
             Body::Flush if self.is_frozen() => {
                 self.recovery().flushed.insert(from);
@@ -220,6 +238,17 @@ impl<const W: usize> Directory<W> {
                 self.epoch = message.epoch;
                 let holding = self.freeze(cx);
                 self.send(cx, from, Body::Frozen { holding });
+            }
+            Body::Drain { targets, .. } if newer && from == cx.home => {
+                // This node has forgotten a page that nobody here has a use for.
+                let (epoch, me) = (message.epoch, cx.me());
+                for node in targets.without(me).iter() {
+                    cx.send(node, Message { epoch, body: Body::Flush });
+                }
+                if targets.contains(me) {
+                    let holding = Holding::Nothing;
+                    cx.send(from, Message { epoch, body: Body::Frozen { holding } });
+                }
             }
             Body::Data { content: true, .. }
                 if !newer && self.is_frozen() && self.recovery().pending =>
@@ -269,31 +298,44 @@ impl<const W: usize> Directory<W> {
         {
             recovery.drained = true;
             recovery.waiting = targets;
-            for node in cx.others().iter() {
-                self.send(cx, node, Body::Drain { targets });
+            let (asked, mut sources) = (recovery.asked, recovery.asked);
+            sources.insert(cx.me());
+            for node in asked.iter() {
+                self.send(cx, node, Body::Drain { targets, sources });
             }
-            self.drain(cx, targets);
+            self.drain(cx, targets, sources);
         } else {
             self.rebuild(cx);
         }
     }
 
-    /// Shows the targets that everything that this node sent before has arrived.
-    fn drain<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, targets: Nodes<W>) {
+    /// Shows the targets that everything that this node sent before has arrived. (One of them may know
+    /// this node before this node knows it.)
+    fn drain<S: Sink<Message<W>>>(
+        &mut self,
+        cx: &mut Cx<'_, S, W>,
+        targets: Nodes<W>,
+        sources: Nodes<W>,
+    ) {
         let me = cx.me();
-        for node in targets.intersection(&cx.others()).iter() {
+        for node in targets.without(me).iter() {
             self.send(cx, node, Body::Flush);
         }
         if targets.contains(me) {
-            self.recovery().draining = true;
+            let others = cx.others();
+            let recovery = self.recovery();
+            recovery.links = recovery.links.intersection(&sources);
+            if cx.lacks(Mutation::WaitsForNewcomers) {
+                recovery.links = others;
+            }
+            recovery.draining = true;
             self.check_flushed(cx);
         }
     }
 
     fn check_flushed<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
-        let others = cx.others();
         let recovery = self.recovery();
-        if !recovery.draining || !others.is_subset(&recovery.flushed) {
+        if !recovery.draining || !recovery.links.is_subset(&recovery.flushed) {
             return;
         }
         recovery.draining = false;
@@ -316,6 +358,7 @@ impl<const W: usize> Directory<W> {
         let me = cx.me();
         let members = cx.local.members;
         let recovery = self.recovery();
+        let asked = recovery.asked;
         let holders = recovery.holders.intersection(&members);
         let exclusive = recovery.exclusive.filter(|&node| members.contains(node));
         let entry = &mut self.detail().entry;
@@ -327,7 +370,12 @@ impl<const W: usize> Directory<W> {
         let lost = owner.is_none() && !entry.stored && was_used;
         entry.stored &= owner.is_none();
         for node in cx.others().iter() {
-            self.send(cx, node, Body::Thaw { owner: owner == Some(node), lost });
+            if asked.contains(node) {
+                self.send(cx, node, Body::Thaw { owner: owner == Some(node), lost });
+            } else if !cx.lacks(Mutation::ForgetsNewcomers) {
+                // It has joined meanwhile, and what it has asked for was not heard.
+                self.send(cx, node, Body::Freeze);
+            }
         }
         self.thaw(cx, owner == Some(me), lost);
     }

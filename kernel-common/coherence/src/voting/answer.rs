@@ -90,7 +90,7 @@ impl<const W: usize> Voting<W> {
         }
         let outdated = self.is_outdated(cx);
         match self.state {
-            State::FetchingNotReplicated if !cx.local.dead.is_empty() => {
+            State::FetchingNotReplicated if cx.deaths().is_some() => {
                 // Nobody who is left can tell an untouched page from one that died with its node.
                 if core::mem::replace(&mut self.work().void, true) {
                     self.lose(cx);

@@ -204,7 +204,7 @@ impl<const W: usize> Voting<W> {
 
     /// Asks everybody for a page that is Unmapped here (4.8).
     fn start_fetching<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, access: Access) {
-        if cx.others().is_empty() && cx.local.dead.is_empty() {
+        if cx.others().is_empty() && cx.deaths().is_none() {
             // On one node the protocol is off (5.2).
             self.state = State::NotReplicated;
             cx.push(Action::Fill { page: cx.page });

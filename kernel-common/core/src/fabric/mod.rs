@@ -72,6 +72,8 @@ struct Parcel {
 /// A peer whose link is up.
 #[derive(Default)]
 struct Peer {
+    /// How often it had been started before.
+    restarts: u32,
     /// It has said what it is.
     greeted: bool,
     /// Its instruction set, once it is known and if it can be worked with.
@@ -224,7 +226,8 @@ impl<A: Arch> State<A> {
     ) -> bool {
         let greeting = matches!(message, Message::Hello(_));
         let Some(peer) = self.fabric.peers.get_mut(&to) else { return false };
-        if peer.isa.is_none() && !greeting {
+        // Who has not said yet what it is hears first what this instance is, and knows it by then.
+        if peer.greeted && peer.isa.is_none() && !greeting {
             return false;
         }
         let Some(body) = message.encode() else {

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use maize_hal::{Arch, Interrupts, Nanos};
-use maize_wire::{InstanceId, Kind, Page as Content};
+use maize_wire::{Epoch, InstanceId, Kind, Page as Content};
 
 use super::message::{self, Departs, Malformed, Message, RequestId};
 use super::{Arrival, Peer, Start};
@@ -28,7 +28,7 @@ impl<A: Arch> State<A> {
             let Some(transport) = self.fabric.transport.as_mut() else { return };
             let Some((peer, arrival)) = transport.poll(now) else { break };
             match arrival {
-                Arrival::Up { .. } => self.peer_up(peer),
+                Arrival::Up { epoch } => self.peer_up(peer, epoch),
                 Arrival::Down => self.peer_down(peer),
                 Arrival::Fenced => self.fenced(),
                 Arrival::Room => self.send_waiting(peer),
@@ -82,12 +82,13 @@ impl<A: Arch> State<A> {
         self.fabric.transport.as_ref().map_or(Nanos::NEVER, |transport| transport.next_beat())
     }
 
-    fn peer_up(&mut self, peer: InstanceId) {
+    fn peer_up(&mut self, peer: InstanceId, epoch: u32) {
         if self.fabric.peers.contains_key(&peer) {
             self.peer_down(peer);
         }
         log::info!("{peer} is there");
-        self.fabric.peers.insert(peer, Peer::default());
+        let restarts = epoch.saturating_sub(Epoch::FIRST.get());
+        self.fabric.peers.insert(peer, Peer { restarts, ..Peer::default() });
         let hello = self.hello();
         self.post(peer, hello.into(), None);
     }
@@ -143,12 +144,13 @@ impl<A: Arch> State<A> {
             content = Some(page);
         }
         self.stats.fabric.received(kind, length, has_page);
-        let Some(peer) = self.fabric.peers.get_mut(&from) else { return Ok(()) };
+        let Some(peer) = self.fabric.peers.get(&from) else { return Ok(()) };
+        let (isa, restarts) = (peer.isa, peer.restarts);
         if let Message::Hello(hello) = message {
             let mine = self.hello();
             let isa = hello.works_with(&mine);
             if isa.is_some() {
-                self.fabric.pages.join(from);
+                self.fabric.pages.join(from, restarts);
             } else {
                 log::warn!("{from} cannot work with this instance: {hello:?} is not {mine:?}");
             }
@@ -160,7 +162,7 @@ impl<A: Arch> State<A> {
             self.wake(WaitKey::Peers);
             return Ok(());
         }
-        if peer.isa.is_none() {
+        if isa.is_none() {
             // It cannot have known, if its view of this instance is the better one.
             return Ok(());
         }

@@ -153,8 +153,8 @@ impl Machine {
     }
 
     /// One that speaks for another machine is there.
-    pub(crate) fn join(&mut self, node: NodeId) {
-        each!(self, layers => layers.machine_mut().agent_mut().join(node));
+    pub(crate) fn join(&mut self, node: NodeId, restarts: u32) {
+        each!(self, layers => layers.machine_mut().agent_mut().join(node, restarts));
     }
 
     pub(crate) fn detach(&mut self, object: ObjectId) {

@@ -17,7 +17,7 @@ use core::ops::Range;
 
 use maize_abi::PAGE_SIZE;
 use maize_coherence::{Failure, NodeId, Nodes, ObjectId as Segment, PageKey};
-use maize_hal::{Arch, Frame};
+use maize_hal::{Arch, Frame, Nanos};
 use maize_mm::ObjectId;
 use maize_wire::{InstanceId, Page as Content};
 
@@ -45,6 +45,8 @@ pub(crate) struct Pages {
     prefetch: u8,
     /// Instances that can be worked with, this one included.
     there: Nodes,
+    /// How often others had been started before, those that are gone included.
+    restarts: BTreeMap<NodeId, u32>,
     /// Segments that the machines may have records of.
     attached: BTreeSet<Segment>,
     /// Frames of pages that are unmapped and still sent.
@@ -99,6 +101,7 @@ impl Pages {
             policy: settings.coherence,
             prefetch: settings.prefetch,
             there: Nodes::only(NodeId(me.0)),
+            restarts: BTreeMap::new(),
             attached: BTreeSet::new(),
             departing: BTreeMap::new(),
             stashed: BTreeMap::new(),
@@ -116,14 +119,15 @@ impl Pages {
     }
 
     /// A peer can be worked with.
-    pub(crate) fn join(&mut self, peer: InstanceId) {
+    pub(crate) fn join(&mut self, peer: InstanceId, restarts: u32) {
         let node = NodeId(peer.0);
         self.there.insert(node);
+        self.restarts.insert(node, restarts);
         for (home, machine) in &mut self.machines {
             if self.domains.is_sibling(peer) {
                 machine.join_sibling(node);
             } else if self.domains.lead(peer, InstanceId(*home)) == peer {
-                machine.join(node);
+                machine.join(node, restarts);
             }
         }
     }
@@ -145,7 +149,18 @@ impl Pages {
                 leads: domains.leads(self.there.minus(&domains.siblings(self.there)), home),
                 prefetch: self.prefetch,
             };
-            self.machines.insert(home.0, Machine::new(part));
+            let mut machine = Machine::new(part);
+            for (node, restarts) in &self.restarts {
+                let peer = InstanceId(node.0);
+                if !domains.is_sibling(peer) && domains.lead(peer, home) == peer {
+                    machine.join(*node, *restarts);
+                    if !self.there.contains(*node) {
+                        // Others are told that it is known to be gone. Of its pages there is none yet.
+                        let _ = machine.handle(Nanos(0), Happened::Died(*node));
+                    }
+                }
+            }
+            self.machines.insert(home.0, machine);
         }
         self.machines.get_mut(&home)
     }
