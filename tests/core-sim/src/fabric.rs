@@ -146,6 +146,7 @@ pub struct Node<K: ?Sized> {
     asleep: Option<Nanos>,
     /// Whether it still runs.
     on: bool,
+    epoch: Epoch,
     /// How its program, or the fabric's, has ended.
     status: Option<u32>,
 }
@@ -160,32 +161,32 @@ pub type Mixed = FabricOf<dyn Instance>;
 pub struct FabricOf<K: Instance + ?Sized> {
     /// The instances; the program is started on the first.
     pub nodes: Vec<Node<K>>,
-    machines: Vec<u16>,
-    network: Network,
+    plan: Plan,
     rng: fastrand::Rng,
 }
 
 /// What all instances of a fabric are made with.
-struct Plan<'a> {
+struct Plan {
     instances: u16,
     image: Vec<u8>,
     network: Network,
-    settings: &'a FabricSettings,
+    settings: FabricSettings,
     net: NetConfig,
     links: FabricConfig,
 }
 
-impl<'a> Plan<'a> {
+impl Plan {
     fn new(
         instances: u16,
         root: &Tree,
-        settings: &'a FabricSettings,
+        settings: &FabricSettings,
         net: NetConfig,
         links: FabricConfig,
-    ) -> Plan<'a> {
+    ) -> Plan {
         let mut archive = cpio::Writer::new();
         assert!(archive.tree(root).is_ok(), "the root is too large");
         let network = Network::new(net, usize::from(instances));
+        let settings = settings.clone();
         Plan { instances, image: archive.finish(), network, settings, net, links }
     }
 
@@ -193,10 +194,10 @@ impl<'a> Plan<'a> {
         self.net.seed ^ u64::from(number) << 32
     }
 
-    /// An instance with its own frames, and those of others in its machine.
+    /// An incarnation of an instance with its own frames, and those of others in its machine.
     fn node<I: Isa>(
         &self,
-        number: u16,
+        (number, epoch): (u16, Epoch),
         arch: HostArch<I>,
         frames: FrameRange,
         borrowed: Vec<FrameRange>,
@@ -206,6 +207,7 @@ impl<'a> Plan<'a> {
     {
         let me = InstanceId(number);
         let wires = arch.wires();
+        wires.advance_to(self.network.now());
         let host = ScriptedHost::default();
         let config = config(u32::from(number), u32::from(self.instances));
         let (host_end, image) = (Box::new(host.clone()), Box::new(self.image.clone()));
@@ -213,28 +215,35 @@ impl<'a> Plan<'a> {
             Ok(kernel) => Box::new(kernel),
             Err(error) => unreachable!("{error}"),
         };
-        let fabric = self.network.start(me, Epoch::FIRST, self.links);
+        let fabric = self.network.start(me, epoch, self.links);
         let transport = LinkTransport::new(fabric, self.network.doorbell(me));
         kernel.join(transport.boxed(), FabricSettings { borrowed, ..self.settings.clone() });
-        Node { kernel, host, wires, asleep: None, on: true, status: None }
+        Node { kernel, host, wires, asleep: None, on: true, epoch, status: None }
     }
 
-    /// An instance alone in its machine.
-    fn alone<I: Isa>(&self, number: u16) -> Node<dyn Instance>
+    /// An incarnation of an instance alone in its machine.
+    fn alone<I: Isa>(&self, number: u16, epoch: Epoch) -> Node<Kernel<HostArch<I>>>
     where
         I::Regs: ScriptRegs,
     {
         let frames = FrameRange { start: Frame(16), end: Frame(16 + FRAMES) };
         let arch = HostArch::<I>::new(frames, self.seed(number));
-        let Node { kernel, host, wires, .. } = self.node(number, arch, frames, Vec::new());
-        Node { kernel, host, wires, asleep: None, on: true, status: None }
+        self.node((number, epoch), arch, frames, Vec::new())
+    }
+
+    /// The first incarnation, whatever its instruction set.
+    fn any<I: Isa>(&self, number: u16) -> Node<dyn Instance>
+    where
+        I::Regs: ScriptRegs,
+    {
+        let Node { kernel, host, wires, epoch, .. } = self.alone::<I>(number, Epoch::FIRST);
+        Node { kernel, host, wires, asleep: None, on: true, epoch, status: None }
     }
 
     /// The fabric, its program about to run.
     fn start<K: Instance + ?Sized>(self, nodes: Vec<Node<K>>) -> FabricOf<K> {
-        let machines = self.settings.machines.clone();
         let rng = fastrand::Rng::with_seed(self.net.seed);
-        let mut fabric = FabricOf { nodes, machines, network: self.network, rng };
+        let mut fabric = FabricOf { nodes, plan: self, rng };
         fabric.meet();
         let spawned = fabric.nodes[0].kernel.spawn(program());
         fabric.nodes[0].asleep = None;
@@ -259,8 +268,8 @@ impl Mixed {
     ) -> Mixed {
         let plan = Plan::new(isas.len() as u16, root, settings, net, links);
         let nodes = isas.iter().zip(0..).map(|(isa, number)| match isa {
-            IsaKind::X86_64 => plan.alone::<X86_64>(number),
-            IsaKind::Aarch64 => plan.alone::<Aarch64>(number),
+            IsaKind::X86_64 => plan.any::<X86_64>(number),
+            IsaKind::Aarch64 => plan.any::<Aarch64>(number),
         });
         let nodes = nodes.collect();
         plan.start(nodes)
@@ -300,10 +309,25 @@ where
         let nodes = (0..instances).map(|number| {
             let (memory, frames, borrowed) = machines.core(number);
             let arch = HostArch::<I>::of_core(memory, plan.seed(number));
-            plan.node(number, arch, frames, borrowed)
+            plan.node((number, Epoch::FIRST), arch, frames, borrowed)
         });
         let nodes = nodes.collect();
         plan.start(nodes)
+    }
+}
+
+impl<I: Isa> Fabric<I>
+where
+    I::Regs: ScriptRegs,
+{
+    /// An instance that was killed, and is alone in its machine, starts again with nothing.
+    ///
+    /// # Panics
+    /// If it has started more often than can be counted.
+    pub fn restart(&mut self, number: u16) {
+        let node = &mut self.nodes[usize::from(number)];
+        let Some(epoch) = node.epoch.next() else { unreachable!("too many restarts") };
+        *node = self.plan.alone(number, epoch);
     }
 }
 
@@ -323,7 +347,7 @@ impl<K: Instance + ?Sized> FabricOf<K> {
     /// The time up to which everything has happened.
     #[must_use]
     pub fn now(&self) -> Nanos {
-        self.network.now()
+        self.plan.network.now()
     }
 
     /// When an instance has its next turn.
@@ -334,7 +358,7 @@ impl<K: Instance + ?Sized> FabricOf<K> {
         }
         let now = node.wires.now();
         let Some(until) = node.asleep else { return Some(now) };
-        let bell = self.network.next_doorbell(InstanceId(number as u16));
+        let bell = self.plan.network.next_doorbell(InstanceId(number as u16));
         Some(until.min(bell.unwrap_or(Nanos::NEVER)).max(now))
     }
 
@@ -342,11 +366,11 @@ impl<K: Instance + ?Sized> FabricOf<K> {
     pub fn turn(&mut self) -> bool {
         let next = (0..self.nodes.len()).filter_map(|n| Some((self.next_turn(n)?, n))).min();
         let Some((at, number)) = next.filter(|(at, _)| *at != Nanos::NEVER) else { return false };
-        self.network.advance_to(at);
+        self.plan.network.advance_to(at);
         let slice = Nanos(self.rng.u64(500..5_000));
         let node = &mut self.nodes[number];
         node.wires.advance_to(at);
-        if self.network.take_doorbells(InstanceId(number as u16), at) {
+        if self.plan.network.take_doorbells(InstanceId(number as u16), at) {
             node.wires.raise(Interrupts::DOORBELL);
         }
         if node.asleep.take().is_some() {
@@ -364,11 +388,12 @@ impl<K: Instance + ?Sized> FabricOf<K> {
 
     /// No frame that user code has used in the last step is free, whoever of the machine owns it.
     fn check_frames(&self, number: usize) {
-        let Some(machine) = self.machines.get(number) else { return };
+        let machines = &self.plan.settings.machines;
+        let Some(machine) = machines.get(number) else { return };
         let used = self.nodes[number].kernel.take_used();
         let own = &self.nodes[number];
         for (other, node) in self.nodes.iter().enumerate() {
-            if self.machines.get(other) == Some(machine) && node.on && own.on {
+            if machines.get(other) == Some(machine) && node.on && own.on {
                 let freed = used.iter().find(|frame| node.kernel.is_free(**frame));
                 assert_eq!(freed, None, "instance {number} uses what {other} has freed");
             }
@@ -418,7 +443,7 @@ impl<K: Instance + ?Sized> FabricOf<K> {
     /// An instance dies at once.
     pub fn kill(&mut self, number: usize) {
         self.nodes[number].on = false;
-        self.network.cut(InstanceId(number as u16));
+        self.plan.network.cut(InstanceId(number as u16));
     }
 
     /// All instances' counters, added up.

@@ -4,8 +4,8 @@ use maize_abi::{Isa, Sysno};
 use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings};
 use maize_core_sim::fabric::run;
-use maize_core_sim::on_both;
 use maize_core_sim::scripts::{bump, end_thread, go, start_thread, wait_until};
+use maize_core_sim::{on_both, seeds};
 
 const PAGE: u64 = 4096;
 const READ_WRITE: u64 = 3;
@@ -111,3 +111,52 @@ where
 }
 
 on_both!(an_area_that_changes_on_its_way_is_asked_for_again, learns_late);
+
+/// An instance touches pages of which it and their home know nothing yet, while they are dropped: its
+/// request may be one for a life of a page that is over by the time that it is heard.
+fn drops_what_is_asked_for<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    const PLACES: u64 = 32;
+    const APART: u64 = 0x10_000;
+    const MADV_DONTNEED: u64 = 4;
+    let mut s = Script::new();
+    let [turn, touched] = [(); 2].map(|()| s.data(&[0; PAGE as usize]));
+    let thread = s.place();
+    map(&mut s, HERE, PLACES * APART, PRIVATE | FIXED);
+    start_thread(&mut s, 0, thread);
+    wait_until(&mut s, touched, 1);
+    for place in 0..PLACES {
+        bump(&mut s, turn);
+        for _ in 0..place % 16 {
+            s.syscall_with(Sysno::SchedYield, &[]);
+        }
+        let at = HERE + place * APART;
+        s.syscall_with(Sysno::Madvise, &[at, APART, MADV_DONTNEED]).expect(Reg::Ret, 0, 1);
+    }
+    wait_until(&mut s, touched, 1 + PLACES);
+    s.print("dropped\n").exit(0);
+
+    s.here(thread);
+    go(&mut s, 1);
+    bump(&mut s, touched);
+    for place in 0..PLACES {
+        wait_until(&mut s, turn, 1 + place);
+        for _ in 0..2 {
+            store(&mut s, HERE + place * APART, 5);
+        }
+        bump(&mut s, touched);
+    }
+    end_thread(&mut s);
+    for coherence in POLICIES {
+        for seed in seeds(3) {
+            let (outcome, fabric) = run::<I>(2, &s, &settings(coherence, 0), seed);
+            let told = (outcome.stdout.as_str(), outcome.status);
+            assert_eq!(told, ("dropped\n", 0), "{coherence:?}, seed {seed}");
+            assert_eq!(fabric.counter("fabric.malformed"), 0, "{coherence:?}, seed {seed}");
+        }
+    }
+}
+
+on_both!(pages_are_dropped_that_are_being_asked_for, drops_what_is_asked_for);

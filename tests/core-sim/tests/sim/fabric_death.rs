@@ -4,8 +4,8 @@ use maize_abi::{Isa, Sysno};
 use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings};
 use maize_core_sim::fabric::{ENOUGH, Fabric, impatient_links};
-use maize_core_sim::scripts::{bump, fork, go, start_thread, wait_until};
-use maize_core_sim::{on_both, root_with};
+use maize_core_sim::scripts::{bump, end_thread, fork, go, start_thread, wait_until};
+use maize_core_sim::{on_both, root_with, seeds};
 use maize_hal::{Nanos, Report};
 use maize_simnet::NetConfig;
 
@@ -163,3 +163,88 @@ where
 }
 
 on_both!(a_page_that_only_the_dead_had_is_a_bus_error, content_is_lost);
+
+/// How often both threads of the process that goes on add to each of its words.
+const ROUNDS: u64 = 400;
+
+/// A process with a thread on instances 0 and 2, who add to words of the same pages, and one that has a
+/// thread on instance 1. When that is gone, and the first process has ended well, the parent goes to
+/// instance 1 as soon as that can be done.
+fn beside_a_return() -> Script {
+    const PAGES: u64 = 4;
+    let mut s = Script::new();
+    let status = s.data(&[0; 8]);
+    let moment = s.data(&[0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0x42, 0x0f, 0, 0, 0, 0, 0]);
+    let mask = s.data(&2_u64.to_le_bytes());
+    let words = s.data(&[0; 4096 * PAGES as usize]);
+    let done = s.data(&[0; 4096]);
+    let (lost, beside, body) = (s.place(), s.place(), s.place());
+    fork(&mut s, lost);
+    s.mov(Reg::S(2), Reg::Ret);
+    fork(&mut s, beside);
+    s.mov(Reg::S(3), Reg::Ret);
+    for (child, expected, wrong) in [(Reg::S(2), SIGKILL, 3), (Reg::S(3), 0, 4)] {
+        s.mov(Reg::A(0), child).imm(Reg::A(1), status).imm(Reg::A(2), 0).imm(Reg::A(3), 0);
+        s.syscall(Sysno::Wait4);
+        s.imm(Reg::S(1), status).load32(Reg::S(1), Reg::S(1), 0).expect(Reg::S(1), expected, wrong);
+    }
+    let (again, went) = (s.mark(), s.place());
+    s.syscall_with(Sysno::Nanosleep, &[moment, 0]);
+    s.syscall_with(Sysno::SchedSetaffinity, &[0, 8, mask]);
+    s.imm(Reg::S(1), 0).if_equal(Reg::Ret, Reg::S(1), went).jump(again);
+    s.here(went).imm(Reg::S(0), words).imm(Reg::S(1), 7).store64(Reg::S(0), 0, Reg::S(1));
+    s.load64(Reg::S(2), Reg::S(0), 0).expect(Reg::S(2), 7, 5);
+    s.print("went there again\n").exit(0);
+
+    s.here(lost);
+    go(&mut s, 1);
+    let spin = s.mark();
+    s.spin(100).jump(spin);
+
+    let add = |s: &mut Script| {
+        s.imm(Reg::S(3), ROUNDS);
+        let again = s.mark();
+        for page in 0..PAGES {
+            s.imm(Reg::S(0), words + 4096 * page).imm(Reg::S(1), 1);
+            s.fetch_add32(Reg::S(2), Reg::S(0), Reg::S(1));
+        }
+        s.add_imm(Reg::S(3), Reg::S(3), -1).imm(Reg::S(1), 0);
+        s.if_not_equal(Reg::S(3), Reg::S(1), again);
+        bump(s, done);
+    };
+    s.here(beside);
+    start_thread(&mut s, 0, body);
+    add(&mut s);
+    wait_until(&mut s, done, 2);
+    for page in 0..PAGES {
+        s.imm(Reg::S(0), words + 4096 * page).load32(Reg::S(1), Reg::S(0), 0);
+        s.expect(Reg::S(1), 2 * ROUNDS, 6);
+    }
+    s.exit(0);
+    s.here(body);
+    go(&mut s, 2);
+    add(&mut s);
+    end_thread(&mut s);
+    s
+}
+
+/// An instance dies and is back within a moment, while two others hand each other pages: they hear of
+/// both at different times. One that rebuilt an entry waited for the newcomer, which was not asked.
+#[test]
+fn what_goes_on_beside_a_return_ends() {
+    use maize_abi::isa::x86_64::X86_64;
+
+    let root = root_with::<X86_64>(&beside_a_return());
+    for seed in seeds(40) {
+        let settings = FabricSettings::default();
+        let (net, mut rng) = (NetConfig::new(seed), fastrand::Rng::with_seed(seed));
+        let mut fabric = Fabric::<X86_64>::with_root(3, &root, &settings, net, impatient_links());
+        run_for(&mut fabric, Nanos(2_000_000 + rng.u64(..1_000_000)));
+        fabric.kill(1);
+        run_for(&mut fabric, Nanos(rng.u64(..100_000)));
+        fabric.restart(1);
+        let outcome = fabric.run(ENOUGH).unwrap_or_else(|stuck| unreachable!("{stuck:?}, {seed}"));
+        let told = (outcome.stdout.as_str(), outcome.status);
+        assert_eq!(told, ("went there again\n", 0), "seed {seed}");
+    }
+}

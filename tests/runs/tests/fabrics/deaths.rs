@@ -67,10 +67,9 @@ fn a_group_ends_with_one_of_its_three_machines_and_nothing_else_does() {
     }
 }
 
-/// About one run of 24 hangs, see the status in `docs/src/distributed.md`: in long runs only until then.
 #[test]
 #[ignore = "boots machines"]
-fn a_machine_that_returns_takes_threads_again_at_length() {
+fn a_machine_that_returns_takes_threads_again() {
     let said = lose_the_second(Coherence::Directory, &["returns"], Order::Restart(1));
     assert_eq!(said[..3], ALIKE);
     assert_eq!(said[3..], ["there again: went", "on the CPU that returned: status 0"]);
