@@ -4,6 +4,8 @@
 //! must not be on the native stack of a function that a thread may leave in its middle. The data
 //! stack's top is a field of the thread block. It is lowered at entry and restored at each return.
 
+use std::collections::HashMap;
+
 use maize_llvm::{Builder, Machine, Module, Opcode, Value};
 use maize_xisa_metadata::address::thread_block::DATA_STACK;
 
@@ -90,6 +92,9 @@ pub(crate) fn move_locals<'m>(
         }
         local.replace_with(address);
         local.remove();
+        if address != base {
+            sink(module, address);
+        }
     }
     for local in dynamic {
         let builder = Builder::before(module, local);
@@ -114,6 +119,45 @@ pub(crate) fn move_locals<'m>(
         builder.store(old, top(module, &builder));
     }
     Ok(Frame { moved, base: Some(base), lowered: Some(lowered) })
+}
+
+/// Has each use of an address in the frame compute it anew. Only the frame's own is then alive at sites, not
+/// one for each local, and machines add such a distance for nothing.
+fn sink<'m>(module: &'m Module, address: Value<'m>) {
+    for further in users(address).into_iter().filter(|user| is_at_a_distance(*user)) {
+        sink(module, further);
+        further.remove();
+    }
+    for user in users(address) {
+        if !user.is(Opcode::LLVMPHI) {
+            let copy = Builder::before(module, user).insert(address.duplicate());
+            user.replace_operand(address, copy);
+            continue;
+        }
+        // A block that leads to a phi more than once has one value for all its edges.
+        let mut copies = HashMap::new();
+        for (index, (incoming, from)) in (0..).zip(user.incoming()) {
+            let Some(end) = from.terminator().filter(|_| incoming == address) else { continue };
+            let copy = *copies
+                .entry(from)
+                .or_insert_with(|| Builder::before(module, end).insert(address.duplicate()));
+            user.set_operand(index, copy);
+        }
+    }
+}
+
+/// Users of a value, each once.
+fn users(value: Value<'_>) -> Vec<Value<'_>> {
+    let mut users = value.users();
+    users.sort_unstable();
+    users.dedup();
+    users
+}
+
+/// Whether an address is so many bytes from another.
+fn is_at_a_distance(value: Value<'_>) -> bool {
+    value.is(Opcode::LLVMGetElementPtr)
+        && value.operands().iter().skip(1).all(|index| index.integer().is_some())
 }
 
 fn is_intrinsic(instruction: Value<'_>, start: &str) -> bool {
@@ -180,4 +224,58 @@ fn push<'m>(
 fn musttail_before(ret: Value<'_>) -> Option<Value<'_>> {
     let instructions = ret.block()?.instructions();
     instructions.into_iter().rev().skip(1).take(2).find(|i| i.is_must_tail())
+}
+
+#[cfg(test)]
+mod tests {
+    use maize_llvm::Optimisation;
+
+    use super::*;
+    use crate::migrate::liveness::Liveness;
+    use crate::neutral::TRIPLE;
+
+    #[test]
+    fn of_a_frame_only_its_address_is_alive_between_uses() {
+        let text = r"
+            declare void @g(ptr)
+            define void @f(i64 %n) {
+            entry:
+              %a = alloca i64
+              %b = alloca [4 x i64]
+              %c = alloca i64
+              call void @g(ptr %a)
+              br label %loop
+            loop:
+              %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+              %third = getelementptr [4 x i64], ptr %b, i64 0, i64 2
+              store i64 %i, ptr %third
+              %any = getelementptr i64, ptr %b, i64 %i
+              store ptr %c, ptr %any
+              call void @g(ptr %c)
+              %next = add i64 %i, 1
+              %done = icmp eq i64 %next, %n
+              br i1 %done, label %exit, label %loop
+            exit:
+              %which = phi ptr [ %third, %loop ]
+              store ptr %third, ptr %which
+              call void @g(ptr %b)
+              ret void
+            }
+        ";
+        let module = Module::parse(text).unwrap();
+        let machine = Machine::new(TRIPLE, Optimisation::Usual).unwrap();
+        let function = module.function("f").unwrap();
+        let frame = move_locals(&module, &machine, function, Wanted::Locals).unwrap();
+        assert_eq!(frame.moved, 3);
+        module.verify().unwrap();
+        let liveness = Liveness::of(function);
+        let blocks = function.blocks();
+        let live = |index: usize| {
+            let live = liveness.at(blocks[index]).into_iter().filter(|v| Some(*v) != frame.base);
+            live.map(Value::name).collect::<Vec<_>>()
+        };
+        assert_eq!(live(1), ["n", "data.old"]);
+        assert_eq!(live(2), ["data.old"]);
+        assert_eq!(liveness.at(blocks[1]).len(), 3);
+    }
 }

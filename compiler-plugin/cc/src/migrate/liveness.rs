@@ -1,6 +1,6 @@
 //! Which values are alive at the start of each block.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use maize_llvm::{Block, Opcode, TypeKind, Value};
 
@@ -105,7 +105,9 @@ fn solve<'m>(
     }
     let mut live_in: HashMap<Block<'m>, Vec<u64>> = HashMap::new();
     let mut work: Vec<_> = blocks.to_vec();
+    let mut waiting: HashSet<_> = blocks.iter().copied().collect();
     while let Some(block) = work.pop() {
+        waiting.remove(&block);
         let Some(of_block) = uses.get(&block) else { continue };
         let mut live = of_block.passed.clone();
         for successor in successors.get(&block).into_iter().flatten() {
@@ -119,7 +121,8 @@ fn solve<'m>(
         let known = live_in.entry(block).or_insert_with(|| vec![0; words]);
         if *known != live {
             *known = live;
-            work.extend(predecessors.get(&block).into_iter().flatten());
+            let again = predecessors.get(&block).into_iter().flatten();
+            work.extend(again.filter(|block| waiting.insert(**block)));
         }
     }
     live_in

@@ -25,6 +25,12 @@ pub(crate) const RESULT_BYTES: u64 = 64;
 /// Alignment of that buffer.
 pub(crate) const MOST_RESULT_ALIGNMENT: u64 = 16;
 
+/// At how many sites a value may be restored and still be a register of the clone. One more place that a
+/// value comes from is one more phi wherever its paths meet: a function with hundreds of sites and values
+/// had more of those than instructions, and they took LLVM longer than everything else. Such values stay
+/// in their slots, where code generation would have put most of them.
+const MOST_RESTORES: usize = 16;
+
 /// The section that clones are put in.
 pub const SECTION: &str = ".text.maize_resume";
 
@@ -164,14 +170,23 @@ impl<'m> Clone<'m> {
 
     fn make_slots(&mut self, sites: &[Found<'m>], needed: &BTreeSet<Value<'m>>) {
         let builder = Builder::at_end(self.module, self.entry);
-        let in_order = sites
-            .iter()
-            .flat_map(|s| s.saved.iter().map(|(v, _)| *v).chain(s.recomputed.iter().copied()))
-            .chain(sites.iter().map(|site| site.call));
+        let restored = || {
+            sites
+                .iter()
+                .flat_map(|s| s.saved.iter().map(|(v, _)| *v).chain(s.recomputed.iter().copied()))
+        };
+        let mut restores = HashMap::new();
+        for value in restored() {
+            *restores.entry(value).or_insert(0) += 1;
+        }
+        let in_order = restored().chain(sites.iter().map(|site| site.call));
         for value in in_order.filter(|value| needed.contains(value)) {
-            self.slots
-                .entry(value)
-                .or_insert_with(|| builder.alloca(value.kind(), &format!("{}.slot", value.name())));
+            self.slots.entry(value).or_insert_with(|| {
+                let stays = restores.get(&value).is_some_and(|count| *count > MOST_RESTORES);
+                // `mem2reg` takes only what is as large as its slot for one.
+                let kind = if stays { value.kind().array(1) } else { value.kind() };
+                builder.alloca(kind, &format!("{}.slot", value.name()))
+            });
         }
     }
 
@@ -207,6 +222,10 @@ impl<'m> Clone<'m> {
                 let builder = Builder::before(self.module, user);
                 user.replace_operand(value, builder.load(value.kind(), slot, ""));
             }
+        }
+        if original.is_argument() && slot.allocated_type() != value.kind() {
+            // What stands for it would be stored for good, and taken for a use of it.
+            return Ok(());
         }
         let builder = if let Some(returned) = self.returned.get(&original) {
             let first = returned.instructions().into_iter().next().ok_or_else(missing)?;
