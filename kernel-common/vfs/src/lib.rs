@@ -49,6 +49,7 @@ mod root;
 mod root_tests;
 mod signals;
 mod socket;
+mod splice;
 mod stream;
 mod terminal;
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod segments;
 mod select;
 mod signals;
 mod sockets;
+mod splice;
 mod stream;
 mod timers;
 mod transfer;
@@ -48,6 +49,9 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
         N::Lseek => stream::lseek(call),
         N::Sendfile => transfer::sendfile(call).await,
         N::CopyFileRange => transfer::copy_file_range(call).await,
+        N::Splice => splice::splice(call).await,
+        N::Tee => splice::tee(call).await,
+        N::Vmsplice => splice::vmsplice(call).await,
 
         N::Open => open::open(call).await,
         N::Openat => open::openat(call).await,

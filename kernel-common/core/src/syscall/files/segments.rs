@@ -81,6 +81,11 @@ impl Segments {
         self.left
     }
 
+    /// Leaves out all but the next `len` bytes.
+    pub(super) fn truncate(&mut self, len: u64) {
+        self.left = self.left.min(len);
+    }
+
     /// The next `count` bytes as addresses and lengths.
     fn next(&self, count: usize) -> impl Iterator<Item = (u64, usize)> + '_ {
         let (first, used) = self.at;

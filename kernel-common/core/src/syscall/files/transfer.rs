@@ -14,13 +14,17 @@ use crate::wait::WaitKey;
 
 /// An offset in user memory that a copy starts at and leaves behind its last byte.
 #[derive(Clone, Copy)]
-struct Offset {
+pub(super) struct Offset {
     address: u64,
     start: Option<u64>,
 }
 
 impl Offset {
-    async fn read<A: Arch>(call: Call<'_, A>, address: u64) -> Result<Offset, Errno> {
+    /// Reads it; a null pointer is the file's own position.
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL` if it is below 0.
+    pub(super) async fn read<A: Arch>(call: Call<'_, A>, address: u64) -> Result<Offset, Errno> {
         if address == 0 {
             return Ok(Offset { address, start: None });
         }
@@ -32,11 +36,21 @@ impl Offset {
         Ok(Offset { address, start: Some(start) })
     }
 
-    fn place(self, done: u64) -> Place {
+    /// Whether the program has given one.
+    pub(super) const fn is_given(self) -> bool {
+        self.start.is_some()
+    }
+
+    /// Where the copy goes on after `done` bytes.
+    pub(super) fn place(self, done: u64) -> Place {
         self.start.map_or(Place::Position, |start| Place::Byte(start.saturating_add(done)))
     }
 
-    async fn store<A: Arch>(self, call: Call<'_, A>, done: u64) -> Result<(), Errno> {
+    /// Leaves it behind `done` bytes.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub(super) async fn store<A: Arch>(self, call: Call<'_, A>, done: u64) -> Result<(), Errno> {
         let Some(start) = self.start else { return Ok(()) };
         call.k.write_user(call.current, self.address, &(start + done).to_le_bytes()).await
     }
