@@ -31,6 +31,8 @@ pub mod msg {
     pub const MSG_EOR: u32 = 0x80;
     pub const MSG_WAITALL: u32 = 0x100;
     pub const MSG_NOSIGNAL: u32 = 0x4000;
+    /// Of `recvmmsg`.
+    pub const MSG_WAITFORONE: u32 = 0x1_0000;
     pub const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
 }
 
@@ -45,6 +47,7 @@ pub mod so {
     pub const SO_SNDBUF: u32 = 7;
     pub const SO_RCVBUF: u32 = 8;
     pub const SO_KEEPALIVE: u32 = 9;
+    pub const SO_PASSCRED: u32 = 16;
     pub const SO_PEERCRED: u32 = 17;
     pub const SO_RCVLOWAT: u32 = 18;
     pub const SO_RCVTIMEO: u32 = 20;
@@ -56,6 +59,8 @@ pub mod so {
 
 /// `SCM_RIGHTS`: a control message with descriptors.
 pub const SCM_RIGHTS: u32 = 1;
+/// `SCM_CREDENTIALS`: a control message with who sends, a `struct ucred`.
+pub const SCM_CREDENTIALS: u32 = 2;
 /// Descriptors in one message at most.
 pub const SCM_MAX_FD: usize = 253;
 
@@ -75,6 +80,11 @@ pub const SOCKADDR_UN_LEN: usize = 110;
 pub const SOCKADDR_MAX: usize = 128;
 /// Connections that wait at most, whatever `listen` asks for (`net.core.somaxconn`).
 pub const SOMAXCONN: u32 = 4096;
+
+/// Bytes of a `struct mmsghdr`: a `struct msghdr`, and how many bytes were sent or received.
+pub const MMSGHDR_LEN: u64 = 64;
+/// Messages of one `sendmmsg` or `recvmmsg` at most.
+pub const MMSG_MAX: u32 = 1024;
 
 /// `struct msghdr`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -149,14 +149,33 @@ impl Vfs {
 
     /// Drops a holder; the last one closes the file.
     pub fn release(&mut self, env: &mut dyn Surroundings, id: FileId) {
-        let Some(file) = self.files.get_mut(&id) else { return };
+        let may_be_lost = self.sockets_under_way > 0 && self.socket_of(id).is_ok();
+        if let Some(socket) = self.drop_holder(env, id) {
+            self.close_socket(env, socket);
+        }
+        if may_be_lost {
+            self.close_lost_sockets(env);
+        }
+    }
+
+    /// Drops a holder. If it was the last of a socket's file, the socket is to be closed by the caller:
+    /// the files that are under way to it may be sockets too, however many deep.
+    pub(crate) fn drop_holder(
+        &mut self,
+        env: &mut dyn Surroundings,
+        id: FileId,
+    ) -> Option<SocketId> {
+        let file = self.files.get_mut(&id)?;
         file.holders = file.holders.saturating_sub(1);
         if file.holders > 0 {
-            return;
+            return None;
         }
-        if let Some(file) = self.files.remove(&id) {
-            self.forget_interest(id);
-            self.close(env, id, &file);
+        let file = self.files.remove(&id)?;
+        self.forget_interest(id);
+        self.close(env, id, &file);
+        match file.handle {
+            Handle::Socket(socket) => Some(socket),
+            _ => None,
         }
     }
 
@@ -172,7 +191,6 @@ impl Vfs {
                 self.interests.remove(&set);
             }
             Handle::Signals(_) => self.signal_files -= 1,
-            Handle::Socket(socket) => self.close_socket(env, socket),
             _ => {}
         }
         let Node::Inode(inode) = file.node else { return };

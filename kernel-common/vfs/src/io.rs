@@ -116,7 +116,7 @@ impl Vfs {
             Handle::Counter(counter) => self.read_counter(counter, out),
             Handle::Socket(_) => {
                 let now = (false, nonblocking);
-                let received = self.receive(id, out, now, patience)?;
+                let received = self.receive(id, out, now, None, patience)?;
                 for file in &received.files {
                     self.release(env, *file);
                 }
@@ -241,7 +241,7 @@ impl Vfs {
             Handle::Stream(stream) => self.write_stream(stream, bytes),
             Handle::Counter(counter) => self.write_counter(counter, bytes),
             Handle::Socket(_) => {
-                let sent = Sent { bytes, files: &[], to: None, now: nonblocking };
+                let sent = Sent { now: nonblocking, ..Sent::bytes(bytes) };
                 self.send(env, caller, id, sent, Patience::Left)
             }
             Handle::Interests(_) | Handle::Signals(_) => Err(Errno::EINVAL.into()),

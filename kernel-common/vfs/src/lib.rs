@@ -117,6 +117,8 @@ pub struct Vfs {
     bound: BTreeMap<Bound, SocketId>,
     /// The last name that the system gave a socket.
     next_name: u32,
+    /// How often sockets are among the files that go along with messages.
+    sockets_under_way: usize,
     /// Open files that are [`file::Handle::Signals`].
     signal_files: usize,
     locks: LockTable,

@@ -95,6 +95,7 @@ impl Vfs {
             next_socket: 1,
             bound: BTreeMap::new(),
             next_name: 0,
+            sockets_under_way: 0,
             signal_files: 0,
             interests: BTreeMap::new(),
             next_interest: 1,

@@ -106,6 +106,10 @@ const fn makes_something(call: Sysno) -> bool {
             | N::Connect
             | N::Sendto
             | N::Sendmsg
+            | N::Sendmmsg
+            | N::Splice
+            | N::Tee
+            | N::Vmsplice
             | N::Mkdir
             | N::Mkdirat
             | N::Mknod

@@ -3,6 +3,7 @@
 //! What was sent lies in the receiver's inbox until it is received, and counts against what its sender
 //! may have under way. A connection that nobody has accepted yet is a socket that only its listener
 //! knows. A closed socket leaves nothing behind: whoever still names it finds no socket of that id.
+//! Files that go along with messages can be sockets: see `lost.rs` on those that nobody can receive.
 //!
 //! | | stream | whole messages | datagrams |
 //! |---|---|---|---|
@@ -12,6 +13,7 @@
 
 mod address;
 mod connect;
+mod lost;
 mod options;
 #[cfg(test)]
 mod tests;
@@ -122,6 +124,8 @@ struct Message {
     from: SocketId,
     /// The sender's address when it was sent.
     address: Option<Arc<Address>>,
+    /// Who sent it.
+    sender: Credentials,
 }
 
 impl Message {
@@ -324,7 +328,7 @@ impl Vfs {
         Ok(())
     }
 
-    /// Its last file is closed.
+    /// Its last file is closed, and so may be sockets that were under way to it.
     pub(crate) fn close_socket(&mut self, env: &mut dyn Surroundings, id: SocketId) {
         let mut closed = alloc::vec![id];
         while let Some(id) = closed.pop() {
@@ -346,10 +350,7 @@ impl Vfs {
                 self.wake_socket(peer);
             }
             for message in socket.inbox {
-                self.received(&message);
-                for file in message.files {
-                    self.release(env, file);
-                }
+                closed.extend(self.lose(env, message));
             }
             self.wake_senders_to(id);
             self.wake_socket(id);

@@ -50,6 +50,7 @@ impl SocketOption {
             | so::SO_REUSEADDR
             | so::SO_BROADCAST
             | so::SO_KEEPALIVE
+            | so::SO_PASSCRED
             | so::SO_RCVLOWAT => SocketOption::Number(number),
             so::SO_RCVTIMEO | so::SO_SNDTIMEO => SocketOption::Time(number),
             so::SO_PEERCRED => SocketOption::PeerCredentials,
@@ -61,6 +62,11 @@ impl SocketOption {
 impl Socket {
     const fn is_kept(&self, option: u32) -> bool {
         self.kept & 1 << option != 0
+    }
+
+    /// Whether who receives is told who has sent.
+    pub(super) const fn wants_credentials(&self) -> bool {
+        self.is_kept(so::SO_PASSCRED)
     }
 }
 

@@ -4,10 +4,10 @@ use alloc::vec::Vec;
 use maize_abi::Errno;
 use maize_abi::file::{o, poll};
 use maize_abi::signal::SignalSet;
-use maize_abi::socket::shut;
+use maize_abi::socket::{shut, so};
 use proptest::prelude::*;
 
-use super::{Address, Received, Sent, SocketKind};
+use super::{Address, Credentials, Received, Sent, SocketKind, SocketOption, SocketValue};
 use crate::testing::{World, caller_as, with_image};
 use crate::{Caller, Console, FileId, Io, Patience, Stop, Vfs, WaitKey};
 
@@ -66,13 +66,13 @@ impl Fixture {
         to: Option<&Address>,
         files: &[FileId],
     ) -> Io<usize> {
-        let sent = Sent { bytes, files, to, now: false };
+        let sent = Sent { files, to, ..Sent::bytes(bytes) };
         self.with(|vfs, env, caller| vfs.send(env, caller, file, sent, Patience::Left))
     }
 
     fn receive(&mut self, file: FileId, room: usize) -> Io<(Vec<u8>, Received)> {
         let mut out = vec![0; room];
-        let received = self.vfs.receive(file, &mut out, (false, false), Patience::Left)?;
+        let received = self.vfs.receive(file, &mut out, (false, false), None, Patience::Left)?;
         out.truncate(received.count);
         Ok((out, received))
     }
@@ -269,7 +269,14 @@ fn files_come_along_and_are_closed_if_nobody_takes_them() {
     f.close(b);
     assert_eq!(f.poll(read), poll::POLLHUP);
     let (c, d) = f.pair(SocketKind::Stream);
-    assert_eq!(f.send_to(c, b"x", None, &[d]), Err(Errno::ETOOMANYREFS.into()));
+    let many = [d; 250];
+    for _ in 0..4 {
+        f.send_to(c, b"x", None, &many).unwrap();
+    }
+    assert_eq!(f.send_to(c, b"x", None, &many), Err(Errno::ETOOMANYREFS.into()));
+    f.close(d);
+    f.close(c);
+    assert_eq!(f.vfs.sockets_under_way, 0);
 }
 
 #[test]
@@ -296,6 +303,107 @@ fn addresses_are_read_as_they_are_written() {
     }
 }
 
+#[test]
+fn sockets_go_along_and_are_received() {
+    let mut f = Fixture::new();
+    let (a, b) = f.pair(SocketKind::Stream);
+    let (c, d) = f.pair(SocketKind::SeqPacket);
+    f.send_to(a, b"take", None, &[c]).unwrap();
+    f.close(c);
+    assert_eq!(f.vfs.sockets_under_way, 1);
+    let got = f.receive(b, 9).unwrap().1;
+    assert_eq!((got.files.as_slice(), f.vfs.sockets_under_way), ([c].as_slice(), 0));
+    f.send(c, b"through").unwrap();
+    assert_eq!(f.text(d, 9), b"through");
+    for file in [a, b, c, d] {
+        f.close(file);
+    }
+    assert!(f.is_empty());
+}
+
+#[test]
+fn sockets_that_nobody_can_receive_are_closed() {
+    let mut f = Fixture::new();
+    let (pipe, end) = f.with(|vfs, env, caller| vfs.make_pipe(env, caller, 0).unwrap());
+    // Each end is under way to the other, and one more socket hangs on them.
+    let (a, b) = f.pair(SocketKind::Stream);
+    let (c, d) = f.pair(SocketKind::Datagram);
+    f.send_to(a, b"x", None, &[a]).unwrap();
+    f.send_to(b, b"x", None, &[b, c]).unwrap();
+    f.send_to(d, b"x", None, &[end]).unwrap();
+    f.close(end);
+    f.close(d);
+    f.close(c);
+    f.close(a);
+    assert_eq!(f.vfs.sockets.len(), 3);
+    assert_eq!(f.poll(pipe), 0);
+    f.close(b);
+    assert!(f.is_empty());
+    assert_eq!((f.vfs.sockets_under_way, f.poll(pipe)), (0, poll::POLLHUP));
+
+    // A listener that is under way to a connection that it has not accepted.
+    let (listener, client) = (f.socket(SocketKind::Stream), f.socket(SocketKind::Stream));
+    f.bind(listener, &path("server")).unwrap();
+    f.listen(listener, 1);
+    f.connect(client, &path("server")).unwrap();
+    f.send_to(client, b"x", None, &[listener]).unwrap();
+    f.close(listener);
+    assert_eq!(f.vfs.sockets.len(), 1);
+    assert_eq!(f.poll(client) & poll::POLLERR, poll::POLLERR);
+    f.close(client);
+    assert!(f.is_empty());
+}
+
+#[test]
+fn a_long_chain_of_sockets_is_closed() {
+    let mut f = Fixture::new();
+    let (mut outer, last) = f.pair(SocketKind::Stream);
+    f.close(last);
+    for _ in 0..200 {
+        let (a, b) = f.pair(SocketKind::Stream);
+        f.send_to(a, b"x", None, &[outer]).unwrap();
+        f.close(outer);
+        f.close(a);
+        outer = b;
+    }
+    f.close(outer);
+    assert!(f.is_empty());
+}
+
+#[test]
+fn who_has_sent_is_told_to_who_wants_to_know() {
+    let mut f = Fixture::new();
+    let (a, b) = f.pair(SocketKind::Stream);
+    f.send(a, b"one").unwrap();
+    assert_eq!(f.receive(b, 9).unwrap().1.sender, None);
+    let option = SocketOption::from_number(so::SO_PASSCRED).unwrap();
+    f.vfs.set_socket_option(b, option, SocketValue::Number(1)).unwrap();
+    f.send(a, b"two").unwrap();
+    f.send(a, b"three").unwrap();
+    let other = Credentials { pid: 77, uid: 5, gid: 6 };
+    let sent = Sent { sender: Some(other), ..Sent::bytes(b"four") };
+    f.with(|vfs, env, caller| vfs.send(env, caller, a, sent, Patience::Left)).unwrap();
+    let (bytes, got) = f.receive(b, 99).unwrap();
+    assert_eq!((bytes.as_slice(), got.sender.map(|s| s.uid)), (b"twothree".as_slice(), Some(0)));
+    let after = got.sender;
+    let more = f.vfs.receive(b, &mut [0; 9], (false, false), after, Patience::Left).unwrap();
+    assert!(!more.any);
+    let (bytes, got) = f.receive(b, 99).unwrap();
+    assert_eq!((bytes.as_slice(), got.sender), (b"four".as_slice(), Some(other)));
+}
+
+#[test]
+fn who_has_waited_to_send_learns_of_a_reset() {
+    let mut f = Fixture::new();
+    let (a, b) = f.pair(SocketKind::Stream);
+    f.send(a, b"unread").unwrap();
+    f.close(b);
+    let waited = Sent { waited: true, ..Sent::bytes(b"x") };
+    let sent = f.with(|vfs, env, caller| vfs.send(env, caller, a, waited, Patience::Left));
+    assert_eq!(sent, Err(Stop::Error(Errno::ECONNRESET)));
+    assert_eq!(f.send(a, b"x"), Err(Stop::BrokenPipe));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Send(usize, usize, usize),
@@ -306,7 +414,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        5 => (0_usize..6, 0_usize..3000, 0_usize..2).prop_map(|(s, n, f)| Step::Send(s, n, f)),
+        5 => (0_usize..6, 0_usize..3000, 0_usize..3).prop_map(|(s, n, f)| Step::Send(s, n, f)),
         5 => (0_usize..6, 0_usize..4000).prop_map(|(s, n)| Step::Receive(s, n)),
         1 => (0_usize..6).prop_map(Step::Close),
         1 => (0_usize..6, 0_u32..4).prop_map(|(s, how)| Step::Shut(s, how)),
@@ -331,7 +439,12 @@ proptest! {
                 Step::Send(s, len, with) if open[s] => {
                     let from = sent.get(s).copied().unwrap_or(0);
                     let bytes: Vec<u8> = (from..from + len as u64).map(|n| (n % 251) as u8).collect();
-                    let carried = &[write][..with];
+                    let carried = [write, files[(s + len) % files.len()]];
+                    let carried = match with {
+                        0 => &carried[..0],
+                        2 if open[(s + len) % files.len()] => &carried[1..],
+                        _ => &carried[..1],
+                    };
                     if let Ok(count) = f.send_to(files[s], &bytes, None, carried)
                         && let Some(sent) = sent.get_mut(s)
                     {

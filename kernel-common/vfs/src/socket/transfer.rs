@@ -6,7 +6,10 @@ use alloc::vec::Vec;
 use maize_abi::Errno;
 use maize_abi::file::poll;
 
-use super::{Address, MESSAGE_COST, Message, Role, STRANGERS_MESSAGES, Socket, SocketKind};
+use super::lost::SOCKETS_UNDER_WAY;
+use super::{
+    Address, Credentials, MESSAGE_COST, Message, Role, STRANGERS_MESSAGES, Socket, SocketKind,
+};
 use crate::Vfs;
 use crate::caller::{Caller, Surroundings};
 use crate::file::Handle;
@@ -24,6 +27,18 @@ pub struct Sent<'a> {
     pub to: Option<&'a Address>,
     /// Whether it fails rather than waits (`MSG_DONTWAIT`).
     pub now: bool,
+    /// Who sends, if another than the caller says so (`SCM_CREDENTIALS`).
+    pub sender: Option<Credentials>,
+    /// Whether it has waited before: then it learns of an error that came meanwhile.
+    pub waited: bool,
+}
+
+impl<'a> Sent<'a> {
+    /// Bytes for the peer, and nothing else.
+    #[must_use]
+    pub const fn bytes(bytes: &'a [u8]) -> Sent<'a> {
+        Sent { bytes, files: &[], to: None, now: false, sender: None, waited: false }
+    }
 }
 
 /// What was received.
@@ -39,6 +54,16 @@ pub struct Received {
     pub any: bool,
     /// Where it came from, if the sender has a name.
     pub from: Option<Arc<Address>>,
+    /// Who sent it, if the receiver wants to be told (`SO_PASSCRED`).
+    pub sender: Option<Credentials>,
+}
+
+impl Received {
+    /// Notes who has sent what comes next. False if somebody else has sent what is there: bytes of two
+    /// senders are kept apart.
+    fn is_of(&mut self, sender: Credentials) -> bool {
+        *self.sender.get_or_insert(sender) == sender
+    }
 }
 
 impl Vfs {
@@ -57,8 +82,8 @@ impl Vfs {
     ) -> Io<usize> {
         let id = self.socket_of(file)?;
         let may_wait = self.may_wait(file, sent.now, patience)?;
-        // One that is under way to itself would never be closed.
-        if sent.files.iter().any(|file| self.socket_of(*file).is_ok()) {
+        let sockets = self.sockets_among(sent.files);
+        if sockets > 0 && self.sockets_under_way + sockets > SOCKETS_UNDER_WAY {
             return Err(Errno::ETOOMANYREFS.into());
         }
         let to = self.receiver(env, caller, id, &sent)?;
@@ -89,8 +114,11 @@ impl Vfs {
         for file in sent.files {
             self.hold(*file)?;
         }
+        self.sockets_under_way += sockets;
         let address = self.socket(id)?.name.clone();
-        let message = Message { bytes, taken: 0, files: sent.files.to_vec(), from: id, address };
+        let sender = sent.sender.unwrap_or(Credentials::of(caller));
+        let files = sent.files.to_vec();
+        let message = Message { bytes, taken: 0, files, from: id, address, sender };
         self.socket_mut(id)?.under_way += message.cost();
         self.socket_mut(to)?.inbox.push_back(message);
         self.wakes.wake(WaitKey::SocketReadable(to));
@@ -120,6 +148,12 @@ impl Vfs {
             if !connected {
                 return Err(Errno::ENOTCONN.into());
             }
+            if sent.waited
+                && let Some(errno) = self.socket_mut(id)?.error.take()
+            {
+                return Err(errno.into());
+            }
+            let socket = self.socket(id)?;
             if socket.send_shut {
                 return Err(broken());
             }
@@ -200,7 +234,8 @@ impl Vfs {
     }
 
     /// Receives into `out`. `peek` leaves everything where it is, and gives no files; `now` fails
-    /// rather than waits.
+    /// rather than waits. What comes after bytes of the sender `after` is only taken if it is of the
+    /// same one.
     ///
     /// # Errors
     /// As `recvmsg`; [`Stop::Wait`].
@@ -209,6 +244,7 @@ impl Vfs {
         file: FileId,
         out: &mut [u8],
         (peek, now): (bool, bool),
+        after: Option<Credentials>,
         patience: Patience,
     ) -> Io<Received> {
         let id = self.socket_of(file)?;
@@ -229,6 +265,10 @@ impl Vfs {
             let key = WaitKey::SocketReadable(id);
             return Err(Stop::wait_if(may_wait, key, socket.receive_timeout));
         }
+        let next = socket.inbox.front().map(|message| message.sender);
+        if after.is_some_and(|after| next != Some(after)) {
+            return Ok(Received::default());
+        }
         let received = if peek { socket.peek(out) } else { self.take(id, out) };
         Ok(received)
     }
@@ -238,11 +278,15 @@ impl Vfs {
         let mut done = Vec::new();
         let Some(socket) = self.sockets.get_mut(&id) else { return received };
         let keeps = socket.kind.keeps_messages();
+        let tells = socket.wants_credentials();
         let was_full = keeps && socket.inbox.len() >= STRANGERS_MESSAGES;
         while let Some(message) = socket.inbox.front_mut() {
             let room = &mut out[received.count..];
             let count = message.left().len().min(room.len());
             if !keeps && count == 0 && received.count > 0 {
+                break;
+            }
+            if tells && !received.is_of(message.sender) {
                 break;
             }
             room[..count].copy_from_slice(&message.left()[..count]);
@@ -260,6 +304,7 @@ impl Vfs {
                 break;
             }
         }
+        self.sockets_under_way -= self.sockets_among(&received.files);
         for message in &done {
             self.received(message);
         }
@@ -317,6 +362,9 @@ impl Socket {
     fn peek(&self, out: &mut [u8]) -> Received {
         let mut received = Received { any: true, ..Received::default() };
         for message in &self.inbox {
+            if self.wants_credentials() && !received.is_of(message.sender) {
+                break;
+            }
             let room = &mut out[received.count..];
             let count = message.left().len().min(room.len());
             room[..count].copy_from_slice(&message.left()[..count]);

@@ -13,6 +13,7 @@ mod messages;
 mod names;
 mod open;
 mod poll;
+mod receive;
 mod segments;
 mod select;
 mod signals;
@@ -98,8 +99,10 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
         N::Setsockopt => sockets::setsockopt(call).await,
         N::Sendto => messages::sendto(call).await,
         N::Sendmsg => messages::sendmsg(call).await,
-        N::Recvfrom => messages::recvfrom(call).await,
-        N::Recvmsg => messages::recvmsg(call).await,
+        N::Sendmmsg => messages::sendmmsg(call).await,
+        N::Recvmmsg => receive::recvmmsg(call).await,
+        N::Recvfrom => receive::recvfrom(call).await,
+        N::Recvmsg => receive::recvmsg(call).await,
 
         N::EpollCreate => epoll::create(call, false),
         N::EpollCreate1 => epoll::create(call, true),

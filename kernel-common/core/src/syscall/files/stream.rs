@@ -8,7 +8,7 @@ use maize_vfs::{FileId, Flow, Io, Patience, Place, Stop};
 
 use super::super::{Call, CallResult};
 use super::segments::{STEP, Segments};
-use super::{messages, signals};
+use super::{messages, receive, signals};
 
 fn place(offset: u64) -> Result<Place, Errno> {
     if i64::try_from(offset).is_err() { Err(Errno::EINVAL) } else { Ok(Place::Byte(offset)) }
@@ -103,7 +103,7 @@ pub(super) async fn read_all<A: Arch>(
         return signals::read(call, file, segments).await;
     }
     if place == Place::Position && call.k.with(|s| s.files.vfs.is_socket(file)) {
-        return messages::read(call, file, segments).await;
+        return receive::read(call, file, segments).await;
     }
     let mut done = 0;
     let mut buffer = vec![];
