@@ -14,6 +14,7 @@ use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId};
 use crate::inode::Kind;
 use crate::node::Node;
 use crate::outcome::WaitKey;
+use crate::process::Fate;
 use crate::stream::HostStream;
 
 /// What reads and writes of a file go to.
@@ -34,6 +35,8 @@ pub(crate) enum Handle {
     Socket(SocketId),
     /// Signals of whoever reads it (`signalfd`).
     Signals(SignalSet),
+    /// A process (`pidfd`), by its id.
+    Process(u32, Fate),
     /// `O_PATH`: a place, not to be read or written.
     Place,
 }
@@ -191,6 +194,7 @@ impl Vfs {
                 self.interests.remove(&set);
             }
             Handle::Signals(_) => self.signal_files -= 1,
+            Handle::Process(..) => self.process_files -= 1,
             _ => {}
         }
         let Node::Inode(inode) = file.node else { return };

@@ -123,7 +123,9 @@ impl Vfs {
                 Ok(received.count)
             }
             // Signals are the caller's, who takes them itself.
-            Handle::Interests(_) | Handle::Signals(_) => Err(Errno::EINVAL.into()),
+            Handle::Interests(_) | Handle::Signals(_) | Handle::Process(..) => {
+                Err(Errno::EINVAL.into())
+            }
             Handle::Place => Err(Errno::EBADF.into()),
         };
         refuse_wait(result, nonblocking)
@@ -244,7 +246,9 @@ impl Vfs {
                 let sent = Sent { now: nonblocking, ..Sent::bytes(bytes) };
                 self.send(env, caller, id, sent, Patience::Left)
             }
-            Handle::Interests(_) | Handle::Signals(_) => Err(Errno::EINVAL.into()),
+            Handle::Interests(_) | Handle::Signals(_) | Handle::Process(..) => {
+                Err(Errno::EINVAL.into())
+            }
         };
         refuse_wait(result, nonblocking)
     }

@@ -41,6 +41,7 @@ mod path;
 mod pipe;
 mod place;
 mod proc;
+mod process;
 mod queue;
 mod read_dir;
 mod readiness;
@@ -74,6 +75,7 @@ pub use outcome::{Io, Patience, Stop, WaitKey};
 pub use path::Follow;
 pub use pipe::{PIPE_CAPACITY, PIPE_CAPACITY_MAX};
 pub use proc::{Area, Memory, ProcNode, ProcSource, System, SystemMemory, Task};
+pub use process::Fate;
 pub use read_dir::DirEntry;
 pub use root::Loaded;
 pub use socket::{
@@ -121,6 +123,8 @@ pub struct Vfs {
     sockets_under_way: usize,
     /// Open files that are [`file::Handle::Signals`].
     signal_files: usize,
+    /// Open files that are [`file::Handle::Process`].
+    process_files: usize,
     locks: LockTable,
     console: Console,
     terminal: Terminal,

@@ -45,6 +45,8 @@ pub enum WaitKey {
     SocketRoom(SocketId),
     /// A signal that the file asks for was sent to somebody.
     SignalSent(FileId),
+    /// The process that the file stands for has ended.
+    ProcessEnded(FileId),
     /// A lock on the inode was given back.
     Unlocked(InodeId),
 }

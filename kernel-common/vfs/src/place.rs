@@ -220,6 +220,7 @@ impl Vfs {
             (Handle::Counter(_), _) => b"anon_inode:[eventfd]".to_vec(),
             (Handle::Interests(_), _) => b"anon_inode:[eventpoll]".to_vec(),
             (Handle::Signals(_), _) => b"anon_inode:[signalfd]".to_vec(),
+            (Handle::Process(..), _) => b"anon_inode:[pidfd]".to_vec(),
             (Handle::Socket(_), _) => [b"socket:[", number.as_bytes(), b"]"].concat(),
             (_, Ok(Kind::Fifo(_) | Kind::Stream(_))) => {
                 [b"pipe:[", number.as_bytes(), b"]"].concat()

@@ -8,6 +8,7 @@ use crate::Vfs;
 use crate::file::Handle;
 use crate::id::FileId;
 use crate::outcome::WaitKey;
+use crate::process::Fate;
 use crate::stream::HostStream;
 
 /// Events that are always ready for what never waits.
@@ -38,6 +39,8 @@ impl Vfs {
             Handle::Socket(id) => self.poll_socket(id),
             Handle::Signals(wanted) if wanted.intersection(pending) == SignalSet::EMPTY => 0,
             Handle::Signals(_) => poll::POLLIN | poll::POLLRDNORM,
+            Handle::Process(_, Fate::Alive) => 0,
+            Handle::Process(..) => poll::POLLIN | poll::POLLRDNORM,
         };
         if !file.readable {
             events &= !(poll::POLLIN | poll::POLLRDNORM);
@@ -72,6 +75,7 @@ impl Vfs {
                 [Some(WaitKey::SocketReadable(id)), Some(WaitKey::SocketWritable(id))]
             }
             Handle::Signals(_) => [Some(WaitKey::SignalSent(id)), None],
+            Handle::Process(..) => [Some(WaitKey::ProcessEnded(id)), None],
             _ => [None, None],
         })
     }

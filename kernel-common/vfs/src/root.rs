@@ -97,6 +97,7 @@ impl Vfs {
             next_name: 0,
             sockets_under_way: 0,
             signal_files: 0,
+            process_files: 0,
             interests: BTreeMap::new(),
             next_interest: 1,
             locks: BTreeMap::new(),

@@ -53,9 +53,11 @@ impl Vfs {
 
     fn check_flow(&self, file: FileId) -> Result<(), Errno> {
         match self.file(file)?.handle {
-            Handle::Directory | Handle::Counter(_) | Handle::Interests(_) | Handle::Signals(_) => {
-                Err(Errno::EINVAL)
-            }
+            Handle::Directory
+            | Handle::Counter(_)
+            | Handle::Interests(_)
+            | Handle::Signals(_)
+            | Handle::Process(..) => Err(Errno::EINVAL),
             _ => Ok(()),
         }
     }

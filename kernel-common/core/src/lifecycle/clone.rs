@@ -24,6 +24,7 @@ pub(crate) mod flag {
     pub(crate) const CLONE_FS: u64 = 0x200;
     pub(crate) const CLONE_FILES: u64 = 0x400;
     pub(crate) const CLONE_SIGHAND: u64 = 0x800;
+    pub(crate) const CLONE_PIDFD: u64 = 0x1000;
     pub(crate) const CLONE_PTRACE: u64 = 0x2000;
     pub(crate) const CLONE_VFORK: u64 = 0x4000;
     pub(crate) const CLONE_PARENT: u64 = 0x8000;
@@ -43,6 +44,7 @@ pub(crate) mod flag {
         | CLONE_FS
         | CLONE_FILES
         | CLONE_SIGHAND
+        | CLONE_PIDFD
         | CLONE_PTRACE
         | CLONE_VFORK
         | CLONE_PARENT
@@ -73,6 +75,8 @@ pub(crate) struct CloneArgs {
     pub(crate) child_tid: u64,
     /// The child's thread pointer.
     pub(crate) tls: u64,
+    /// Where the number of a file that stands for the child is written in the parent's memory.
+    pub(crate) pidfd: u64,
 }
 
 impl CloneArgs {
@@ -90,6 +94,10 @@ impl CloneArgs {
             || self.has(flag::CLONE_SIGHAND) && !self.has(flag::CLONE_VM)
             || self.has(flag::CLONE_SIGHAND) && self.has(flag::CLONE_CLEAR_SIGHAND)
         {
+            return Err(Errno::EINVAL);
+        }
+        // No file stands for a thread, and the flag that is of no use any more was once another's.
+        if self.has(flag::CLONE_PIDFD) && (thread || self.has(flag::CLONE_DETACHED)) {
             return Err(Errno::EINVAL);
         }
         // Handlers shared between processes, which nothing has used since LinuxThreads.
@@ -114,9 +122,12 @@ pub(crate) async fn clone<A: Arch>(
         // The page is obtained before there is a child, so that a bad address leaves none.
         k.hold_writable(current, args.parent_tid, 4).await?;
     }
+    if args.has(flag::CLONE_PIDFD) {
+        k.hold_writable(current, args.pidfd, 4).await?;
+    }
     let space = if args.has(flag::CLONE_VM) { None } else { Some(fork_space(k, current).await?) };
-    let child = match k.with(|s| s.create_task(current, &args, space)) {
-        Ok(child) => child,
+    let (child, pidfd) = match k.with(|s| s.create_child(current, &args, space)) {
+        Ok(made) => made,
         Err(errno) => {
             if let Some(space) = space {
                 k.with(|s| s.memory.destroy_space(space));
@@ -126,6 +137,9 @@ pub(crate) async fn clone<A: Arch>(
     };
     if args.has(flag::CLONE_PARENT_SETTID) {
         let _ = k.write_user(current, args.parent_tid, &child.0.to_le_bytes()).await;
+    }
+    if let Some(pidfd) = pidfd {
+        let _ = k.write_user(current, args.pidfd, &(pidfd as u32).to_le_bytes()).await;
     }
     k.with(|s| s.start_thread(k, child));
     if args.has(flag::CLONE_VFORK) {
@@ -153,6 +167,31 @@ impl<A: Arch> State<A> {
                 || processes.values().any(|p| p.group.0 == id || p.session.0 == id)
         })
         .ok_or(Errno::EAGAIN)
+    }
+
+    /// Makes the thread or process without starting it, and the descriptor of a file that stands for it
+    /// if that is asked for.
+    fn create_child(
+        &mut self,
+        current: Current,
+        args: &CloneArgs,
+        space: Option<SpaceId>,
+    ) -> Result<(Tid, Option<u64>), Errno> {
+        if !args.has(flag::CLONE_PIDFD) {
+            return Ok((self.create_task(current, args, space)?, None));
+        }
+        let file = self.prepare_process_file(current)?;
+        match self.create_task(current, args, space) {
+            Ok(child) => {
+                // There was room for it, and nothing has happened since.
+                let fd = self.install_process_file(current, file, Pid(child.0)).ok();
+                Ok((child, fd))
+            }
+            Err(errno) => {
+                self.release_file(file);
+                Err(errno)
+            }
+        }
     }
 
     /// Makes the thread, and the process if it is to have one, without starting it.
@@ -293,7 +332,8 @@ mod tests {
         assert!(ok(flag::CLONE_VM | flag::CLONE_SIGHAND | flag::CLONE_THREAD));
         assert!(!ok(flag::CLONE_THREAD));
         assert!(!ok(flag::CLONE_SIGHAND));
-        assert!(!ok(0x1000));
+        assert!(!ok(0x200_0000));
+        assert!(ok(flag::CLONE_PIDFD) && !ok(flag::CLONE_PIDFD | flag::CLONE_DETACHED));
         assert!(CloneArgs { exit_signal: 65, ..CloneArgs::default() }.check().is_err());
     }
 }

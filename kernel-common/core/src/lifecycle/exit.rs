@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use maize_abi::signal::{SigAction, SigInfo, Signal, sa, si_code};
 use maize_hal::{Arch, Nanos, Report};
+use maize_vfs::Fate;
 
 use crate::handle::Handle;
 use crate::homes::News;
@@ -100,6 +101,7 @@ impl<A: Arch> State<A> {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         let Life::Exiting(status) = process.life else { return };
         process.life = Life::Zombie(status);
+        self.files.vfs.process_changed(pid.0, Fate::Ended);
         let parent = process.parent;
         let children = core::mem::take(&mut process.children);
         let leads_session = process.session == pid;
@@ -163,6 +165,7 @@ impl<A: Arch> State<A> {
     /// Removes a zombie. Its times go to its parent.
     pub(crate) fn reap(&mut self, pid: Pid) {
         let Some(process) = self.processes.remove(&pid) else { return };
+        self.files.vfs.process_changed(pid.0, Fate::Gone);
         if let Some(parent) = self.processes.get_mut(&process.parent) {
             parent.children.remove(&pid);
             let (user, system) = process.children_time;

@@ -28,6 +28,11 @@ pub(super) async fn clone<A: Arch>(call: Call<'_, A>) -> CallResult {
     // x86_64 has the child's tid before the thread pointer, the generic order the reverse.
     let (child_tid, tls) =
         if call.isa.clone_tls_last() { (fourth, fifth) } else { (fifth, fourth) };
+    let both = flag::CLONE_PIDFD | flag::CLONE_PARENT_SETTID;
+    if flags & both == both {
+        // Both would be written to one place.
+        return Err(Errno::EINVAL);
+    }
     let args = CloneArgs {
         flags: flags & 0xffff_ffff & !CSIGNAL,
         exit_signal: flags & CSIGNAL,
@@ -35,6 +40,7 @@ pub(super) async fn clone<A: Arch>(call: Call<'_, A>) -> CallResult {
         parent_tid,
         child_tid,
         tls,
+        pidfd: parent_tid,
     };
     lifecycle::clone(call.k, call.current, args).await
 }
@@ -77,6 +83,7 @@ pub(super) async fn clone3<A: Arch>(call: Call<'_, A>) -> CallResult {
         parent_tid: word(3),
         child_tid: word(2),
         tls: word(7),
+        pidfd: word(1),
     };
     if args.flags & CSIGNAL != 0 {
         return Err(Errno::EINVAL);

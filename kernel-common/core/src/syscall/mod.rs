@@ -87,6 +87,8 @@ const fn makes_something(call: Sysno) -> bool {
             | N::Pipe
             | N::Pipe2
             | N::MemfdCreate
+            | N::PidfdOpen
+            | N::PidfdGetfd
             | N::Eventfd
             | N::Eventfd2
             | N::Signalfd

@@ -6,6 +6,7 @@ use maize_abi::signal::{
 };
 use maize_abi::{Errno, Isa};
 use maize_hal::{Arch, FpuState, Nanos};
+use maize_vfs::FileId;
 
 use super::{Call, CallResult};
 use crate::homes::News;
@@ -342,6 +343,28 @@ pub(super) async fn rt_sigqueueinfo<A: Arch>(call: Call<'_, A>) -> CallResult {
     call.k.with(|s| match info {
         Some(info) => s.send_to_process(pid, info).map(|()| 0),
         None => s.processes.get(&pid).map(|_| 0).ok_or(Errno::ESRCH),
+    })
+}
+
+/// Sends argument 1 to the process that a file stands for, with the `siginfo` at argument 2 if there is
+/// one.
+pub(super) async fn send_to_file<A: Arch>(call: Call<'_, A>, file: FileId) -> CallResult {
+    let me = call.current.pid;
+    let info = if call.args[2] == 0 {
+        let signal = signal_argument(call.int(1))?;
+        signal.map(|signal| from_sender(signal, si_code::SI_USER, me))
+    } else {
+        let mut number = [0; 4];
+        call.k.read_user(call.current, call.args[2], &mut number).await?;
+        if i32::from_le_bytes(number) != call.int(1) {
+            return Err(Errno::EINVAL);
+        }
+        let (pid, _) = call.k.with(|s| s.files.vfs.process_of(file))?;
+        read_info(call, call.int(1), call.args[2], Pid(pid) == me).await?
+    };
+    call.k.with(|s| {
+        let pid = s.process_of_file(file)?;
+        info.map_or(Ok(0), |info| s.send_to_process(pid, info).map(|()| 0))
     })
 }
 

@@ -1,6 +1,7 @@
 //! `wait4`, `waitid`.
 
 use maize_abi::Errno;
+use maize_abi::file::o::O_NONBLOCK;
 use maize_abi::signal::{SigFields, SigInfo, Signal, si_code};
 use maize_hal::Arch;
 
@@ -63,6 +64,7 @@ pub(super) async fn waitid<A: Arch>(call: Call<'_, A>) -> CallResult {
     const P_ALL: u32 = 0;
     const P_PID: u32 = 1;
     const P_PGID: u32 = 2;
+    const P_PIDFD: u32 = 3;
     let [_, _, info_at, _, rusage_at, _] = call.args;
     let options = call.uint(3);
     if options & !(WNOHANG | WUNTRACED | WEXITED | WCONTINUED | WNOWAIT | WLINUX) != 0
@@ -70,22 +72,36 @@ pub(super) async fn waitid<A: Arch>(call: Call<'_, A>) -> CallResult {
     {
         return Err(Errno::EINVAL);
     }
+    let mut nonblocking = false;
     let selector = match (call.uint(0), call.int(1)) {
         (P_ALL, _) => Selector::Any,
         (P_PID, pid @ 1..) => Selector::Process(Pid(pid as u32)),
         (P_PGID, 0) => Selector::Group(call.k.with(|s| s.group_of(call.current.pid))),
         (P_PGID, group @ 1..) => Selector::Group(Pid(group as u32)),
+        (P_PIDFD, 0..) => {
+            let file = call.k.with(|s| s.file_of(call.current, call.int(1)))?;
+            let (pid, status) = call.k.with(|s| {
+                let (pid, _) = s.files.vfs.process_of(file)?;
+                Ok::<_, Errno>((pid, s.files.vfs.status(file)?))
+            })?;
+            nonblocking = status & O_NONBLOCK != 0;
+            Selector::Process(Pid(pid))
+        }
         _ => return Err(Errno::EINVAL),
     };
+    let asked_not_to_wait = options & WNOHANG != 0;
     let options = WaitOptions {
         exited: options & WEXITED != 0,
         stopped: options & WUNTRACED != 0,
         continued: options & WCONTINUED != 0,
-        dont_block: options & WNOHANG != 0,
+        dont_block: nonblocking || asked_not_to_wait,
         kind: kind(options),
         keep: options & WNOWAIT != 0,
     };
     let waited = wait(call.k, call.current, selector, options).await?;
+    if waited.is_none() && nonblocking && !asked_not_to_wait {
+        return Err(Errno::EAGAIN);
+    }
     if info_at != 0 {
         let bytes = waited.map_or([0; 128], |w| child_info(w).to_bytes());
         call.k.write_user(call.current, info_at, &bytes).await?;

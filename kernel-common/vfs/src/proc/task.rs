@@ -14,6 +14,7 @@ use super::{Area, ProcSource, Task};
 use crate::Vfs;
 use crate::descriptor::FdTable;
 use crate::mount;
+use crate::process::Fate;
 
 /// The console's device number, as `tty_nr` shows it.
 const CONSOLE: u32 = 5 << 8 | 1;
@@ -261,5 +262,11 @@ pub(super) fn descriptor_info(
     let flags = vfs.status(descriptor.file)? | close_on_exec;
     let (_, ino) = vfs.identity(descriptor.file)?;
     let position = file.position;
-    Ok(format!("pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{ino}\n").into_bytes())
+    let mut text = format!("pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{ino}\n");
+    if let Ok((pid, fate)) = vfs.process_of(descriptor.file) {
+        let pid = if fate == Fate::Gone { -1 } else { i64::from(pid) };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "Pid:\t{pid}\nNSpid:\t{pid}\n");
+    }
+    Ok(text.into_bytes())
 }

@@ -13,6 +13,7 @@ mod messages;
 mod names;
 mod open;
 mod poll;
+mod processes;
 mod receive;
 mod segments;
 mod select;
@@ -75,6 +76,9 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
         N::TimerfdCreate => timers::create(call),
         N::TimerfdSettime => timers::set(call).await,
         N::TimerfdGettime => timers::get(call).await,
+        N::PidfdOpen => processes::open(call),
+        N::PidfdSendSignal => processes::send_signal(call).await,
+        N::PidfdGetfd => processes::get_file(call),
         N::MemfdCreate => open::memfd_create(call).await,
         N::Fsync | N::Fdatasync | N::Syncfs => descriptors::check(call),
         N::SyncFileRange | N::Fadvise64 | N::Readahead => descriptors::check(call),

@@ -22,7 +22,7 @@ impl<A: Arch> State<A> {
     }
 
     /// Gives a new file a descriptor; without room for one the file is closed again.
-    pub(super) fn install_file(
+    pub(crate) fn install_file(
         &mut self,
         current: Current,
         file: FileId,
@@ -42,14 +42,14 @@ impl<A: Arch> State<A> {
     }
 
     /// Drops a holder of a file.
-    pub(super) fn release_file(&mut self, file: FileId) {
+    pub(crate) fn release_file(&mut self, file: FileId) {
         let (vfs, mut env) = self.split_files();
         vfs.release(&mut env, file);
     }
 
     /// # Errors
     /// `EMFILE` if no descriptor is free: to be known before a file is made.
-    pub(super) fn check_descriptor_room(&self, current: Current) -> Result<(), Errno> {
+    pub(crate) fn check_descriptor_room(&self, current: Current) -> Result<(), Errno> {
         let limit = self.descriptor_limit(current);
         self.descriptors(current)?.lowest_free(0, limit).map(|_| ())
     }
