@@ -1,5 +1,8 @@
 /* Sockets between threads and processes that are on different CPUs: who waits on one CPU is woken by
  * what is done on another. Every CPU of the mask is the near side once, the next one the far side. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* the compiler of programs for several instruction sets is given no options */
+#endif
 #include "check.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -278,6 +281,13 @@ static int next_by_poll(void)
     return -1;
 }
 
+/* There is no epoll for programs of several instruction sets, which are compiled as for RISC-V. */
+#ifdef __riscv
+#define HAS_EPOLL 0
+#else
+#define HAS_EPOLL 1
+#endif
+
 static int set;
 
 static int next_by_epoll(void)
@@ -290,6 +300,15 @@ static int next_by_epoll(void)
 
 static void polls_see_what_others_send(void)
 {
+    for (int n = 0; n < PAIRS; n++)
+        pair_of(SOCK_STREAM, pairs[n]);
+    wait_in_turn(next_by_poll);
+    for (int n = 0; n < PAIRS; n++)
+        close_pair(pairs[n]);
+}
+
+static void edges_are_told_wherever_they_come_from(void)
+{
     set = epoll_create1(0);
     CHECK(set >= 0);
     for (int n = 0; n < PAIRS; n++) {
@@ -297,10 +316,9 @@ static void polls_see_what_others_send(void)
         pair_of(SOCK_STREAM, pairs[n]);
         CHECK(epoll_ctl(set, EPOLL_CTL_ADD, pairs[n][0], &event) == 0);
     }
-    wait_in_turn(next_by_poll);
+    wait_in_turn(next_by_epoll);
     struct epoll_event past[PAIRS];
     CHECK_EQUAL(epoll_wait(set, past, PAIRS, 0), 0);
-    wait_in_turn(next_by_epoll);
     for (int n = 0; n < PAIRS; n++)
         close_pair(pairs[n]);
     CHECK_EQUAL(epoll_wait(set, past, PAIRS, 0), 0);
@@ -628,12 +646,15 @@ int main(void)
     FROM_EVERY_CPU(streams_carry_bytes_both_ways);
     FROM_EVERY_CPU(connections_are_accepted_and_files_come_along);
     FROM_EVERY_CPU(polls_see_what_others_send);
+    if (HAS_EPOLL)
+        FROM_EVERY_CPU(edges_are_told_wherever_they_come_from);
     FROM_EVERY_CPU(a_sender_learns_that_the_other_end_is_gone);
     FROM_EVERY_CPU(who_waits_sees_a_shutdown);
     FROM_EVERY_CPU(signals_interrupt_waits);
     FROM_EVERY_CPU(restarted_waits_go_on);
     FROM_EVERY_CPU(who_does_not_wait_is_told_so);
     FROM_EVERY_CPU(datagrams_find_their_way);
-    FROM_EVERY_CPU(a_server_has_clients_everywhere);
+    if (HAS_EPOLL)
+        FROM_EVERY_CPU(a_server_has_clients_everywhere);
     return 0;
 }

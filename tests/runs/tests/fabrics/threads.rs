@@ -28,8 +28,8 @@ fn compare_cases(cases: &[Case], topology: &str, sharing: Sharing) {
 }
 
 /// Programs that visit every CPU themselves, and do there what a process does.
-const VISITORS: [&str; 5] =
-    ["migrate", "migrate_calls", "migrate_stress", "popcorn", "shared_files"];
+const VISITORS: [&str; 6] =
+    ["migrate", "migrate_calls", "migrate_stress", "popcorn", "shared_files", "sockets_threads"];
 
 #[test]
 #[ignore = "boots machines"]
