@@ -50,7 +50,7 @@ impl<A: Arch> Kernel<A> {
         }
         let mut tasks = TaskQueue::default();
         let background = tasks.reserve();
-        let state = State {
+        let mut state = State {
             arch,
             host,
             memory,
@@ -73,6 +73,7 @@ impl<A: Arch> Kernel<A> {
             cpu: config.cpu,
             cpus: config.cpus,
             hostname: config.hostname,
+            boot_id: [0; 16],
             image: image.clone(),
             hidden: config.hidden,
             move_page: None,
@@ -85,6 +86,7 @@ impl<A: Arch> Kernel<A> {
             exit_reported: false,
             ready_reported: false,
         };
+        state.arch.entropy(&mut state.boot_id);
         let kernel = Kernel::from_state(state);
         kernel.handle.with(|s| s.load_root(&image))?;
         let k = kernel.handle.clone();

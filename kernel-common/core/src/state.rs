@@ -55,6 +55,8 @@ pub(crate) struct State<A: Arch> {
     /// Cores of the fabric.
     pub(crate) cpus: u32,
     pub(crate) hostname: Vec<u8>,
+    /// Random, and the same until the next boot.
+    pub(crate) boot_id: [u8; 16],
     /// The root image, and its members that are no files of the root.
     pub(crate) image: SharedImage,
     pub(crate) hidden: Vec<Vec<u8>>,

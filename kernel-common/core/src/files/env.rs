@@ -25,6 +25,7 @@ pub(crate) struct Env<'a, A: Arch> {
     pub(super) run_queue: &'a RunQueue,
     pub(super) stats: &'a Stats,
     pub(super) hostname: &'a [u8],
+    pub(super) boot_id: &'a [u8; 16],
     pub(super) cpu: u32,
     pub(super) cpus: u32,
 }

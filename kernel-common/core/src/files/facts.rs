@@ -231,7 +231,7 @@ impl<A: Arch> ProcSource for Env<'_, A> {
             release: UTS[1].to_string(),
             version: UTS[2].to_string(),
             command_line: String::new(),
-            boot_id: [0; 16],
+            boot_id: *self.boot_id,
         }
     }
 

@@ -52,6 +52,7 @@ impl<A: Arch> State<A> {
             run_queue: &self.run_queue,
             stats: &self.stats,
             hostname: &self.hostname,
+            boot_id: &self.boot_id,
             cpu: self.cpu,
             cpus: self.cpus,
         };

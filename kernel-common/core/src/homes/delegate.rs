@@ -84,6 +84,8 @@ const fn is_served_at_home(call: Sysno) -> bool {
             | N::SchedSetscheduler
             | N::SchedGetparam
             | N::SchedSetparam
+            | N::SchedGetattr
+            | N::SchedSetattr
             | N::SchedGetPriorityMax
             | N::SchedGetPriorityMin
             | N::SchedRrGetInterval

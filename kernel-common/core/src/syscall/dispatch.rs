@@ -92,6 +92,8 @@ pub(super) async fn dispatch<A: Arch>(
         N::SchedSetscheduler => sched::sched_setscheduler(call).await,
         N::SchedGetparam => sched::sched_getparam(call).await,
         N::SchedSetparam => sched::sched_setparam(call).await,
+        N::SchedGetattr => sched::sched_getattr(call).await,
+        N::SchedSetattr => sched::sched_setattr(call).await,
         N::SchedGetPriorityMax => sched::priority_bound(call, 99),
         N::SchedGetPriorityMin => sched::priority_bound(call, 1),
         N::SchedRrGetInterval => sched::sched_rr_get_interval(call).await,

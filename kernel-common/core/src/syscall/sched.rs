@@ -96,6 +96,71 @@ pub(super) async fn sched_setparam<A: Arch>(call: Call<'_, A>) -> CallResult {
     if priority == [0; 4] { Ok(0) } else { Err(Errno::EINVAL) }
 }
 
+/// Bytes of a `struct sched_attr` in its first version, and in the largest known.
+const ATTR_LEN: u32 = 48;
+const ATTR_LEN_MAX: u32 = 56;
+
+/// `sched_getattr`: size, policy, flags, nice value, and what the other policies would have.
+pub(super) async fn sched_getattr<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let size = call.uint(2);
+    if call.args[1] == 0 || call.uint(3) != 0 || !(ATTR_LEN..=4096).contains(&size) {
+        return Err(Errno::EINVAL);
+    }
+    let tid = target(call, call.int(0))?;
+    let nice = call.k.with(|s| s.threads.get(&tid).map_or(0, |thread| thread.nice));
+    let len = size.min(ATTR_LEN_MAX);
+    let mut bytes = [0; ATTR_LEN_MAX as usize];
+    bytes[..4].copy_from_slice(&len.to_le_bytes());
+    bytes[4..8].copy_from_slice(&SCHED_OTHER.to_le_bytes());
+    bytes[16..20].copy_from_slice(&i32::from(nice).to_le_bytes());
+    call.k.write_user(call.current, call.args[1], &bytes[..len as usize]).await?;
+    Ok(0)
+}
+
+/// `sched_setattr`, of the policies that [`sched_setscheduler`] takes: the nice value changes.
+pub(super) async fn sched_setattr<A: Arch>(call: Call<'_, A>) -> CallResult {
+    const RESET_ON_FORK: u64 = 1;
+    const KEEP_POLICY: u64 = 8;
+    const KEEP_PARAMS: u64 = 0x10;
+    let at = call.args[1];
+    if at == 0 || call.uint(2) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let size = match call.k.read_u32(call.current, at).await? {
+        0 => ATTR_LEN,
+        size @ ATTR_LEN..=4096 => size,
+        _ => return Err(Errno::E2BIG),
+    };
+    let mut bytes = alloc::vec![0; size as usize];
+    call.k.read_user(call.current, at, &mut bytes).await?;
+    // What is asked for beyond what is known.
+    if bytes.iter().skip(ATTR_LEN_MAX as usize).any(|byte| *byte != 0) {
+        return Err(Errno::E2BIG);
+    }
+    let (words, _) = bytes.as_chunks::<4>();
+    let word = |n: usize| u32::from_le_bytes(words[n]);
+    let (flags, nice) = (u64::from(word(2)) | u64::from(word(3)) << 32, word(4) as i32);
+    let tid = target(call, call.int(0))?;
+    if flags & !(RESET_ON_FORK | KEEP_POLICY | KEEP_PARAMS) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    match word(1) as i32 {
+        _ if flags & KEEP_POLICY != 0 => {}
+        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE if word(5) == 0 => {}
+        1 | 2 if (1..=99).contains(&word(5)) => return Err(Errno::EPERM),
+        _ => return Err(Errno::EINVAL),
+    }
+    if flags & KEEP_PARAMS == 0 {
+        let nice = nice.clamp(-20, 19) as i8;
+        call.k.with(|s| {
+            if let Some(thread) = s.threads.get_mut(&tid) {
+                thread.nice = nice;
+            }
+        });
+    }
+    Ok(0)
+}
+
 pub(super) fn priority_bound<A: Arch>(call: Call<'_, A>, realtime: u64) -> CallResult {
     match call.int(0) {
         SCHED_OTHER | SCHED_BATCH | SCHED_IDLE => Ok(0),

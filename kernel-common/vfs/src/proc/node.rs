@@ -122,10 +122,14 @@ places! { Fixed:
     Hostname      SysKernel  "hostname"          Text 0o444;
     NgroupsMax    SysKernel  "ngroups_max"       Text 0o444;
     Osrelease     SysKernel  "osrelease"         Text 0o444;
+    OverflowGid   SysKernel  "overflowgid"       Text 0o444;
+    OverflowUid   SysKernel  "overflowuid"       Text 0o444;
     Ostype        SysKernel  "ostype"            Text 0o444;
     PidMax        SysKernel  "pid_max"           Text 0o444;
     Random        SysKernel  "random"            Dir  0o555;
     BootId        Random     "boot_id"           Text 0o444;
+    EntropyAvail  Random     "entropy_avail"     Text 0o444;
+    PoolSize      Random     "poolsize"          Text 0o444;
     ThreadsMax    SysKernel  "threads-max"       Text 0o444;
     KernelVersion SysKernel  "version"           Text 0o444;
     SysVm         Sys        "vm"                Dir  0o555;
@@ -139,6 +143,7 @@ places! { TaskFile:
     // The directory itself: the parent of the rest.
     Directory     Directory  ""                  Dir  0o555;
     Auxv          Directory  "auxv"              Text 0o400;
+    Cgroup        Directory  "cgroup"            Text 0o444;
     Cmdline       Directory  "cmdline"           Text 0o444;
     Comm          Directory  "comm"              Text 0o444;
     Cwd           Directory  "cwd"               Link 0o777;
@@ -150,6 +155,7 @@ places! { TaskFile:
     Maps          Directory  "maps"              Text 0o444;
     Mountinfo     Directory  "mountinfo"         Text 0o444;
     Mounts        Directory  "mounts"            Text 0o444;
+    OomScore      Directory  "oom_score"         Text 0o444;
     OomScoreAdj   Directory  "oom_score_adj"     Text 0o444;
     Root          Directory  "root"              Link 0o777;
     Stat          Directory  "stat"              Text 0o444;

@@ -65,6 +65,9 @@ pub(super) fn text(vfs: &Vfs, file: Fixed, source: &dyn ProcSource, caller: &Cal
         Fixed::Ostype => "Linux\n".into(),
         Fixed::PidMax | Fixed::ThreadsMax => "4194304\n".into(),
         Fixed::BootId => uuid(system.boot_id),
+        // As Linux has had them since its generator never runs dry.
+        Fixed::EntropyAvail | Fixed::PoolSize => "256\n".into(),
+        Fixed::OverflowGid | Fixed::OverflowUid => "65534\n".into(),
         Fixed::KernelVersion => system.version + "\n",
         Fixed::MaxMapCount => "65530\n".into(),
         Fixed::MmapMinAddr => "65536\n".into(),
@@ -83,7 +86,10 @@ pub(super) fn text(vfs: &Vfs, file: Fixed, source: &dyn ProcSource, caller: &Cal
     }
 }
 
-fn uuid(bytes: [u8; 16]) -> String {
+/// Random bytes as the text of a random UUID, which says by some of its bits that it is one.
+fn uuid(mut bytes: [u8; 16]) -> String {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut text = String::new();
     for (at, byte) in bytes.iter().enumerate() {
         if matches!(at, 4 | 6 | 8 | 10) {

@@ -40,7 +40,9 @@ pub(super) fn text(
         TaskFile::Limits => limits(&source.limits(scope.pid)),
         TaskFile::Mountinfo => mount::table(&vfs.mounts),
         TaskFile::Mounts => mount::list(&vfs.mounts),
-        TaskFile::OomScoreAdj => "0\n".into(),
+        // There is one group of all processes, and none is ended for want of memory before others.
+        TaskFile::Cgroup => "0::/\n".into(),
+        TaskFile::OomScore | TaskFile::OomScoreAdj => "0\n".into(),
         TaskFile::Statm => {
             let m = task.memory;
             let data = m.data + m.stack;
