@@ -42,7 +42,7 @@ pub mod voting;
 
 pub use agent::{Agent, Machine, Policy};
 pub use event::{Action, Event, Failure, Sink, WireSize};
-pub use local::{Config, Cx, Deaths, Local};
+pub use local::{Addressee, Config, Cx, Deaths, Local};
 pub use mutation::Mutation;
 pub use node::{NodeId, Nodes, Sibling};
 pub use page::{Access, Home, ObjectId, PageKey, Time};

@@ -60,6 +60,30 @@ pub struct Deaths<const W: usize> {
     pub even: Nodes<W>,
 }
 
+/// A member in one of its incarnations: an order that names one that is over is not for the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Addressee(u16);
+
+impl Addressee {
+    /// Set after an odd number of restarts. No fabric has so many nodes.
+    const ODD: u16 = 1 << 15;
+
+    fn new(node: NodeId, is_odd: bool) -> Self {
+        Self(node.0 | if is_odd { Self::ODD } else { 0 })
+    }
+
+    /// The member, whichever incarnation is meant.
+    #[must_use]
+    pub fn node(self) -> NodeId {
+        NodeId(self.0 & !Self::ODD)
+    }
+
+    #[cfg(feature = "model")]
+    pub(crate) fn rename(&mut self, f: &dyn Fn(NodeId) -> NodeId) {
+        *self = Self::new(f(self.node()), self.0 & Self::ODD != 0);
+    }
+}
+
 /// One event's surroundings: the node, the page, the time and where actions go.
 #[derive(Debug)]
 pub struct Cx<'a, S, const W: usize> {
@@ -79,6 +103,19 @@ impl<S, const W: usize> Cx<'_, S, W> {
 
     pub(crate) fn others(&self) -> Nodes<W> {
         self.local.members.without(self.me())
+    }
+
+    /// The present incarnation of a member.
+    pub(crate) fn addressee(&self, node: NodeId) -> Addressee {
+        Addressee::new(node, self.local.odd.contains(node))
+    }
+
+    /// Who is meant, unless that one is dead or has been started again. An order that its home gives for
+    /// itself is of its present incarnation.
+    pub(crate) fn present(&self, to: Addressee) -> Option<NodeId> {
+        let node = to.node();
+        let is_there = self.local.members.contains(node) && to == self.addressee(node);
+        (node == self.home || is_there || self.lacks(Mutation::ServesTheDead)).then_some(node)
     }
 
     /// The deaths that this node knows of.

@@ -68,6 +68,8 @@ pub enum Mutation {
     WaitsForNewcomers,
     /// Directory: what a node asks for that joins again while an entry is rebuilt is never answered.
     ForgetsNewcomers,
+    /// Directory: what was ordered for a node that has died goes to the one that has taken its place.
+    ServesTheDead,
     /// Shared: the lead goes on before the siblings' mappings are gone.
     GoesOnBeforeTheAcks,
     /// Shared: a sibling acknowledges a Revoke and keeps its mapping.
@@ -125,6 +127,7 @@ impl Mutation {
         Self::RebuildsWithoutDraining,
         Self::WaitsForNewcomers,
         Self::ForgetsNewcomers,
+        Self::ServesTheDead,
         Self::GoesOnBeforeTheAcks,
         Self::KeepsMappingAfterRevoke,
         Self::RevokesDuringTheHold,

@@ -92,6 +92,9 @@ impl Profile {
                 Setup { short_holds: true, ..Setup::new(2, 1, 2) },
             );
         }
+        let twice = Program::Any(vec![0, 2, 1]);
+        let back = Setup { crashes: vec![1], returns: true, program: twice, ..Setup::new(3, 1, 0) };
+        profile.add("3 x 1, a return, 0+2+1", Which::Directory, How::Progress, back);
         profile.add_gifts();
         profile.add("3 x 1, 2+2+2", Which::Directory, How::Symmetric, Setup::new(3, 1, 2));
         profile.add("4 x 1, an access each", Which::Directory, How::Symmetric, Setup::new(4, 1, 1));

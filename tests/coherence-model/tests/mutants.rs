@@ -135,6 +135,11 @@ fn directory() -> Vec<(&'static str, Setup, &'static [Mutation])> {
             Setup { returns: true, ..crashing(&[1, 1, 1], &[1]) },
             &[Mutation::WaitsForNewcomers, Mutation::ForgetsNewcomers],
         ),
+        (
+            "0+2+1 with a return",
+            Setup { returns: true, ..crashing(&[0, 2, 1], &[1]) },
+            &[Mutation::ServesTheDead],
+        ),
         ("4 x 1 with a crash", crashing(&[0, 1, 1, 0], &[3]), &[Mutation::RebuildsWithoutDraining]),
     ]
 }

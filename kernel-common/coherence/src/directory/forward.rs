@@ -8,9 +8,22 @@ impl<const W: usize> Directory<W> {
     /// An order of the home, in the home's order.
     pub(super) fn on_order<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, body: Body<W>) {
         match body {
-            Body::FwdGetS { to } => self.on_fwd_get_s(cx, to),
-            Body::FwdGetM { to, acks } => self.on_successor(cx, Successor::Give(to, acks)),
-            Body::Inv { to } => self.on_successor(cx, Successor::Drop(to)),
+            // What was ordered for the dead stays here: the home finds it when it rebuilds the entry.
+            Body::FwdGetS { to } => {
+                if let Some(to) = cx.present(to) {
+                    self.on_fwd_get_s(cx, to);
+                }
+            }
+            Body::FwdGetM { to, acks } => {
+                if let Some(to) = cx.present(to) {
+                    self.on_successor(cx, Successor::Give(to, acks));
+                }
+            }
+            Body::Inv { to } => {
+                if let Some(to) = cx.present(to) {
+                    self.on_successor(cx, Successor::Drop(to));
+                }
+            }
             Body::Grant { acks } if self.state == State::Upgrading => self.granted(cx, acks),
             Body::PutAck => self.left(cx),
             Body::Window => self.on_window(cx),

@@ -147,7 +147,8 @@ impl<const W: usize> Directory<W> {
             self.on_fwd_get_s(cx, reader);
         } else {
             debug_assert!(cx.local.members.len() > 2, "with two nodes nothing is forwarded");
-            self.send(cx, owner, Body::FwdGetS { to: reader });
+            let to = cx.addressee(reader);
+            self.send(cx, owner, Body::FwdGetS { to });
         }
     }
 
@@ -215,7 +216,8 @@ impl<const W: usize> Directory<W> {
             }
             Some(supplier) => {
                 debug_assert!(cx.local.members.len() > 2, "with two nodes nothing is forwarded");
-                self.send(cx, supplier, Body::FwdGetM { to: writer, acks });
+                let to = cx.addressee(writer);
+                self.send(cx, supplier, Body::FwdGetM { to, acks });
             }
             None => self.send(cx, writer, Body::Data { exclusive: true, content: false, acks }),
         }
@@ -228,8 +230,9 @@ impl<const W: usize> Directory<W> {
         copies: Nodes<W>,
         writer: NodeId,
     ) {
+        let to = cx.addressee(writer);
         for node in copies.without(cx.me()).iter() {
-            self.send(cx, node, Body::Inv { to: writer });
+            self.send(cx, node, Body::Inv { to });
         }
     }
 
@@ -257,7 +260,8 @@ impl<const W: usize> Directory<W> {
                 entry.exclusive = false;
                 entry.sharers.insert(owner);
                 entry.sharers.insert(me);
-                self.send(cx, owner, Body::FwdGetS { to: me });
+                let to = cx.addressee(me);
+                self.send(cx, owner, Body::FwdGetS { to });
             }
         }
     }
@@ -283,7 +287,8 @@ impl<const W: usize> Directory<W> {
         match owner {
             Some(owner) if owner != me && !has_copy => {
                 acks.remove(owner);
-                self.send(cx, owner, Body::FwdGetM { to: me, acks });
+                let to = cx.addressee(me);
+                self.send(cx, owner, Body::FwdGetM { to, acks });
                 self.invalidate(cx, acks, me);
             }
             _ => {

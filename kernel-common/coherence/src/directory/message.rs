@@ -5,7 +5,7 @@ use core::mem::size_of;
 use serde::{Deserialize, Serialize};
 
 use crate::event::ENVELOPE_BYTES;
-use crate::{Deaths, NodeId, Nodes, WireSize};
+use crate::{Addressee, Deaths, NodeId, Nodes, WireSize};
 
 /// A message about a page, in one epoch of its directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,19 +55,19 @@ pub enum Body<const W: usize = 1> {
     /// From the home to the owner: send a copy to `to`.
     FwdGetS {
         /// Who reads.
-        to: NodeId,
+        to: Addressee,
     },
     /// From the home to the owner: give the page to `to`.
     FwdGetM {
         /// Who writes.
-        to: NodeId,
+        to: Addressee,
         /// Whose InvAcks the writer has to wait for.
         acks: Nodes<W>,
     },
     /// From the home to a sharer: drop your copy and tell `to`.
     Inv {
         /// Who writes.
-        to: NodeId,
+        to: Addressee,
     },
     /// From a sharer to the writer: my copy is gone.
     InvAck,

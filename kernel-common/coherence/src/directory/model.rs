@@ -52,9 +52,9 @@ impl<const W: usize> Normalise<W> for Directory<W> {
 
     fn rename_message(message: &mut Message<W>, f: &dyn Fn(NodeId) -> NodeId) {
         match &mut message.body {
-            Body::FwdGetS { to } | Body::Inv { to } => *to = f(*to),
+            Body::FwdGetS { to } | Body::Inv { to } => to.rename(f),
             Body::FwdGetM { to, acks } => {
-                *to = f(*to);
+                to.rename(f);
                 rename_set(acks, f);
             }
             Body::Grant { acks } | Body::Data { acks, .. } => rename_set(acks, f),
