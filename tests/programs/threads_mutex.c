@@ -90,6 +90,7 @@ static void errorcheck_reports(void)
 
 static void *timed(void *mutex)
 {
+    long long start = now_ms();
     struct timespec deadline;
     clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_nsec += 30000000;
@@ -97,7 +98,6 @@ static void *timed(void *mutex)
         deadline.tv_sec++;
         deadline.tv_nsec -= 1000000000;
     }
-    long long start = now_ms();
     int result = pthread_mutex_timedlock(mutex, &deadline);
     CHECK(now_ms() - start >= 25);
     return (void *)(intptr_t)result;

@@ -45,10 +45,15 @@ pub(super) async fn futex<A: Arch>(call: Call<'_, A>) -> CallResult {
             let mut deadline = Nanos::NEVER;
             if fourth != 0 {
                 let time = call.k.read_timespec(call.current, fourth).await?;
-                deadline = call.k.with(|s| match (command, op & FUTEX_CLOCK_REALTIME) {
-                    (FUTEX_WAIT, _) => s.now() + time,
-                    (_, 0) => s.now() + time.since(s.clock_of(call.current.pid)),
-                    _ => s.now() + time.since(s.wall_clock_of(call.current.pid)),
+                deadline = call.k.with(|s| {
+                    let pid = call.current.pid;
+                    let rest = match (command, op & FUTEX_CLOCK_REALTIME) {
+                        (FUTEX_WAIT, _) => time,
+                        (_, 0) => time.since(s.clock_of(pid)),
+                        _ => time.since(s.wall_clock_of(pid)),
+                    };
+                    // The machine may stand still between two looks at the clock: rather late than early.
+                    s.now() + rest
                 });
             }
             let relative = command == FUTEX_WAIT && fourth != 0;

@@ -75,7 +75,12 @@ impl<A: Arch> State<A> {
 
     /// Wall-clock time.
     pub(crate) fn wall_clock(&self) -> Nanos {
-        self.arch.boot_time() + self.now()
+        self.wall_clock_at(self.now())
+    }
+
+    /// Wall-clock time at a time of the monotonic clock.
+    pub(crate) fn wall_clock_at(&self, now: Nanos) -> Nanos {
+        self.arch.boot_time() + now
     }
 
     /// The clocks of a thread's process, if that is at home here.

@@ -112,7 +112,7 @@ pub(super) async fn settime<A: Arch>(call: Call<'_, A>) -> CallResult {
         let before = itimerspec_bytes(s.timer_setting(current.pid, name));
         let next = (value != Nanos(0)).then(|| {
             let now = s.timer_clock(current.pid, clock);
-            let shown = if clock == TimerClock::Wall { s.wall_clock() } else { now };
+            let shown = if clock == TimerClock::Wall { s.wall_clock_at(now) } else { now };
             expiry((now, shown), value, call.int(1) & TIMER_ABSTIME != 0)
         });
         s.set_timer(current.pid, name, (next, interval));

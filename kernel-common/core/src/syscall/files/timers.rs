@@ -47,7 +47,7 @@ pub(super) async fn set<A: Arch>(call: Call<'_, A>) -> CallResult {
         let now = s.now();
         let before = itimerspec_bytes(s.file_timer_setting(timer));
         let run = (value != Nanos(0)).then(|| {
-            let clock = if wall { s.wall_clock() } else { now };
+            let clock = if wall { s.wall_clock_at(now) } else { now };
             (expiry((now, clock), value, flags & TIMER_ABSTIME != 0), interval)
         });
         s.files.vfs.reset_timer(timer);
