@@ -54,6 +54,8 @@ pub trait Policy<const W: usize>: Default + Clone + Debug + PartialEq + Eq + Has
     fn written_back<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
     /// The page is to move into the coherent window.
     fn promote<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
+    /// Everybody is to leave the coherent window.
+    fn retreat<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
     /// The node's mapping of the window frame goes unused.
     fn idle<S: Sink<Self::Message>>(&mut self, cx: &mut Cx<'_, S, W>);
     /// What tells the home that a page ping-pongs.
@@ -252,6 +254,7 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
             }
             Event::WrittenBack { page } => self.known(page, now, sink, P::written_back),
             Event::Promote { page } => self.known(page, now, sink, P::promote),
+            Event::Retreat { page } => self.known(page, now, sink, P::retreat),
             Event::Idle { page } => self.known(page, now, sink, P::idle),
             Event::Hot { page } => self.known(page, now, sink, |record, cx| {
                 if cx.home == cx.me() {

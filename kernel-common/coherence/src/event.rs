@@ -79,6 +79,12 @@ pub enum Event<M> {
         /// Which page.
         page: PageKey,
     },
+    /// At the home: everybody is to leave the coherent window, after which the page is as it was before
+    /// it came there. Who uses it meanwhile comes back.
+    Retreat {
+        /// Which page.
+        page: PageKey,
+    },
     /// This node's mapping of a window frame has not been used for a while.
     Idle {
         /// Which page.
@@ -236,6 +242,7 @@ impl<M> Event<M> {
             Self::WrittenBack { page } => Event::WrittenBack { page },
             Self::Hot { page } => Event::Hot { page },
             Self::Promote { page } => Event::Promote { page },
+            Self::Retreat { page } => Event::Retreat { page },
             Self::Idle { page } => Event::Idle { page },
             Self::Discard { object, generation, first, count } => {
                 Event::Discard { object, generation, first, count }
@@ -318,6 +325,10 @@ pub trait WireSize {
     /// All bytes.
     fn wire_bytes(&self) -> usize {
         self.header_bytes() + if self.carries_page() { crate::PAGE_SIZE } else { 0 }
+    }
+    /// Whether it tells the receiver which frame of the coherent window the page is in.
+    fn names_window(&self) -> bool {
+        false
     }
     /// Whether it goes to an instance of the sender's own domain: then sender and receiver are told
     /// apart by their numbers as siblings, else by those of their nodes.

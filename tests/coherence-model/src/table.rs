@@ -60,6 +60,7 @@ fn event<P: Subject>(world: &World<P>, step: Step) -> Option<(u8, u8, &'static s
         Step::Give(_, page) => Some((0, page, "give")),
         Step::Expect(node, page) => Some((node, page, "expect")),
         Step::Promote(page) => Some((0, page, "promote")),
+        Step::Retreat(page) => Some((0, page, "retreat")),
         Step::Idle(node, page) => Some((node, page, "idle")),
         Step::Learn(node) => Some((node, 0, world.news(node))),
         Step::Retry(..) | Step::Expire(..) | Step::Discard(_) | Step::Crash(_) | Step::Meet(_) => {

@@ -53,6 +53,8 @@ pub enum Step {
     Expect(u8, u8),
     /// The home moves a page into the window, if it has it.
     Promote(u8),
+    /// Everybody is to leave the window.
+    Retreat(u8),
     /// A mapping of a window frame goes unused.
     Idle(u8, u8),
     /// The home orders a discard.
@@ -115,6 +117,7 @@ pub struct World<P: Subject> {
     /// Whether a hold ends although no access retires: one that was begun for a gift.
     holds_end: bool,
     promotions: u8,
+    retreats: u8,
     idles: u8,
     crashed: Option<u8>,
     learned: Vec<bool>,
@@ -176,6 +179,7 @@ impl<P: Subject> World<P> {
             expecting: Vec::new(),
             holds_end: setup.gifts > 0,
             promotions: setup.promotions,
+            retreats: setup.promotions,
             idles: 2 * setup.promotions,
             crashed: None,
             learned: vec![false; n],
@@ -378,6 +382,9 @@ impl<P: Subject> World<P> {
         if self.promotions > 0 && self.is_alive(0) {
             steps.extend((0..setup.pages).map(Step::Promote));
         }
+        if self.retreats > self.promotions && self.is_alive(0) {
+            steps.extend((0..setup.pages).map(Step::Retreat));
+        }
         if self.discards > 0 {
             steps.extend((0..setup.pages).map(Step::Discard));
         }
@@ -441,6 +448,7 @@ impl<P: Subject> World<P> {
                 | Step::Give(..)
                 | Step::Expect(..)
                 | Step::Promote(_)
+                | Step::Retreat(_)
                 | Step::Idle(..)
         )
     }
@@ -550,6 +558,10 @@ impl<P: Subject> World<P> {
             Step::Promote(page) => {
                 self.promotions -= 1;
                 self.event(0, Time(0), Event::Promote { page: self.key(0, page) }, None);
+            }
+            Step::Retreat(page) => {
+                self.retreats -= 1;
+                self.event(0, Time(0), Event::Retreat { page: self.key(0, page) }, None);
             }
             Step::Idle(node, page) => {
                 self.idles -= 1;
@@ -1094,6 +1106,7 @@ impl std::str::FromStr for Step {
             "Give" => Self::Give(number(0)?, number(1)?),
             "Expect" => Self::Expect(number(0)?, number(1)?),
             "Promote" => Self::Promote(number(0)?),
+            "Retreat" => Self::Retreat(number(0)?),
             "Idle" => Self::Idle(number(0)?, number(1)?),
             "Discard" => Self::Discard(number(0)?),
             "Apply" => Self::Apply(number(0)?, number(1)?),

@@ -124,6 +124,11 @@ impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
         &mut self.agent
     }
 
+    /// Says how many more frames this node may have in the window.
+    pub fn set_window_room(&mut self, frames: u32) {
+        self.tuning.window_frames = self.in_window.saturating_add(frames);
+    }
+
     /// Frames that this node has in the window.
     #[must_use]
     pub fn frames_in_window(&self) -> u32 {

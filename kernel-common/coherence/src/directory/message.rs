@@ -157,6 +157,10 @@ impl<const W: usize> WireSize for Message<W> {
         ENVELOPE_BYTES + 2 + fields
     }
 
+    fn names_window(&self) -> bool {
+        self.body == Body::Window
+    }
+
     fn carries_page(&self) -> bool {
         matches!(
             self.body,

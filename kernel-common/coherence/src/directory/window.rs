@@ -71,6 +71,22 @@ impl<const W: usize> Directory<W> {
         }
     }
 
+    /// At the home: asks all others to leave.
+    pub(super) fn retreat<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        if self.state != State::Windowed || cx.home != cx.me() {
+            return;
+        }
+        let me = cx.me();
+        let others = self.detail().entry.sharers.without(me);
+        if others.is_empty() {
+            return self.cool(cx);
+        }
+        self.work().recalling = true;
+        for user in others.iter() {
+            self.send(cx, user, Body::Recall);
+        }
+    }
+
     /// A user has unmapped the window frame.
     pub(super) fn on_leave<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, from: NodeId) {
         if self.state == State::Windowed && cx.home == cx.me() {

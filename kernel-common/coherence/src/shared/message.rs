@@ -81,6 +81,10 @@ impl<M: WireSize> WireSize for Message<M> {
         !matches!(self, Self::Outside(_))
     }
 
+    fn names_window(&self) -> bool {
+        matches!(self, Self::Outside(message) if message.names_window())
+    }
+
     fn carries_page(&self) -> bool {
         matches!(self, Self::Outside(message) if message.carries_page())
     }

@@ -294,6 +294,7 @@ impl<M: Machine> Machine for Shared<M> {
             | Event::WrittenBack { page }
             | Event::Hot { page }
             | Event::Promote { page }
+            | Event::Retreat { page }
             | Event::Idle { page } => Some(page),
         };
         if let Some(page) = page {

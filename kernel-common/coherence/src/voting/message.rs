@@ -89,6 +89,10 @@ impl<const W: usize> WireSize for Message<W> {
         ENVELOPE_BYTES + fields
     }
 
+    fn names_window(&self) -> bool {
+        matches!(self, Self::Window)
+    }
+
     fn carries_page(&self) -> bool {
         matches!(self, Self::Copy { .. })
     }

@@ -464,6 +464,10 @@ impl<const W: usize> Policy<W> for Voting<W> {
         self.promote(cx);
     }
 
+    fn retreat<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        self.retreat(cx);
+    }
+
     fn idle<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
         self.idle(cx);
     }

@@ -111,6 +111,22 @@ impl<const W: usize> Voting<W> {
         }
     }
 
+    /// At the home: asks all others to leave.
+    pub(super) fn retreat<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
+        if self.state != State::Windowed || cx.home != cx.me() {
+            return;
+        }
+        let me = cx.me();
+        let others = self.work().users.without(me);
+        if others.is_empty() {
+            return self.cool(cx);
+        }
+        self.work().recalling = true;
+        for user in others.iter() {
+            cx.send(user, Message::Recall);
+        }
+    }
+
     pub(super) fn on_recall<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>, from: NodeId) {
         if from != cx.home {
             return;
