@@ -23,6 +23,22 @@ struct Region {
     free: BitTree,
 }
 
+impl Region {
+    fn full(range: FrameRange) -> Region {
+        Region { range, free: BitTree::full(range.len() as usize) }
+    }
+
+    fn has(&self, frame: Frame) -> bool {
+        self.range.start <= frame && frame < self.range.end
+    }
+
+    fn take(&mut self) -> Option<Frame> {
+        let at = self.free.first()?;
+        self.free.remove(at);
+        Some(Frame(self.range.start.0 + at as u64))
+    }
+}
+
 /// The frame allocator of one instance.
 ///
 /// Frames for programs come out of [`Frames::allocate`], which leaves a reserve: when programs
@@ -34,8 +50,10 @@ pub struct Frames {
     reserve: u64,
     /// References beyond the first of frames that several frozen objects share.
     shares: BTreeMap<Frame, u32>,
-    /// Frames of other instances of this machine, which are theirs to free.
+    /// Frames of others that can be mapped here, which are theirs to free.
     borrowed: Vec<FrameRange>,
+    /// Frames of this instance that other machines see, too, and how many of them are free.
+    window: Option<(Region, u64)>,
     /// How many want frames to be kept that are released.
     keepers: u32,
     /// Frames that were released meanwhile.
@@ -54,6 +72,7 @@ impl Frames {
             reserve,
             shares: BTreeMap::new(),
             borrowed: Vec::new(),
+            window: None,
             keepers: 0,
             kept: Vec::new(),
         };
@@ -64,7 +83,7 @@ impl Frames {
                 continue;
             }
             let range = FrameRange { start: range.start, end: Frame(range.start.0 + len) };
-            frames.regions.push(Region { range, free: BitTree::full(len as usize) });
+            frames.regions.push(Region::full(range));
             frames.total += len;
         }
         frames.free = frames.total;
@@ -90,14 +109,23 @@ impl Frames {
 
     /// A frame for the kernel itself, out of the reserve if need be, with unspecified content.
     pub fn allocate_kernel(&mut self) -> Option<Frame> {
-        for region in &mut self.regions {
-            if let Some(at) = region.free.first() {
-                region.free.remove(at);
-                self.free -= 1;
-                return Some(Frame(region.range.start.0 + at as u64));
-            }
-        }
-        None
+        let frame = self.regions.iter_mut().find_map(Region::take)?;
+        self.free -= 1;
+        Some(frame)
+    }
+
+    /// A frame that other machines see, too, with unspecified content.
+    pub fn allocate_window(&mut self) -> Option<Frame> {
+        let (region, free) = self.window.as_mut()?;
+        let frame = region.take()?;
+        *free -= 1;
+        Some(frame)
+    }
+
+    /// Frames that [`Frames::allocate_window`] still has.
+    #[must_use]
+    pub fn free_in_window(&self) -> u64 {
+        self.window.as_ref().map_or(0, |(_, free)| *free)
     }
 
     /// `count` consecutive frames for the kernel, the first a multiple of `align` (a power of
@@ -144,7 +172,12 @@ impl Frames {
         self.borrowed = others;
     }
 
-    /// Whether another instance of this machine may lend the frame.
+    /// Says which frames of this instance other machines see, too.
+    pub fn share_window(&mut self, own: FrameRange) {
+        self.window = Some((Region::full(own), own.len()));
+    }
+
+    /// Whether another instance may lend the frame.
     #[must_use]
     pub fn is_borrowed(&self, frame: Frame) -> bool {
         self.borrowed.iter().any(|range| range.start <= frame && frame < range.end)
@@ -159,7 +192,8 @@ impl Frames {
     }
 
     fn region(&self, frame: Frame) -> Option<&Region> {
-        self.regions.iter().find(|r| r.range.start <= frame && frame < r.range.end)
+        let window = self.window.iter().map(|(region, _)| region);
+        self.regions.iter().chain(window).find(|region| region.has(frame))
     }
 
     /// From now on frames that are released are kept: others may still map them.
@@ -197,13 +231,20 @@ impl Frames {
         if self.is_borrowed(frame) {
             return;
         }
-        let region =
-            self.regions.iter_mut().find(|r| r.range.start <= frame && frame < r.range.end);
-        let Some(region) = region else { unreachable!("{frame:?} is not in the memory map") };
+        let (region, free) = match &mut self.window {
+            Some((region, free)) if region.has(frame) => (region, free),
+            _ => {
+                let region = self.regions.iter_mut().find(|region| region.has(frame));
+                let Some(region) = region else {
+                    unreachable!("{frame:?} is not in the memory map")
+                };
+                (region, &mut self.free)
+            }
+        };
         let at = (frame.0 - region.range.start.0) as usize;
         assert!(!region.free.contains(at), "{frame:?} freed twice");
         region.free.insert(at);
-        self.free += 1;
+        *free += 1;
     }
 
     /// Adds a reference to `frame`: it is then read-only to each that refers to it.
@@ -350,6 +391,22 @@ mod tests {
         frames.free_kept();
         assert!(frames.is_free(one) && frames.is_free(two));
         assert_eq!(frames.free_count(), 4);
+    }
+
+    #[test]
+    fn frames_of_the_window_are_given_out_apart() {
+        let mut frames = Frames::new(&[range(0, 4)], &[], 0);
+        assert_eq!((frames.allocate_window(), frames.free_in_window()), (None, 0));
+        frames.borrow_from(vec![range(100, 108)]);
+        frames.share_window(range(100, 102));
+        let own = frames.allocate_window().unwrap();
+        assert_eq!((own, frames.free_in_window(), frames.free_count()), (Frame(100), 1, 4));
+        assert!(!frames.is_borrowed(own) && frames.is_borrowed(Frame(102)), "another's part");
+        frames.keep_released();
+        frames.release(own);
+        assert_eq!(frames.free_in_window(), 1, "somebody may still map it");
+        frames.free_kept();
+        assert_eq!((frames.free_in_window(), frames.free_count()), (2, 4));
     }
 
     #[test]
