@@ -225,14 +225,16 @@ pub fn map_device(physical: u64, len: usize) -> Result<NonNull<u8>, MapError> {
     kernel.as_mut().ok_or(MapError::NoTables)?.map_outside(physical, len as u64, DEVICE)
 }
 
-/// Maps `len` bytes of memory that is not RAM of this machine (a window that others share),
-/// write-back cacheable and for good.
+/// Maps `len` bytes of memory that is not RAM of this machine (a window that others share), whole
+/// pages, as RAM is mapped: at its place in the direct map, for good.
 ///
 /// # Errors
 /// As [`map_device`].
 pub fn map_memory(physical: u64, len: usize) -> Result<NonNull<u8>, MapError> {
     let mut kernel = KERNEL.lock();
-    kernel.as_mut().ok_or(MapError::NoTables)?.map_outside(physical, len as u64, WRITE)
+    let virt = DIRECT_MAP + physical;
+    kernel.as_mut().ok_or(MapError::NoTables)?.map(virt, physical, len as u64, WRITE)?;
+    NonNull::new(direct(physical)).ok_or(MapError::NoRoom)
 }
 
 /// The physical address of the kernel's own root table, whose lower half is empty.

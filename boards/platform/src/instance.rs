@@ -77,10 +77,12 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
     let Machine { mut arch, free, ram, initrd, record, mut link, pci, local, siblings } = machine;
     log::info!("instance {}: {} MiB of memory", record.instance, ram >> 20);
     let others = local.as_ref().map(|local| local.others.clone()).unwrap_or_default();
-    let links = match fabric::join(&mut arch, &record, pci, local) {
-        Ok(links) => links.map(|links| Rc::new(RefCell::new(links))),
+    let joined = match fabric::join(&mut arch, &record, pci, local) {
+        Ok(joined) => joined,
         Err(error) => give_up(&mut link, || arch.now(), &error),
     };
+    let window = joined.as_ref().and_then(|joined| joined.window);
+    let links = joined.map(|joined| Rc::new(RefCell::new(joined.links)));
     let link = Rc::new(RefCell::new(link));
     let host = SharedLink::new(link.clone(), links.clone());
     let shutdown = host.shutdown();
@@ -103,7 +105,8 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
     };
     if let Some(links) = &links {
         let machines = record.instances.iter().map(|instance| instance.machine).collect();
-        let settings = FabricSettings { machines, borrowed: others, ..settings(record.sharing) };
+        let settings =
+            FabricSettings { machines, borrowed: others, window, ..settings(record.sharing) };
         kernel.join(Box::new(CoreTransport::new(links.clone())), settings);
     }
     let serves = match record.action {

@@ -39,7 +39,7 @@ mod user_memory;
 mod wait;
 
 pub use fabric::{
-    Arrival, Coherence, FabricSettings, LinkTransport, PageWords, Refused, Transport,
+    Arrival, Coherence, FabricSettings, LinkTransport, PageWords, Refused, Transport, WindowFrames,
 };
 pub use files::RootError;
 pub use ids::{Pid, Tid};

@@ -100,6 +100,7 @@ impl<A: Arch> State<A> {
                     }
                 }
                 TimerAction::PageHold(page) => self.expire_hold(page),
+                TimerAction::WindowLook => self.look_at_window(),
                 TimerAction::Balance => self.balance(),
                 TimerAction::FileTimer(timer) => self.expire_file_timer(timer, now),
                 TimerAction::ProcessTimer(pid, name) => self.expire_process_timer(pid, name),

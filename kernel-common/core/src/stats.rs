@@ -46,6 +46,7 @@ pub(crate) struct FabricStats {
     /// Frames named to other instances of the machine, and frames of theirs that were mapped.
     pub(crate) pages_lent: u64,
     pub(crate) pages_mapped: u64,
+    pub(crate) pages_promoted: u64,
     /// Threads of this instance that were moved.
     pub(crate) moves: u64,
     /// Threads of this instance that went to another instruction set.
@@ -108,6 +109,7 @@ impl FabricStats {
             ("pages_received", self.pages_received),
             ("pages_lent", self.pages_lent),
             ("pages_mapped", self.pages_mapped),
+            ("pages_promoted", self.pages_promoted),
             ("moves", self.moves),
             ("crossings", self.crossings),
             ("stays", self.stays),

@@ -18,6 +18,8 @@ pub(crate) enum TimerAction {
     WakeTask(TaskId),
     /// A page has been held for long enough.
     PageHold(PageName),
+    /// Mappings of window frames are looked at.
+    WindowLook,
     /// A period of the balancing of loads has passed.
     Balance,
     /// A timer that is a file expires.

@@ -98,7 +98,7 @@ pub struct WindowSize {
 }
 
 /// How instances share a program's threads: the same for all instances of a fabric.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sharing {
     /// Where new threads go.
     pub placement: Placement,
@@ -116,6 +116,23 @@ pub struct Sharing {
     pub balance: bool,
     /// Pages that are fetched ahead at the most: 0 to 8.
     pub prefetch: u8,
+    /// Whether pages that ping-pong between machines move into the window that both see.
+    pub promote: bool,
+}
+
+impl Default for Sharing {
+    fn default() -> Self {
+        Self {
+            placement: Placement::Local,
+            coherence: Coherence::Directory,
+            migrate_every: 0,
+            homes: Placement::Local,
+            move_processes_every: 0,
+            balance: false,
+            prefetch: 0,
+            promote: true,
+        }
+    }
 }
 
 /// Where new threads go.

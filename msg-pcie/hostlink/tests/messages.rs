@@ -38,6 +38,7 @@ fn record() -> BootRecord {
             move_processes_every: 9,
             balance: true,
             prefetch: 4,
+            promote: true,
         },
         exercise: vec![1, 2, 3],
     }

@@ -42,6 +42,8 @@ pub struct Maps {
 pub struct Ivshmem {
     /// The memory that all machines share.
     pub window: Mapping<'static>,
+    /// Where that begins, as this machine's processors address it.
+    pub physical: u64,
     /// This machine's number.
     pub machine: u16,
     /// Rings others.
@@ -84,6 +86,7 @@ impl Ivshmem {
         let pointer = map(maps.device, table, table_len)?;
         // SAFETY: the table has that many entries (`find`) and is mapped as device memory for good.
         let table = unsafe { MsixTable::attach(pointer, vectors) };
+        let physical = window.address;
         let no_window = IvshmemError::NoMapping { address: window.address, size: window.size };
         let pointer = map(maps.memory, window.address, window.size)?;
         let bytes = usize::try_from(window.size).map_err(|_| no_window)?;
@@ -93,7 +96,7 @@ impl Ivshmem {
         // SAFETY: the field is named once.
         let doorbell = unsafe { split_fields!(registers, doorbell) };
         let bell = Bell { doorbell };
-        Ok(Ivshmem { window, machine, bell, table, index })
+        Ok(Ivshmem { window, physical, machine, bell, table, index })
     }
 
     /// Lets `message` be sent for this instance's vector from now on. Rings before are lost.

@@ -6,7 +6,9 @@ use maize_abi::isa::aarch64::Aarch64;
 use maize_abi::isa::x86_64::X86_64;
 use maize_abi::{Isa, IsaKind};
 use maize_arch_host::{EmulatedMemory, HostArch, Script, ScriptRegs, ScriptedHost, Wires};
-use maize_core::{FabricSettings, Kernel, LinkTransport, ProgramSpec, SpawnError, Step};
+use maize_core::{
+    FabricSettings, Kernel, LinkTransport, ProgramSpec, SpawnError, Step, WindowFrames,
+};
 use maize_hal::{Frame, FrameRange, Interrupts, Nanos};
 use maize_launcher::cpio;
 use maize_launcher::tree::Tree;
@@ -40,37 +42,62 @@ pub fn impatient_links() -> FabricConfig {
     FabricConfig { link, beat_every: Nanos(200_000), poll_for: Nanos(0) }
 }
 
+/// Frames of a window that each instance has for its pages.
+const WINDOW_FRAMES: u64 = 8;
+
+/// The first frame of an instance, counted over those that are emulated in one memory.
+const fn first_frame(place: u64) -> Frame {
+    Frame(16 + place * FRAMES)
+}
+
+/// Frames that all of so many instances see, for [`FabricSettings::window`].
+#[must_use]
+pub const fn window(instances: u16) -> WindowFrames {
+    let start = first_frame(instances as u64);
+    let end = Frame(start.0 + instances as u64 * WINDOW_FRAMES);
+    WindowFrames { all: FrameRange { start, end }, each: WINDOW_FRAMES }
+}
+
 /// The emulated machines that host a fabric.
 struct Machines<I> {
     /// The machine of each instance.
     numbers: Vec<usize>,
+    /// With a window all machines are emulated in one memory, of which each uses its own frames.
+    window: Option<WindowFrames>,
     memories: BTreeMap<usize, EmulatedMemory>,
     isa: std::marker::PhantomData<I>,
 }
 
 impl<I: Isa> Machines<I> {
-    fn new(instances: u16, machines: &[u16]) -> Machines<I> {
+    fn new(instances: u16, settings: &FabricSettings) -> Machines<I> {
+        let machines = &settings.machines;
         let alone = |number: usize| usize::from(u16::MAX) + 1 + number;
         let of = |number| machines.get(number).map_or(alone(number), |m| usize::from(*m));
         let numbers = (0..usize::from(instances)).map(of).collect();
-        Machines { numbers, memories: BTreeMap::new(), isa: std::marker::PhantomData }
+        let window = settings.window;
+        Machines { numbers, window, memories: BTreeMap::new(), isa: std::marker::PhantomData }
     }
 
     /// The memory that an instance sees, its own frames, and those of others in its machine.
     fn core(&mut self, number: u16) -> (EmulatedMemory, FrameRange, Vec<FrameRange>) {
         let number = usize::from(number);
         let machine = self.numbers[number];
-        let of_machine = |other: &usize| self.numbers[*other] == machine;
-        let count = (0..self.numbers.len()).filter(of_machine).count() as u64;
-        let place = (0..number).filter(of_machine).count() as u64;
-        let first = |place: u64| Frame(16 + place * FRAMES);
-        let all = FrameRange { start: first(0), end: first(count) };
-        let own = FrameRange { start: first(place), end: first(place + 1) };
-        let memory =
-            self.memories.entry(machine).or_insert_with(|| EmulatedMemory::new(I::PTE, all));
-        let before = FrameRange { start: all.start, end: own.start };
-        let after = FrameRange { start: own.end, end: all.end };
-        (memory.another_core(), own, vec![before, after])
+        let together = |other: &usize| self.numbers[*other] == machine;
+        let emulated = |other: &usize| self.window.is_some() || together(other);
+        let place = |number: usize| (0..number).filter(emulated).count() as u64;
+        let frames = |number: usize| {
+            let place = place(number);
+            FrameRange { start: first_frame(place), end: first_frame(place + 1) }
+        };
+        let all = 0..self.numbers.len();
+        let end = self.window.map_or(first_frame(place(all.end)), |window| window.all.end);
+        let ram = FrameRange { start: first_frame(0), end };
+        let own = frames(number);
+        let borrowed = all.filter(|other| *other != number && together(other)).map(frames);
+        let borrowed = borrowed.collect();
+        let key = self.window.map_or(machine, |_| 0);
+        let memory = self.memories.entry(key).or_insert_with(|| EmulatedMemory::new(I::PTE, ram));
+        (memory.another_core(), own, borrowed)
     }
 }
 
@@ -305,7 +332,7 @@ where
         links: FabricConfig,
     ) -> Fabric<I> {
         let plan = Plan::new(instances, root, settings, net, links);
-        let mut machines = Machines::<I>::new(instances, &settings.machines);
+        let mut machines = Machines::<I>::new(instances, settings);
         let nodes = (0..instances).map(|number| {
             let (memory, frames, borrowed) = machines.core(number);
             let arch = HostArch::<I>::of_core(memory, plan.seed(number));

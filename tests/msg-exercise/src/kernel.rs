@@ -218,7 +218,7 @@ pub fn run<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) -> ! {
         Err(error) => give_up(&mut link, || arch.now(), &format!("exercise: {error}")),
     };
     let links = match fabric::join(&mut arch, &record, pci, local) {
-        Ok(Some(links)) => links,
+        Ok(Some(joined)) => joined.links,
         Ok(None) => give_up(&mut link, || arch.now(), &"there is nobody to exercise with"),
         Err(error) => give_up(&mut link, || arch.now(), &error),
     };

@@ -52,6 +52,9 @@ struct FabricOptions {
     #[arg(long, default_value = "4", value_name = "0|1|4|8",
           value_parser = PossibleValuesParser::new(["0", "1", "4", "8"]).try_map(|n| n.parse::<u8>()))]
     prefetch: u8,
+    /// Whether pages that two machines write in turn move into the memory that both see.
+    #[arg(long, value_enum, default_value_t = Switch::On, value_name = "on|off")]
+    promote: Switch,
     /// Move a thread to a random CPU at every N-th trap of the program, for tests.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     migrate_every: Option<u32>,
@@ -120,6 +123,12 @@ enum Start {
     Wait,
     /// Start at once.
     Run,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -258,6 +267,7 @@ impl FabricOptions {
             move_processes_every: self.move_processes_every.unwrap_or(0),
             balance: self.balance,
             prefetch: self.prefetch,
+            promote: self.promote == Switch::On,
         };
         config.files = self.files;
         config.root = self.root.map_or_else(Root::default, Root::from_path);

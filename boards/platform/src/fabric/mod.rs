@@ -11,11 +11,15 @@ mod stats;
 mod transport;
 mod windows;
 
-use maize_hal::{Arch, Interrupts, Nanos};
+use alloc::collections::BTreeSet;
+
+use maize_abi::PAGE_SIZE;
+use maize_core::WindowFrames;
+use maize_hal::{Arch, Frame, FrameRange, Interrupts, Nanos};
 use maize_hostlink::BootRecord;
 use maize_ivshmem::Ivshmem;
 use maize_link::{FabricConfig, Idle, LinkConfig};
-use maize_window::Mapping;
+use maize_window::{Mapping, Span};
 use maize_wire::InstanceId;
 
 use crate::siblings::LocalWindow;
@@ -44,7 +48,8 @@ pub fn join<A: Arch>(
     record: &BootRecord,
     pci: Option<Ivshmem>,
     local: Option<LocalWindow>,
-) -> Result<Option<MachineLinks>, JoinError> {
+) -> Result<Option<Joined>, JoinError> {
+    let physical = pci.as_ref().map(|device| device.physical);
     let patience = arch.now() + HEADER_PATIENCE;
     let (reached, bells) = windows::reach(record, pci, local, || {
         core::hint::spin_loop();
@@ -62,7 +67,34 @@ pub fn join<A: Arch>(
     let mut links = Links::enter(&config, &reached, bells, arch.now())?;
     settle(arch, &mut links)?;
     links.report_up();
-    Ok(Some(links))
+    let outside = reached.iter().find(|reached| reached.between_machines);
+    let window = outside.zip(physical).and_then(|(reached, physical)| {
+        window_frames(record, physical, reached.header.layout.frames())
+    });
+    Ok(Some(Joined { links, window }))
+}
+
+/// What an instance has of its fabric.
+pub struct Joined {
+    /// Its links.
+    pub links: MachineLinks,
+    /// Frames that another machine sees, too, if pages are to move there.
+    pub window: Option<WindowFrames>,
+}
+
+/// The page frames of a window, shared out between the instances. With more than two machines there are
+/// none: what a machine still writes that was given up would be seen by those that go on.
+fn window_frames(record: &BootRecord, physical: u64, span: Span) -> Option<WindowFrames> {
+    let machines: BTreeSet<u16> = record.instances.iter().map(|i| i.machine).collect();
+    let page = PAGE_SIZE as u64;
+    if !record.sharing.promote || machines.len() != 2 || !physical.is_multiple_of(page) {
+        return None;
+    }
+    let words = page / 8;
+    let start = physical / page + span.start as u64 / words;
+    let frames = span.words as u64 / words;
+    let all = FrameRange { start: Frame(start), end: Frame(start + frames) };
+    Some(WindowFrames { all, each: frames / record.instances.len() as u64 })
 }
 
 fn fabric_config(record: &BootRecord) -> FabricConfig {

@@ -18,6 +18,7 @@ use maize_wire::{Class, InstanceId, Kind, Page as Content};
 
 pub(crate) use message::RequestId;
 pub(crate) use pages::Pages;
+pub use pages::WindowFrames;
 pub(crate) use request::{Asked, PeerDied, Serving, Start};
 pub use transport::{Arrival, LinkTransport, PageWords, Refused, Transport};
 
@@ -60,6 +61,9 @@ pub struct FabricSettings {
     pub machines: Vec<u16>,
     /// RAM of this machine that is other instances'.
     pub borrowed: Vec<FrameRange>,
+    /// Frames that another machine sees, too, for pages that ping-pong; `None` if they are not to move
+    /// there. There may be two machines at the most.
+    pub window: Option<WindowFrames>,
 }
 
 /// A message that waits for room on a link.
@@ -181,7 +185,12 @@ impl<A: Arch> Kernel<A> {
         self.handle.with(|s| {
             let me = s.fabric.me;
             s.fabric.pages = Pages::new(me, &settings);
-            s.memory.frames().borrow_from(settings.borrowed.clone());
+            let mut borrowed = settings.borrowed.clone();
+            if let Some(window) = settings.window {
+                borrowed.push(window.all);
+                s.memory.frames().share_window(window.of(me.0));
+            }
+            s.memory.frames().borrow_from(borrowed);
             s.fabric.settings = settings;
             s.fabric.root = root::fingerprint(&s.image, &s.hidden);
             s.fabric.traced = transport.is_traced();

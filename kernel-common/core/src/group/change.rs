@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::future::Future;
 use core::ops::Range;
 
+use maize_abi::pte::Access;
 use maize_abi::{Errno, PAGE_SIZE, Sysno};
 use maize_hal::{Arch, Nanos};
 use maize_mm::{NeedPage, ObjectId, SpaceId};
@@ -127,6 +128,10 @@ pub(crate) async fn ordered<A: Arch>(
         }
         lends
     });
+    let rights = Access::from_bits_truncate(args[2] as u8);
+    if sysno == Sysno::Mprotect && rights.contains(Access::EXECUTE) {
+        leave_window(k, current, space, &change.ranges).await;
+    }
     let mut recalled = Ok(());
     if change.moves {
         for range in &change.ranges {
@@ -195,20 +200,40 @@ impl<A: Arch> State<A> {
     }
 }
 
+/// Has everybody leave the window with pages of ranges that instructions are to be fetched from.
+async fn leave_window<A: Arch>(
+    k: &Handle<A>,
+    current: Current,
+    space: SpaceId,
+    ranges: &[Range<u64>],
+) {
+    let left = |s: &mut State<A>| {
+        let parts = ranges.iter().flat_map(|range| s.memory.objects_in(space, range.clone()));
+        let parts: Vec<_> = parts.collect();
+        parts.iter().find_map(|(object, part)| Some((*object, s.retreat_pages(*object, part)?)))
+    };
+    while let Some((object, index)) = k.with(left) {
+        let key = [WaitKey::Page(object, index)];
+        k.wait_for(current.task, &key, Nanos::NEVER, Interruptible::Not).await;
+    }
+}
+
 /// Pages asked for at once when they come home.
 const AT_ONCE: usize = 64;
 
 impl<A: Arch> State<A> {
-    /// Has other instances of this machine give up what they map of a range's private pages; one that
-    /// is still mapped.
+    /// Has others give up what they map of this machine's frames for a range's private pages; one that is
+    /// still mapped.
     fn call_in_range(&mut self, space: SpaceId, range: Range<u64>) -> Option<(ObjectId, u64)> {
         let mut parts = self.memory.objects_in(space, range);
         parts.retain(|(object, _)| self.memory.is_private(*object));
+        let mut left = None;
         for (object, indices) in &parts {
             self.call_in(*object, indices.clone());
+            left = self.retreat_pages(*object, indices).map(|index| (*object, index)).or(left);
         }
         let mut parts = parts.into_iter();
-        parts.find_map(|(object, part)| Some((object, self.lent_page(object, part)?)))
+        parts.find_map(|(object, part)| Some((object, self.lent_page(object, part)?))).or(left)
     }
 }
 

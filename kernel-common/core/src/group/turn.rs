@@ -63,8 +63,10 @@ impl<A: Arch> State<A> {
 
     /// Whether a member of a space maps frames of this instance.
     pub(crate) fn lends_to_members(&self, space: SpaceId) -> bool {
+        let everybody = self.fabric.settings.window.is_some();
         self.groups.led.get(&space).is_some_and(|group| {
-            group.members.iter().any(|member| self.fabric.pages.domains.is_sibling(*member))
+            let mut members = group.members.iter();
+            members.any(|member| everybody || self.fabric.pages.domains.is_sibling(*member))
         })
     }
 

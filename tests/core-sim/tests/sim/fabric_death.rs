@@ -3,7 +3,7 @@
 use maize_abi::{Isa, Sysno};
 use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings};
-use maize_core_sim::fabric::{ENOUGH, Fabric, impatient_links};
+use maize_core_sim::fabric::{ENOUGH, Fabric, impatient_links, window};
 use maize_core_sim::scripts::{bump, end_thread, fork, go, start_thread, wait_until};
 use maize_core_sim::{on_both, root_with, seeds};
 use maize_hal::{Nanos, Report};
@@ -52,7 +52,8 @@ fn run_with_death<I: Isa>(script: &Script, number: usize, coherence: Coherence) 
 where
     I::Regs: ScriptRegs,
 {
-    let settings = FabricSettings { coherence, ..FabricSettings::default() };
+    let window = Some(window(3));
+    let settings = FabricSettings { coherence, window, ..FabricSettings::default() };
     let mut fabric = start::<I>(script, &settings);
     fabric.kill(number);
     let outcome = fabric.run(ENOUGH).unwrap_or_else(|stuck| unreachable!("{stuck:?}"));

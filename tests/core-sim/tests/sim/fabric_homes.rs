@@ -4,7 +4,7 @@ use maize_abi::isa::x86_64::X86_64;
 use maize_abi::{Isa, Sysno};
 use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings, Placement};
-use maize_core_sim::fabric::{ENOUGH, Fabric, links, run};
+use maize_core_sim::fabric::{ENOUGH, Fabric, links, run, window};
 use maize_core_sim::scripts::{
     FUTEX_PRIVATE, FUTEX_WAIT, SA_RESTART, SA_SIGINFO, SIGCHLD, adder, bump, counting_handler,
     end_thread, fork, handle, start_thread, wait_until,
@@ -19,7 +19,7 @@ const SIGUSR1: u64 = 10;
 const SIGALRM: u64 = 14;
 
 fn settings() -> FabricSettings {
-    FabricSettings::default()
+    FabricSettings { window: Some(window(4)), ..FabricSettings::default() }
 }
 
 /// Makes `core` the home of the caller's process.
@@ -364,6 +364,7 @@ fn random_moves_do_not_disturb() {
             placement: Placement::Spread,
             migrate_every: [0, 5][seed as usize / 2 % 2],
             move_processes_every: 6 + seed as u32 % 5,
+            window: (seed % 4 < 2).then_some(const { window(4) }),
             ..FabricSettings::default()
         };
         let instances = 2 + (seed % 3) as u16;

@@ -3,7 +3,7 @@
 use maize_abi::{Isa, Sysno};
 use maize_arch_host::{DATA, Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings};
-use maize_core_sim::fabric::run;
+use maize_core_sim::fabric::{run, window};
 use maize_core_sim::on_both;
 use maize_core_sim::scripts::{bump, end_thread, fork, go, start_thread, wait_until};
 
@@ -34,6 +34,8 @@ where
     I::Regs: ScriptRegs,
 {
     for (seed, settings) in (1..).zip(policies()) {
+        let window = (!settings.machines.starts_with(&[0, 0])).then(|| window(instances));
+        let settings = FabricSettings { window, ..settings };
         let (outcome, _) = run::<I>(instances, s, &settings, seed);
         assert_eq!((outcome.stdout.as_str(), outcome.status), (expected, 0), "{settings:?}");
     }
@@ -52,11 +54,8 @@ fn expect(s: &mut Script, at: u64, value: u64, status: u8) {
     s.imm(Reg::S(0), at).load64(Reg::S(1), Reg::S(0), 0).expect(Reg::S(1), value, status);
 }
 
-fn plays_ping_pong<I: Isa>()
-where
-    I::Regs: ScriptRegs,
-{
-    const ROUNDS: u64 = 20;
+/// A thread on each of two instances that adds one to a word in turn with the other.
+fn ping_pong(rounds: u64) -> Script {
     let mut s = Script::new();
     let ball = s.data(&[0; 8]);
     let done = s.data(&[0; 8]);
@@ -68,7 +67,7 @@ where
             go(&mut s, 1);
         }
         // Each side adds one to the ball whenever its lowest bit is the side's.
-        s.imm(Reg::S(0), ball).imm(Reg::S(1), 2 * ROUNDS + side);
+        s.imm(Reg::S(0), ball).imm(Reg::S(1), 2 * rounds + side);
         let again = s.mark();
         let wait = s.mark();
         s.load32(Reg::S(2), Reg::S(0), 0).and(Reg::S(3), Reg::S(2), 1).imm(Reg::S(4), side);
@@ -82,10 +81,38 @@ where
     }
     bump(&mut s, done);
     end_thread(&mut s);
-    check::<I>(2, &s, "played\n");
+    s
+}
+
+fn plays_ping_pong<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    check::<I>(2, &ping_pong(20), "played\n");
 }
 
 on_both!(two_instances_play_ping_pong, plays_ping_pong);
+
+fn plays_in_the_window<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    for coherence in [Coherence::Directory, Coherence::Voting] {
+        let settings = |window| FabricSettings { coherence, window, ..FabricSettings::default() };
+        let counts = |rounds, settings| {
+            let (outcome, fabric) = run::<I>(2, &ping_pong(rounds), &settings, 1);
+            assert_eq!((outcome.stdout.as_str(), outcome.status), ("played\n", 0), "{settings:?}");
+            ["sent.Page", "pages_promoted"].map(|name| fabric.counter(&format!("fabric.{name}")))
+        };
+        let many = 400;
+        let [copied, none] = counts(many, settings(None));
+        assert!(copied > 4 * many && none == 0, "each turn costs messages: {copied}");
+        let [messages, promoted] = counts(many, settings(Some(window(2))));
+        assert!(messages < many / 2 && promoted > 0, "{messages} messages, {promoted} pages");
+    }
+}
+
+on_both!(pages_that_ping_pong_move_to_the_window, plays_in_the_window);
 
 /// A script that goes to core 1 and writes to `pages` pages there.
 fn toucher(pages: u64) -> Script {

@@ -8,7 +8,7 @@ use maize_abi::isa::x86_64::X86_64;
 use maize_abi::{Isa, Sysno};
 use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings, Placement};
-use maize_core_sim::fabric::run;
+use maize_core_sim::fabric::{run, window};
 use maize_core_sim::scripts::{
     SA_RESTART, SA_SIGINFO, adder, bump, counting_handler, end_thread, fork, handle, start_thread,
     wait_until,
@@ -73,7 +73,8 @@ fn adders(threads: u64, rounds: u64) -> Script {
 #[test]
 fn sixteen_instances_have_a_thread_each() {
     for seed in seeds(1) {
-        let settings = settings(Coherence::Directory, 0);
+        let window = Some(window(16));
+        let settings = FabricSettings { window, ..settings(Coherence::Directory, 0) };
         let (outcome, fabric) = run::<X86_64>(16, &adders(16, 2), &settings, seed);
         assert_eq!((outcome.stdout.as_str(), outcome.status), ("right\n", 0), "seed {seed}");
         assert!(fabric.nodes[1..].iter().all(|node| node.kernel.counter("fabric.stays") > 0));
@@ -158,6 +159,7 @@ fn settings(coherence: Coherence, migrate_every: u32) -> FabricSettings {
         migrate_every,
         machines: machines.to_vec(),
         prefetch: [0, 1, 4, 8][migrate_every as usize / 2 % 4],
+        window: migrate_every.is_multiple_of(2).then_some(const { window(4) }),
         ..FabricSettings::default()
     }
 }

@@ -95,7 +95,14 @@ impl<A: Arch> State<A> {
             // A sibling's thread runs where the page shows, and this instance has its frame.
             let _ = self.memory.create_replica(object, UNBOUNDED);
         }
-        let frames: Vec<Frame> = message.frames.iter().map(|number| Frame(*number)).collect();
+        let inside = self.fabric.pages.domains.is_sibling(from);
+        let window = self.fabric.settings.window;
+        let frame = |number: &u64| match window {
+            Some(window) if !inside => window.named(from, *number),
+            _ => Some(Frame(*number)).filter(|_| inside),
+        };
+        let frames: Option<Vec<Frame>> = message.frames.iter().map(frame).collect();
+        let frames = frames.ok_or(Broken)?;
         if frames.iter().any(|frame| !self.memory.frames().is_borrowed(*frame)) {
             return Err(Broken);
         }

@@ -12,7 +12,7 @@ use maize_hal::{Arch, Frame};
 use maize_mm::ObjectId;
 use maize_wire::{InstanceId, Page as Content};
 
-use super::machine::{self, Deed};
+use super::machine::{self, Brings, Deed};
 use super::name::page_of;
 use super::{AtHand, Page};
 use crate::state::State;
@@ -22,14 +22,20 @@ use crate::wait::WaitKey;
 impl<A: Arch> State<A> {
     pub(super) fn carry_out(&mut self, deed: Deed, content: AtHand<'_>) {
         match deed {
-            Deed::Send { to, page, bytes, content } => self.send_page(to, page, bytes, content),
-            Deed::Lend { to, page, access, ahead } => self.lend(to, page, access, ahead),
+            Deed::Send { to, page, bytes, brings } => self.send_page(to, page, bytes, brings),
+            Deed::Lend { to, page, access, window, ahead } => {
+                self.lend(to, page, (access, window), ahead);
+            }
             Deed::Fill(page) => self.fill_page(page),
             Deed::Install(page) => self.install_content(page, content),
             Deed::Stash(page) => self.stash(page, content),
             Deed::InstallStashed(page) => self.install_stashed(page),
             Deed::Adopt(page, frame) => self.adopt_frame(page, frame),
             Deed::Map(page, access) => self.set_rights(page, access),
+            Deed::Locate(page, frame) => self.locate_page(page, frame),
+            Deed::MapWindow(page) => self.map_window(page),
+            Deed::ToWindow(page) => self.move_to_window(page),
+            Deed::FromWindow(page) => self.move_from_window(page),
             Deed::Unmap(page) => self.unmap_page(page),
             Deed::Release(page) => self.release_page(page),
             Deed::Wake(page) => {
@@ -56,7 +62,7 @@ impl<A: Arch> State<A> {
 
     /// The frame with the page's content here. The home of a page that was never sent has it, or
     /// makes it as a local fault would.
-    fn content_frame(&mut self, page: PageKey) -> Option<Frame> {
+    pub(super) fn content_frame(&mut self, page: PageKey) -> Option<Frame> {
         let (object, index) = page_of(page);
         if let Some((frame, _)) = self.memory.page(object, index) {
             return Some(frame);
@@ -85,14 +91,19 @@ impl<A: Arch> State<A> {
         Some(copy)
     }
 
-    fn send_page(&mut self, to: NodeId, page: PageKey, message: Vec<u8>, content: bool) {
-        let content = if content { self.content_to_send(page) } else { None };
-        let page = Page { page: page.into(), message, frames: Vec::new() };
+    fn send_page(&mut self, to: NodeId, page: PageKey, message: Vec<u8>, brings: Brings) {
+        let (mut content, mut frames) = (None, Vec::new());
+        match brings {
+            Brings::Nothing => {}
+            Brings::Content => content = self.content_to_send(page),
+            Brings::Place => frames.extend(self.window_number(page)),
+        }
+        let page = Page { page: page.into(), message, frames };
         self.post(InstanceId(to.0), page.into(), content);
     }
 
     /// Tells a sibling which frames to map.
-    fn lend(&mut self, to: NodeId, page: PageKey, access: Access, ahead: Ahead) {
+    fn lend(&mut self, to: NodeId, page: PageKey, (access, window): (Access, bool), ahead: Ahead) {
         let mut frames = Vec::new();
         let mut named = Ahead::default();
         let message = match self.frame_to_lend(page) {
@@ -106,7 +117,7 @@ impl<A: Arch> State<A> {
                         named.writable |= ahead.writable & 1 << bit;
                     }
                 }
-                machine::mapping(access, named)
+                machine::mapping(access, window, named)
             }
             None => {
                 log::error!("no frame of a page that is to be lent: {page:?}");
@@ -180,7 +191,7 @@ impl<A: Arch> State<A> {
         self.install_frame(page, frame);
     }
 
-    fn install_frame(&mut self, page: PageKey, frame: Frame) {
+    pub(super) fn install_frame(&mut self, page: PageKey, frame: Frame) {
         let (object, index) = page_of(page);
         if self.was_dropped(object, index) {
             self.stats.fabric.late_pages += 1;
@@ -208,8 +219,13 @@ impl<A: Arch> State<A> {
     }
 
     fn set_rights(&mut self, page: PageKey, access: Access) {
-        let (object, index) = page_of(page);
         let readable = Rights::READ | Rights::EXECUTE;
+        self.allow(page, if access == Access::Write { Rights::all() } else { readable });
+    }
+
+    /// Maps the page's frame with these rights, no more and no less.
+    pub(super) fn allow(&mut self, page: PageKey, wanted: Rights) {
+        let (object, index) = page_of(page);
         if self.memory.page(object, index).is_none() {
             if let Some(frame) = self.fabric.pages.departing.remove(&page) {
                 let copy = (frame, Rights::empty());
@@ -221,7 +237,6 @@ impl<A: Arch> State<A> {
             }
         }
         let Some((frame, rights)) = self.memory.page(object, index) else { return };
-        let wanted = if access == Access::Write { Rights::all() } else { readable };
         if wanted.contains(rights) {
             // The frame is there: it cannot be refused.
             let _ = self.memory.install_page(&mut self.arch, object, index, (frame, wanted));
@@ -231,6 +246,7 @@ impl<A: Arch> State<A> {
     }
 
     fn unmap_page(&mut self, page: PageKey) {
+        self.fabric.pages.windowed.unmapped(page);
         let (object, index) = page_of(page);
         if self.fabric.pages.departing.contains_key(&page) || self.content_frame(page).is_none() {
             return;
@@ -242,6 +258,7 @@ impl<A: Arch> State<A> {
 
     pub(super) fn release_page(&mut self, page: PageKey) {
         self.unmap_page(page);
+        self.fabric.pages.windowed.released(page);
         if let Some(frame) = self.fabric.pages.departing.remove(&page) {
             self.memory.frames().release(frame);
         }

@@ -34,6 +34,7 @@ impl<A: Arch> State<A> {
     /// its siblings map of the old one they give up when they are told of the change.
     pub(crate) fn renew_pages(&mut self, object: ObjectId, range: Range<u64>, generation: u32) {
         let now = self.now();
+        self.fabric.pages.windowed.drop_range(object, &range);
         let mut woken = Vec::new();
         for (segment, first, count) in Pages::parts(object, range) {
             let renew = Happened::Renew { object: segment, generation, first, count };
@@ -67,6 +68,7 @@ impl<A: Arch> State<A> {
     /// At a member: the home has dropped a range.
     pub(crate) fn drop_pages(&mut self, object: ObjectId, range: Range<u64>, generation: u32) {
         let home = object.home;
+        self.fabric.pages.windowed.drop_range(object, &range);
         for (object, first, count) in Pages::parts(object, range) {
             let _ = self.tell(home, Happened::Discard { object, generation, first, count }, None);
         }

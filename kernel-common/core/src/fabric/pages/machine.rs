@@ -57,6 +57,10 @@ pub(crate) enum Happened<'a> {
     },
     /// Siblings are to lose their mappings of a page.
     Recall(PageKey),
+    /// This instance's mapping of a window frame was not used for a while.
+    Idle(PageKey),
+    /// At the home: everybody is to leave the window with a page.
+    Retreat(PageKey),
 }
 
 /// Something that the machine wants done.
@@ -66,13 +70,14 @@ pub(crate) enum Deed {
         to: NodeId,
         page: PageKey,
         bytes: Vec<u8>,
-        content: bool,
+        brings: Brings,
     },
     /// Answer a sibling with frames to map: the page's, and those of the neighbours named.
     Lend {
         to: NodeId,
         page: PageKey,
         access: Access,
+        window: bool,
         ahead: Ahead,
     },
     Fill(PageKey),
@@ -87,6 +92,21 @@ pub(crate) enum Deed {
     Wake(PageKey),
     Timer(PageKey, Nanos),
     Fail(PageKey, Failure),
+    /// A page is in a frame of the window.
+    Locate(PageKey, Frame),
+    MapWindow(PageKey),
+    ToWindow(PageKey),
+    FromWindow(PageKey),
+}
+
+/// What goes along with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Brings {
+    Nothing,
+    /// The page's content.
+    Content,
+    /// The number of the window frame that the page is in.
+    Place,
 }
 
 /// Bytes that are no message of the policy.
@@ -108,6 +128,8 @@ pub(crate) struct Part {
     pub(crate) leads: Nodes,
     /// Pages that come along with one that is asked for, at the most.
     pub(crate) prefetch: u8,
+    /// Whether pages may move into the window.
+    pub(crate) promotes: bool,
 }
 
 /// The layers: sharing inside a machine, over prefetch, over a policy between machines.
@@ -132,8 +154,9 @@ macro_rules! each {
 fn layers<P: Policy<1>>(part: Part) -> Layers<P> {
     let hold_ns = HOLD.0;
     let config = Config { node: part.me, home: Home::At(part.home), hold_ns };
-    let tuning =
-        Tuning { prefetch_pages: part.prefetch.into(), hot_misses: 0, ..Tuning::default() };
+    let usual = Tuning::default();
+    let hot_misses = if part.promotes { usual.hot_misses } else { 0 };
+    let tuning = Tuning { prefetch_pages: part.prefetch.into(), hot_misses, ..usual };
     let domain = Domain { sibling: part.me, lead: part.lead, ahead: part.prefetch, hold_ns };
     let machine = Adaptive::new(Agent::new(config, part.leads), tuning);
     Shared::new(machine, domain, part.siblings)
@@ -171,6 +194,11 @@ impl Machine {
     /// Lets neighbours be fetched ahead up to this index of an object.
     pub(crate) fn bound(&mut self, object: ObjectId, end: u32) {
         each!(self, layers => layers.machine_mut().bound(object, end));
+    }
+
+    /// How many more pages may move into the window.
+    pub(crate) fn set_window_room(&mut self, frames: u32) {
+        each!(self, layers => layers.machine_mut().set_window_room(frames));
     }
 
     pub(crate) fn generation(&self, object: ObjectId, index: u32) -> u32 {
@@ -255,8 +283,8 @@ fn asks<M: DeserializeOwned>(bytes: &[u8], outside: impl Fn(M) -> bool) -> bool 
 }
 
 /// The message that lends frames.
-pub(crate) fn mapping(access: Access, ahead: Ahead) -> Vec<u8> {
-    let message = Message::<()>::Mapping { access, window: false, ahead };
+pub(crate) fn mapping(access: Access, window: bool, ahead: Ahead) -> Vec<u8> {
+    let message = Message::<()>::Mapping { access, window, ahead };
     postcard::to_allocvec(&message).unwrap_or_default()
 }
 
@@ -296,21 +324,26 @@ where
     P::Message: Serialize + DeserializeOwned,
 {
     let mut lent = None;
+    let mut deeds = Vec::new();
     let now = Time(now.0);
     let mut actions: Vec<Action<Message<P::Message>>> = Vec::new();
     let event = match happened {
         Happened::Fault { page, access } => Event::Fault { page, access },
         Happened::Message { from, page, bytes, frames } => {
-            let message = postcard::from_bytes(bytes).map_err(|_| NoMessage)?;
-            let count = match message {
-                Message::Mapping { window: false, ahead, .. } => {
-                    lent = Some(Lent { page, ahead, frames });
-                    1 + ahead.pages.count_ones() as usize
-                }
-                _ => 0,
-            };
+            let message: Message<P::Message> =
+                postcard::from_bytes(bytes).map_err(|_| NoMessage)?;
+            let mut in_window = message.names_window();
+            let mut count = usize::from(in_window);
+            if let Message::Mapping { window, ahead, .. } = message {
+                lent = Some(Lent { page, ahead, frames });
+                in_window = window;
+                count = 1 + ahead.pages.count_ones() as usize;
+            }
             if frames.len() != count {
                 return Err(NoMessage);
+            }
+            if let (Some(frame), true) = (frames.first(), in_window) {
+                deeds.push(Deed::Locate(page, *frame));
             }
             Event::Message { from, page, message }
         }
@@ -321,6 +354,8 @@ where
         Happened::Give(page, to) => Event::Give { page, to },
         Happened::Expect(page) => Event::Expect { page },
         Happened::Evict(page) => Event::Evict { page },
+        Happened::Idle(page) => Event::Idle { page },
+        Happened::Retreat(page) => Event::Retreat { page },
         Happened::Discard { object, generation, first, count } => {
             Event::Discard { object, generation, first, count }
         }
@@ -334,21 +369,26 @@ where
         }
     };
     layers.handle(now, event, &mut actions);
-    Ok(actions.into_iter().filter_map(|action| deed(action, lent)).collect())
+    deeds.extend(actions.into_iter().filter_map(|action| deed(action, lent)));
+    Ok(deeds)
 }
 
-/// `None` for what concerns the window and evictions, which nothing here asks for.
+/// `None` for answers to evictions, and for what only layers below ask for.
 fn deed<M: Serialize + WireSize>(
     action: Action<Message<M>>,
     lent: Option<Lent<'_>>,
 ) -> Option<Deed> {
     Some(match action {
-        Action::Send { to, page, message: Message::Mapping { access, window: false, ahead } } => {
-            Deed::Lend { to, page, access, ahead }
+        Action::Send { to, page, message: Message::Mapping { access, window, ahead } } => {
+            Deed::Lend { to, page, access, window, ahead }
         }
         Action::Send { to, page, message } => {
-            let content = message.carries_page();
-            Deed::Send { to, page, bytes: postcard::to_allocvec(&message).ok()?, content }
+            let brings = match (message.carries_page(), message.names_window()) {
+                (true, _) => Brings::Content,
+                (false, true) => Brings::Place,
+                (false, false) => Brings::Nothing,
+            };
+            Deed::Send { to, page, bytes: postcard::to_allocvec(&message).ok()?, brings }
         }
         Action::Fill { page } => Deed::Fill(page),
         Action::Install { page } => Deed::Install(page),
@@ -361,12 +401,9 @@ fn deed<M: Serialize + WireSize>(
         Action::Wake { page, .. } => Deed::Wake(page),
         Action::Timer { page, at } => Deed::Timer(page, Nanos(at.0)),
         Action::Fail { page, failure } => Deed::Fail(page, failure),
-        // For the window: nothing here asks for them yet.
-        Action::WriteBack { .. }
-        | Action::MapWindow { .. }
-        | Action::ToWindow { .. }
-        | Action::FromWindow { .. }
-        | Action::Hot { .. }
-        | Action::Kept { .. } => return None,
+        Action::MapWindow { page } => Deed::MapWindow(page),
+        Action::ToWindow { page } => Deed::ToWindow(page),
+        Action::FromWindow { page } => Deed::FromWindow(page),
+        Action::WriteBack { .. } | Action::Hot { .. } | Action::Kept { .. } => return None,
     })
 }

@@ -9,6 +9,7 @@ mod habit;
 mod machine;
 mod name;
 mod obtain;
+mod window;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,6 +26,8 @@ pub(crate) use domain::Domains;
 use habit::Habits;
 use machine::{Happened, Machine, Part};
 use name::{object_of, segment, segments};
+pub use window::WindowFrames;
+use window::Windowed;
 
 use super::message::{Page, PageName};
 use super::{Coherence, FabricSettings};
@@ -69,6 +72,9 @@ pub(crate) struct Pages {
     /// Threads for which pages are held that somebody else has asked for.
     contested: BTreeSet<Tid>,
     habits: Habits,
+    windowed: Windowed,
+    /// Whether pages may move into the window.
+    promotes: bool,
     /// Pages that were asked for, and the messages about each since: one is the answer.
     asking: BTreeMap<(ObjectId, u64), u32>,
 }
@@ -114,6 +120,8 @@ impl Pages {
             hold_ends: BTreeMap::new(),
             contested: BTreeSet::new(),
             habits: Habits::default(),
+            windowed: Windowed::default(),
+            promotes: settings.window.is_some(),
             asking: BTreeMap::new(),
         }
     }
@@ -148,6 +156,7 @@ impl Pages {
                 siblings: domains.siblings(self.there),
                 leads: domains.leads(self.there.minus(&domains.siblings(self.there)), home),
                 prefetch: self.prefetch,
+                promotes: self.promotes,
             };
             let mut machine = Machine::new(part);
             for (node, restarts) in &self.restarts {
@@ -190,6 +199,7 @@ impl Pages {
         }
         self.generations.remove(&object);
         self.habits.forget(object);
+        self.windowed.forget(object);
     }
 
     fn detach_segment(&mut self, home: u16, segment: Segment) {
@@ -237,7 +247,9 @@ impl<A: Arch> State<A> {
     /// Tells the machine for a home's objects of something and does what it wants done.
     fn tell(&mut self, home: u16, happened: Happened<'_>, hand: AtHand<'_>) -> Result<(), Broken> {
         let now = self.now();
+        let room = self.window_room(&happened);
         let machine = self.fabric.pages.machine(home).ok_or(Broken)?;
+        machine.set_window_room(room);
         for deed in machine.handle(now, happened).map_err(|_| Broken)? {
             self.carry_out(deed, hand);
         }
@@ -287,6 +299,9 @@ impl<A: Arch> State<A> {
             copies.retain(|(from, ..)| *from != peer);
         }
         self.fabric.pages.there.remove(node);
+        if !self.fabric.pages.domains.is_sibling(peer) {
+            self.fabric.pages.windowed.close();
+        }
         let homes: Vec<u16> = self.fabric.pages.machines.keys().copied().collect();
         for home in homes {
             let domains = &self.fabric.pages.domains;

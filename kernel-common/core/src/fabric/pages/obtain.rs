@@ -44,6 +44,9 @@ impl<A: Arch> State<A> {
             !readable && habits.will_be_written(object, index)
         };
         let access = if for_writing { Access::Write } else { Access::Read };
+        if need.access.contains(Rights::EXECUTE) {
+            self.leave_window(page);
+        }
         self.tell_of(page, Happened::Fault { page, access });
         self.failure(need)?;
         let here = self.memory.page(object, index);
