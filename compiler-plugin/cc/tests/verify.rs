@@ -116,6 +116,18 @@ fn programs_of_the_c_library_are_verified() {
 }
 
 #[test]
+fn the_address_of_what_a_machine_can_do_itself_is_verified() {
+    let text = "#include <math.h>\ndouble (*volatile root)(double) = sqrt;\n\
+                int main(void) { return root(4) != 2; }\n";
+    let program = Program::of_hosted_text(text, &["-O2", "-lm"]);
+    let [first, second] = Isa::ALL.map(|isa| File::of(&program, isa).elf());
+    assert!(first.symbols.contains_key("sqrt.slot"));
+    let report = verify(&first, &second).unwrap();
+    assert!(report.findings.is_empty(), "{report:#?}");
+    assert_eq!(Isa::ALL.map(|isa| program.run(isa, &[]).status), [0, 0]);
+}
+
+#[test]
 fn a_moved_symbol_is_found() {
     let damage = |file: &mut File| {
         let parsed = object::File::parse(&*file.0).unwrap();
