@@ -1,21 +1,9 @@
 /* What comes along with messages of sockets: other sockets, who sends, many messages at once. */
-#include "check.h"
+#include "sockets.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
-
-static void pair_of(int type, int pair[2])
-{
-    CHECK(socketpair(AF_UNIX, type, 0, pair) == 0);
-}
-
-static void close_pair(int pair[2])
-{
-    CHECK(close(pair[0]) == 0 && close(pair[1]) == 0);
-}
 
 enum { ROOM = 256 };
 
@@ -78,9 +66,9 @@ static int receive_files(int socket, int *files)
 /* A server gives the connections that it accepts to its child. */
 static void connections_are_given_to_others(void)
 {
-    struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "server"};
+    struct sockaddr_un at = address("server");
     int pair[2], file, server = socket(AF_UNIX, SOCK_STREAM, 0);
-    CHECK(bind(server, (struct sockaddr *)&at, sizeof at) == 0 && listen(server, 1) == 0);
+    CHECK(bind(server, ADDRESS(at)) == 0 && listen(server, 1) == 0);
     pair_of(SOCK_SEQPACKET, pair);
     pid_t child = fork();
     CHECK(child >= 0);
@@ -98,7 +86,7 @@ static void connections_are_given_to_others(void)
     CHECK(close(pair[1]) == 0);
     for (int n = 0; n < 3; n++) {
         int client = socket(AF_UNIX, SOCK_STREAM, 0);
-        CHECK(connect(client, (struct sockaddr *)&at, sizeof at) == 0);
+        CHECK(connect(client, ADDRESS(at)) == 0);
         file = accept(server, NULL, NULL);
         CHECK(file >= 0);
         send_files(pair[0], "next", &file, 1);

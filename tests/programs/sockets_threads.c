@@ -3,7 +3,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* the compiler of programs for several instruction sets is given no options */
 #endif
-#include "check.h"
+#include "sockets.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -11,8 +11,6 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 static int cpus[CPU_SETSIZE], count, near_cpu, far_cpu;
 
@@ -63,16 +61,6 @@ static void begin(struct far *far, void (*body)(int), int file)
 static void end(struct far *far)
 {
     CHECK(pthread_join(far->thread, NULL) == 0);
-}
-
-static void pair_of(int type, int pair[2])
-{
-    CHECK(socketpair(AF_UNIX, type, 0, pair) == 0);
-}
-
-static void close_pair(int pair[2])
-{
-    CHECK(close(pair[0]) == 0 && close(pair[1]) == 0);
 }
 
 /* Room for all of a message, so that the far side is not waited for where it must not be. */
@@ -126,50 +114,6 @@ static void streams_carry_bytes_both_ways(void)
     close_pair(pair);
 }
 
-static struct sockaddr_un address(const char *name)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strcpy(address.sun_path, name);
-    return address;
-}
-
-#define ADDRESS(a) (struct sockaddr *)&(a), sizeof(a)
-
-static void send_file(int socket, int file)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct iovec piece = {"f", 1};
-    struct msghdr header = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control,
-                            .msg_controllen = sizeof control};
-    struct cmsghdr *first = CMSG_FIRSTHDR(&header);
-    first->cmsg_level = SOL_SOCKET;
-    first->cmsg_type = SCM_RIGHTS;
-    first->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(first), &file, sizeof file);
-    CHECK_EQUAL(sendmsg(socket, &header, 0), 1);
-}
-
-static int receive_file(int socket)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    char text;
-    struct iovec piece = {&text, 1};
-    struct msghdr header = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control,
-                            .msg_controllen = sizeof control};
-    CHECK(recvmsg(socket, &header, 0) == 1 && text == 'f');
-    struct cmsghdr *first = CMSG_FIRSTHDR(&header);
-    CHECK(first && first->cmsg_level == SOL_SOCKET && first->cmsg_type == SCM_RIGHTS);
-    int file;
-    memcpy(&file, CMSG_DATA(first), sizeof file);
-    return file;
-}
-
 /* Connects, says its number, and reads what is written behind a file that it is sent. */
 static void connect_and_take(int number)
 {
@@ -178,8 +122,9 @@ static void connect_and_take(int number)
     pause_ms(20);
     CHECK(client >= 0 && connect(client, ADDRESS(at)) == 0);
     send_whole(client, &number, sizeof number);
-    int file = receive_file(client);
+    int told, file = receive_file(client, 0, &told);
     char text[8];
+    CHECK_EQUAL(told, 0);
     CHECK(read(file, text, sizeof text) == 7 && memcmp(text, "through", 7) == 0);
     CHECK(close(file) == 0 && close(client) == 0);
 }
@@ -208,7 +153,7 @@ static void serve_one(int server, int number, pid_t who)
     struct ucred from;
     socklen_t length = sizeof from;
     CHECK(getsockopt(client, SOL_SOCKET, SO_PEERCRED, &from, &length) == 0 && from.pid == who);
-    send_file(client, ends[0]);
+    CHECK_EQUAL(send_file(client, ends[0], "f"), 1);
     CHECK(close(ends[0]) == 0);
     pause_ms(10);
     CHECK_EQUAL(write(ends[1], "through", 7), 7);
