@@ -271,11 +271,13 @@ static void edges_are_told_wherever_they_come_from(void)
 }
 
 static __thread volatile sig_atomic_t mine;
+static int taken;
 
 static void note(int number)
 {
     (void)number;
     mine++;
+    __atomic_fetch_add(&taken, 1, __ATOMIC_SEQ_CST);
 }
 
 static void handle(int number, int flags)
@@ -308,9 +310,10 @@ static void a_sender_learns_that_the_other_end_is_gone(void)
     pair_of(SOCK_STREAM, pair);
     fill(pair[0]);
     begin(&far, close_late, pair[1]);
-    /* What was not received is lost, and who waits is told that. */
-    CHECK_FAILS(send(pair[0], "x", 1, 0), ECONNRESET);
-    CHECK_EQUAL(mine, 0);
+    /* What was not received is lost. Who waits is told that; who comes late, on a busy machine, is not. */
+    CHECK(send(pair[0], "x", 1, 0) == -1);
+    CHECK(errno == ECONNRESET ? mine == 0 : errno == EPIPE && mine == 1);
+    mine = 0;
     CHECK_FAILS(send(pair[0], "x", 1, 0), EPIPE);
     CHECK_EQUAL(mine, 1);
     CHECK_FAILS(send(pair[0], "x", 1, MSG_NOSIGNAL), EPIPE);
@@ -428,9 +431,12 @@ static void signals_interrupt_waits(void)
 
 static void signal_then_send(int file)
 {
+    /* One that comes before the last was taken would be the same. */
     for (int n = 0; n < 3; n++) {
         pause_ms(10);
         CHECK(pthread_kill(target, SIGUSR1) == 0);
+        while (__atomic_load_n(&taken, __ATOMIC_SEQ_CST) <= n)
+            pause_ms(1);
     }
     send_whole(file, "late", 4);
 }
@@ -442,6 +448,7 @@ static void restarted_waits_go_on(void)
     char text[4];
     handle(SIGUSR1, SA_RESTART);
     mine = 0;
+    __atomic_store_n(&taken, 0, __ATOMIC_SEQ_CST);
     pair_of(SOCK_STREAM, pair);
     begin(&far, signal_then_send, pair[1]);
     CHECK(recv(pair[0], text, 4, MSG_WAITALL) == 4 && memcmp(text, "late", 4) == 0);
