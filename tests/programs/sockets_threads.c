@@ -1,8 +1,5 @@
 /* Sockets between threads and processes that are on different CPUs: who waits on one CPU is woken by
  * what is done on another. Every CPU of the mask is the near side once, the next one the far side. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* the compiler of programs for several instruction sets is given no options */
-#endif
 #include "sockets.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -225,13 +222,6 @@ static int next_by_poll(void)
             return n;
     return -1;
 }
-
-/* There is no epoll for programs of several instruction sets, which are compiled as for RISC-V. */
-#ifdef __riscv
-#define HAS_EPOLL 0
-#else
-#define HAS_EPOLL 1
-#endif
 
 static int set;
 
@@ -598,15 +588,13 @@ int main(void)
     FROM_EVERY_CPU(streams_carry_bytes_both_ways);
     FROM_EVERY_CPU(connections_are_accepted_and_files_come_along);
     FROM_EVERY_CPU(polls_see_what_others_send);
-    if (HAS_EPOLL)
-        FROM_EVERY_CPU(edges_are_told_wherever_they_come_from);
+    FROM_EVERY_CPU(edges_are_told_wherever_they_come_from);
     FROM_EVERY_CPU(a_sender_learns_that_the_other_end_is_gone);
     FROM_EVERY_CPU(who_waits_sees_a_shutdown);
     FROM_EVERY_CPU(signals_interrupt_waits);
     FROM_EVERY_CPU(restarted_waits_go_on);
     FROM_EVERY_CPU(who_does_not_wait_is_told_so);
     FROM_EVERY_CPU(datagrams_find_their_way);
-    if (HAS_EPOLL)
-        FROM_EVERY_CPU(a_server_has_clients_everywhere);
+    FROM_EVERY_CPU(a_server_has_clients_everywhere);
     return 0;
 }

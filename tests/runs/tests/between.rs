@@ -84,16 +84,6 @@ fn threads_work_on_both_wherever_they_were_started() {
     }
 }
 
-#[test]
-#[ignore = "boots machines"]
-fn sockets_carry_bytes_between_threads_on_both() {
-    let program = make("tests/programs/sockets_threads.c");
-    let expected = on_linux(&program);
-    let (said, crossings) = run(&program, PAIR, Sharing::default());
-    assert_eq!(said, expected);
-    assert!(crossings >= 2, "{crossings}");
-}
-
 /// Runs a program of the compiler's tests each way; what it says must be what is expected.
 fn says(source: &str, expected: &str, ways: &[(&str, Sharing)]) {
     let program = make(source);
