@@ -113,6 +113,10 @@ impl Wakes {
     }
 
     pub(crate) fn take(&mut self) -> Vec<WaitKey> {
+        // Nearly always: every step of the kernel asks.
+        if self.0.is_empty() {
+            return Vec::new();
+        }
         core::mem::take(&mut self.0).into_iter().collect()
     }
 }

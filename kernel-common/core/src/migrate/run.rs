@@ -59,9 +59,11 @@ impl<A: Arch> State<A> {
         if can_run(&place) {
             return Some(place);
         }
+        if isa == <A::Isa as Isa>::KIND {
+            return None;
+        }
         // Its instance is gone, or it has to be here: then another one of its instruction set.
-        let here = isa == <A::Isa as Isa>::KIND;
-        self.fabric.usable_peers().find(|peer| !here && can_run(peer))
+        self.fabric.usable_peers().find(can_run)
     }
 
     /// Whether no instance can run the thread.
