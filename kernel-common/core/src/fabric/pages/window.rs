@@ -132,9 +132,11 @@ impl<A: Arch> State<A> {
         (own.start <= frame && frame < own.end).then(|| frame.0 - own.start.0)
     }
 
-    /// Another instance has said which frame a page is in.
+    /// Another instance has said which frame a page is in. Of its own pages the home knows better.
     pub(super) fn locate_page(&mut self, page: PageKey, frame: Frame) {
-        self.fabric.pages.windowed.located.insert(page, frame);
+        if !self.fabric.pages.is_home(page_of(page).0) {
+            self.fabric.pages.windowed.located.insert(page, frame);
+        }
     }
 
     /// At the home: moves the content into a frame of the window.
