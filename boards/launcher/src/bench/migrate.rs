@@ -26,6 +26,13 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// The figure in which a thread moves there and back and does nothing else.
 const MOVE: &str = "there and back, stack unused";
 
+/// The program's last figure: without it, it has not come to its end.
+const LAST: &str = "file read 4 KiB";
+
+/// Figures of pages that ping-pong, which move into the memory that two machines see; they are measured
+/// with pages that are copied, too.
+const PING_PONG: &str = "ping-pong";
+
 /// Operations of a figure.
 const fn operations(effort: Effort) -> &'static str {
     match effort {
@@ -65,9 +72,15 @@ impl Bench for Migrate {
             bail!("two instances are measured, here are {}", topology.instances().len());
         }
         let program = build(isa, workspace)?;
-        let output = on_instances(topology, &program, effort, workspace)?;
-        let mut rows = rows(topology, "", &output)?;
+        let config = on_instances(topology, &program, &[operations(effort)])?;
+        let mut rows = rows(topology, "", LAST, &printed(config, workspace)?)?;
         progress(0.5);
+        if topology.machines().len() > 1 {
+            let mut config = on_instances(topology, &program, &[operations(effort), PING_PONG])?;
+            config.sharing.promote = false;
+            rows.extend(self::rows(topology, "copied: ", PING_PONG, &printed(config, workspace)?)?);
+            progress(0.9);
+        }
         if topology.machines().len() == 1 {
             let bare = msg::once(topology, msg::request(effort), workspace)?;
             for (name, spread) in [
@@ -81,7 +94,7 @@ impl Bench for Migrate {
             progress(0.7);
             let image = std::fs::read(&program).with_context(|| program.display().to_string())?;
             let shown = smp_linux::run((isa, 2), &image, &[operations(effort)], LIMIT, workspace)?;
-            let peer = self::rows(topology, "SMP Linux: ", &shown)?;
+            let peer = self::rows(topology, "SMP Linux: ", LAST, &shown)?;
             let median = |rows: &[Row], name: &str| {
                 rows.iter().find(|row| row.name.ends_with(name)).map(|row| row.median)
             };
@@ -114,12 +127,10 @@ pub fn build(isa: Isa, workspace: &Workspace) -> Result<PathBuf, test_programs::
 fn on_instances(
     topology: &Topology,
     program: &Path,
-    effort: Effort,
-    workspace: &Workspace,
-) -> anyhow::Result<String> {
+    arguments: &[&str],
+) -> anyhow::Result<RunConfig> {
     let program = program.to_str().context("a path that is no text")?;
-    let config = RunConfig::new(topology.clone(), program).arguments([operations(effort)]);
-    printed(config.timeout(LIMIT), workspace)
+    Ok(RunConfig::new(topology.clone(), program).arguments(arguments).timeout(LIMIT))
 }
 
 /// A figure as the program prints it.
@@ -149,8 +160,8 @@ impl Figure {
     }
 }
 
-/// The rows of what the program printed.
-fn rows(topology: &Topology, prefix: &str, output: &str) -> anyhow::Result<Vec<Row>> {
+/// The rows of what the program printed, if it came to its `last` figure.
+fn rows(topology: &Topology, prefix: &str, last: &str, output: &str) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for figure in output.lines().filter_map(Figure::parse) {
         let samples: Vec<f64> = figure.nanoseconds.iter().map(|ns| ns / 1e3).collect();
@@ -160,8 +171,7 @@ fn rows(topology: &Topology, prefix: &str, output: &str) -> anyhow::Result<Vec<R
         }
         rows.push(row);
     }
-    // The program's last figure: without it, it has not come to its end.
-    if !rows.iter().any(|row| row.name.ends_with("file read 4 KiB")) {
+    if !rows.iter().any(|row| row.name.ends_with(last)) {
         bail!("the program did not come to its end:\n{output}");
     }
     Ok(rows)
@@ -187,9 +197,9 @@ mod tests {
     #[test]
     fn a_program_that_ended_early_gives_no_rows() {
         let topology = "x86_64*2".parse().unwrap();
-        assert!(rows(&topology, "", "back\t-\t-\t-\t7\n").is_err());
+        assert!(rows(&topology, "", LAST, "back\t-\t-\t-\t7\n").is_err());
         let all = "back\t2.5\t10\t1\t7000\nfile read 4 KiB\t-\t-\t-\t1\n";
-        let rows = rows(&topology, "SMP Linux: ", all).unwrap();
+        let rows = rows(&topology, "SMP Linux: ", LAST, all).unwrap();
         assert_eq!((rows[0].name.as_str(), rows[0].median), ("SMP Linux: back", 7.0));
         assert_eq!(rows[0].more["messages"], 2.5);
         assert!(rows[1].more.is_empty());
