@@ -91,7 +91,8 @@ impl Ivshmem {
         let pointer = map(maps.memory, window.address, window.size)?;
         let bytes = usize::try_from(window.size).map_err(|_| no_window)?;
         // SAFETY: mapped for good, as ordinary memory; only windows over it are made of it, and
-        // they use aligned 64-bit atomics.
+        // they use aligned 64-bit atomics. The page frames behind what links use may be given to
+        // programs, and are reached as their RAM is: by raw pointers.
         let window = unsafe { Mapping::new(pointer, bytes) }.map_err(|_| no_window)?;
         // SAFETY: the field is named once.
         let doorbell = unsafe { split_fields!(registers, doorbell) };

@@ -43,6 +43,13 @@ fn agent<P: Policy<1>>(setup: &Setup, instance: u8, members: Nodes<1>) -> Agent<
     Agent::new(Config { node, home, hold_ns: HOLD_NS }, members)
 }
 
+/// The agent of a node that has been started again, which is what it knows.
+fn agent_alone<P: Policy<1>>(setup: &Setup, node: u8) -> Agent<P> {
+    let mut alone = agent(setup, node, Nodes::EMPTY);
+    alone.join(NodeId(node.into()), 1);
+    alone
+}
+
 impl Subject for Agent<Voting<1>> {
     const NAME: &'static str = "voting";
     const CLOCKS: bool = true;
@@ -56,9 +63,7 @@ impl Subject for Agent<Voting<1>> {
     }
 
     fn alone(setup: &Setup, node: u8) -> Self {
-        let mut alone = agent(setup, node, Nodes::EMPTY);
-        alone.join(NodeId(node.into()), 1);
-        alone
+        agent_alone(setup, node)
     }
 
     fn join(&mut self, node: NodeId, restarts: u32) {
@@ -78,9 +83,7 @@ impl Subject for Agent<Directory<1>> {
     }
 
     fn alone(setup: &Setup, node: u8) -> Self {
-        let mut alone = agent(setup, node, Nodes::EMPTY);
-        alone.join(NodeId(node.into()), 1);
-        alone
+        agent_alone(setup, node)
     }
 
     fn join(&mut self, node: NodeId, restarts: u32) {
