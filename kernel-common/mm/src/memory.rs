@@ -276,16 +276,10 @@ impl Memory {
         frame: Frame,
         keep: Option<Access>,
     ) {
-        // The object's own areas, and those of every object in whose shadow the page shows. Where
-        // another page hides it the tables have another frame, and nothing is changed.
-        let mut todo = alloc::vec![object];
-        while let Some(object) = todo.pop().and_then(|id| self.objects.get(id)) {
-            for (space, va) in object.mapped_at(index) {
-                if let Some(space) = self.spaces.get_mut(&space) {
-                    space.table.narrow_page(hw, &self.format, (va, frame), keep);
-                }
+        for (space, va) in self.objects.shown_at(object, index) {
+            if let Some(space) = self.spaces.get_mut(&space) {
+                space.table.narrow_page(hw, &self.format, (va, frame), keep);
             }
-            todo.extend(&object.children);
         }
     }
 

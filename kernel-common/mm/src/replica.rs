@@ -159,17 +159,9 @@ impl Memory {
     /// Whether programs here may fetch instructions from a page, wherever it shows.
     #[must_use]
     pub fn is_executable(&self, object: ObjectId, index: u64) -> bool {
-        let mut todo = alloc::vec![object];
-        while let Some(object) = todo.pop().and_then(|id| self.objects.get(id)) {
-            let executable = |(space, va)| {
-                self.area(space, va).is_some_and(|area| area.effective().contains(Access::EXECUTE))
-            };
-            if object.mapped_at(index).any(executable) {
-                return true;
-            }
-            todo.extend(&object.children);
-        }
-        false
+        self.objects.shown_at(object, index).any(|(space, va)| {
+            self.area(space, va).is_some_and(|area| area.effective().contains(Access::EXECUTE))
+        })
     }
 
     /// Whether another instance has the page, and this one has not.

@@ -39,6 +39,22 @@ pub(crate) enum Found {
 }
 
 impl Objects {
+    /// Where a page may show: the object's own areas, and those of every object in whose shadow it is.
+    /// Where another page hides it the tables have another frame.
+    pub(crate) fn shown_at(
+        &self,
+        object: ObjectId,
+        index: u64,
+    ) -> impl Iterator<Item = (SpaceId, u64)> + '_ {
+        let mut todo = alloc::vec![object];
+        let next = move || {
+            let object = self.get(todo.pop()?)?;
+            todo.extend(&object.children);
+            Some(object.mapped_at(index))
+        };
+        core::iter::from_fn(next).flatten()
+    }
+
     /// No objects; those created here are named after instance `home`.
     pub(crate) fn new(home: u16) -> Objects {
         Objects {
