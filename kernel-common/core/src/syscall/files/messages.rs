@@ -12,7 +12,7 @@ use maize_vfs::{Address, Credentials, FileId, Sent, SocketKind, Stop};
 
 use super::super::{Call, CallResult};
 use super::segments::{STEP, Segments};
-use super::sockets::address_bytes;
+use super::sockets::{address_bytes, socket_argument};
 use crate::ids::Pid;
 use crate::state::State;
 use crate::thread::Current;
@@ -50,8 +50,7 @@ pub(super) async fn write<A: Arch>(
 
 pub(super) async fn sendto<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, address, len, _, to, ..] = call.args;
-    let file = call.file(0)?;
-    call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    let (file, _) = socket_argument(call)?;
     let segments = Segments::one(call, address, len)?;
     let to = destination(call, to, call.uint(5)).await?;
     send(call, file, segments, Along { flags: call.uint(3), to, control: Control::default() }).await
@@ -90,8 +89,7 @@ pub(super) async fn sendmsg<A: Arch>(call: Call<'_, A>) -> CallResult {
 }
 
 async fn send_message<A: Arch>(call: Call<'_, A>, at: u64, flags: u32) -> CallResult {
-    let file = call.file(0)?;
-    call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    let (file, _) = socket_argument(call)?;
     let header = header(call, at).await?;
     let segments = Segments::read(call, header.iov, header.iov_len).await?;
     let to = destination(call, header.name, header.name_len).await?;
@@ -132,8 +130,7 @@ pub(super) async fn each_message<A: Arch>(
 }
 
 pub(super) async fn sendmmsg<A: Arch>(call: Call<'_, A>) -> CallResult {
-    let file = call.file(0)?;
-    call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    socket_argument(call)?;
     each_message(call, || false, async |at, _| send_message(call, at, call.uint(3)).await).await
 }
 

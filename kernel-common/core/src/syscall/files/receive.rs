@@ -12,7 +12,7 @@ use super::super::clock::timespec_bytes;
 use super::super::{Call, CallResult};
 use super::messages::{CONTROL_ALIGNMENT, CONTROL_HEADER, CONTROL_MOST, each_message, header};
 use super::segments::{STEP, Segments};
-use super::sockets::AddressRoom;
+use super::sockets::{AddressRoom, socket_argument};
 use crate::state::State;
 use crate::thread::Current;
 use crate::user_memory::UserRange;
@@ -43,8 +43,7 @@ pub(super) async fn read<A: Arch>(
 
 pub(super) async fn recvfrom<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, address, len, _, name, name_len] = call.args;
-    let file = call.file(0)?;
-    call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    let (file, _) = socket_argument(call)?;
     let segments = Segments::one(call, address, len)?;
     let name = AddressRoom::read(call, name, name_len).await?;
     receive(call, file, segments, Rooms { flags: call.uint(3), name, header: None }).await
@@ -57,8 +56,7 @@ pub(super) async fn recvmsg<A: Arch>(call: Call<'_, A>) -> CallResult {
 /// The time-out is looked at after each message, as on Linux: a wait for one may last longer.
 pub(super) async fn recvmmsg<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, _, _, _, timeout, _] = call.args;
-    let file = call.file(0)?;
-    call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    socket_argument(call)?;
     let mut deadline = Nanos::NEVER;
     if timeout != 0 {
         let span = call.k.read_timespec(call.current, timeout).await?;
@@ -80,8 +78,7 @@ pub(super) async fn recvmmsg<A: Arch>(call: Call<'_, A>) -> CallResult {
 }
 
 async fn receive_message<A: Arch>(call: Call<'_, A>, at: u64, flags: u32) -> CallResult {
-    let file = call.file(0)?;
-    call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    let (file, _) = socket_argument(call)?;
     let header = header(call, at).await?;
     let segments = Segments::read(call, header.iov, header.iov_len).await?;
     let name = AddressRoom::of_header(header.name, header.name_len, at + MsgHdr::NAME_LEN_AT);

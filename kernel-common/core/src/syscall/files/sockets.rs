@@ -39,6 +39,15 @@ fn kind<A: Arch>(call: Call<'_, A>) -> Result<(SocketKind, u32), Errno> {
     Ok((SocketKind::from_number(number & sock::SOCK_TYPE_MASK)?, flags))
 }
 
+/// The socket that argument 0 is a descriptor of, and its kind.
+///
+/// # Errors
+/// `EBADF`, `ENOTSOCK`.
+pub(super) fn socket_argument<A: Arch>(call: Call<'_, A>) -> Result<(FileId, SocketKind), Errno> {
+    let file = call.file(0)?;
+    Ok((file, call.k.with(|s| s.files.vfs.socket_kind(file))?))
+}
+
 pub(super) fn socket<A: Arch>(call: Call<'_, A>) -> CallResult {
     let (kind, flags) = kind(call)?;
     install_new(call, flags & o::O_CLOEXEC != 0, |vfs, env, caller| {
@@ -123,8 +132,7 @@ impl AddressRoom {
 }
 
 pub(super) async fn bind<A: Arch>(call: Call<'_, A>) -> CallResult {
-    let file = call.file(0)?;
-    call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    let (file, _) = socket_argument(call)?;
     let bytes = address_bytes(call, call.args[1], call.uint(2)).await?;
     // Only the family: any name.
     let any = bytes == af::AF_UNIX.to_le_bytes();
@@ -147,8 +155,7 @@ pub(super) fn listen<A: Arch>(call: Call<'_, A>) -> CallResult {
 }
 
 pub(super) async fn connect<A: Arch>(call: Call<'_, A>) -> CallResult {
-    let file = call.file(0)?;
-    let kind = call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    let (file, kind) = socket_argument(call)?;
     let bytes = address_bytes(call, call.args[1], call.uint(2)).await?;
     let forgets = kind == SocketKind::Datagram && Address::family(&bytes)? == af::AF_UNSPEC;
     let address = if forgets { None } else { Some(Address::from_bytes(&bytes)?) };
@@ -167,8 +174,7 @@ pub(super) async fn accept<A: Arch>(call: Call<'_, A>, has_flags: bool) -> CallR
     if flags & !(o::O_CLOEXEC | o::O_NONBLOCK) != 0 {
         return Err(Errno::EINVAL);
     }
-    let file = call.file(0)?;
-    call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    let (file, _) = socket_argument(call)?;
     let room = AddressRoom::read(call, call.args[1], call.args[2]).await?;
     let ranges = room.as_ref().map(AddressRoom::ranges);
     let ranges = ranges.as_ref().map_or(&[][..], |ranges| ranges);
@@ -230,8 +236,7 @@ pub(super) fn shutdown<A: Arch>(call: Call<'_, A>) -> CallResult {
 /// # Errors
 /// `EOPNOTSUPP` for another level than the socket's own; `ENOPROTOOPT`.
 fn option<A: Arch>(call: Call<'_, A>) -> Result<(FileId, SocketOption), Errno> {
-    let file = call.file(0)?;
-    call.k.with(|s| s.files.vfs.socket_kind(file))?;
+    let (file, _) = socket_argument(call)?;
     if call.uint(1) != so::SOL_SOCKET {
         return Err(Errno::EOPNOTSUPP);
     }
