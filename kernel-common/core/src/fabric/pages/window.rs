@@ -14,7 +14,6 @@ use maize_hal::{Arch, Frame, FrameRange, Nanos};
 use maize_mm::ObjectId;
 use maize_wire::InstanceId;
 
-use super::Pages;
 use super::machine::Happened;
 use super::name::page_of;
 use crate::state::State;
@@ -180,7 +179,13 @@ impl<A: Arch> State<A> {
         }
         self.allow(page, Rights::READ | Rights::WRITE);
         self.fabric.pages.windowed.mapped.insert(page);
-        if !core::mem::replace(&mut self.fabric.pages.windowed.looks, true) {
+        self.look_later();
+    }
+
+    /// Has mappings looked at after a while, if there are any.
+    fn look_later(&mut self) {
+        let Windowed { mapped, looks, .. } = &mut self.fabric.pages.windowed;
+        if !mapped.is_empty() && !core::mem::replace(looks, true) {
             let at = self.now() + LOOK_EVERY;
             self.timers.add(at, TimerAction::WindowLook);
         }
@@ -201,12 +206,7 @@ impl<A: Arch> State<A> {
                 }
             }
         }
-        let Pages { windowed, .. } = &mut self.fabric.pages;
-        if !windowed.mapped.is_empty() {
-            windowed.looks = true;
-            let at = self.now() + LOOK_EVERY;
-            self.timers.add(at, TimerAction::WindowLook);
-        }
+        self.look_later();
     }
 
     /// A page that instructions are to be fetched from leaves the window.
