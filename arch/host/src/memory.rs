@@ -71,10 +71,10 @@ impl EmulatedMemory {
         }
     }
 
-    /// Another core of the same machine: the same memory, an MMU of its own.
+    /// A core whose page tables have entries of `format`, in a machine that sees the same memory.
     #[must_use]
-    pub fn another_core(&self) -> EmulatedMemory {
-        EmulatedMemory { ram: self.ram.clone(), mmu: self.mmu.another_core(), used: HashSet::new() }
+    pub fn core_of(&self, format: PteFormat) -> EmulatedMemory {
+        EmulatedMemory { ram: self.ram.clone(), mmu: Mmu::new(format), used: HashSet::new() }
     }
 
     /// Frames that user code on this core has used since the last call.

@@ -66,10 +66,6 @@ impl Mmu {
         Mmu { format, tlb: HashMap::new() }
     }
 
-    pub(crate) fn another_core(&self) -> Mmu {
-        Mmu::new(self.format)
-    }
-
     pub(crate) fn knows(&self, root: Frame) -> bool {
         self.tlb.get(&root).is_some_and(|space| !space.is_empty())
     }

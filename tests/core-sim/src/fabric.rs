@@ -59,27 +59,26 @@ pub const fn window(instances: u16) -> WindowFrames {
 }
 
 /// The emulated machines that host a fabric.
-struct Machines<I> {
+struct Machines {
     /// The machine of each instance.
     numbers: Vec<usize>,
     /// With a window all machines are emulated in one memory, of which each uses its own frames.
     window: Option<WindowFrames>,
     memories: BTreeMap<usize, EmulatedMemory>,
-    isa: std::marker::PhantomData<I>,
 }
 
-impl<I: Isa> Machines<I> {
-    fn new(instances: u16, settings: &FabricSettings) -> Machines<I> {
+impl Machines {
+    fn new(instances: u16, settings: &FabricSettings) -> Machines {
         let machines = &settings.machines;
         let alone = |number: usize| usize::from(u16::MAX) + 1 + number;
         let of = |number| machines.get(number).map_or(alone(number), |m| usize::from(*m));
         let numbers = (0..usize::from(instances)).map(of).collect();
         let window = settings.window;
-        Machines { numbers, window, memories: BTreeMap::new(), isa: std::marker::PhantomData }
+        Machines { numbers, window, memories: BTreeMap::new() }
     }
 
     /// The memory that an instance sees, its own frames, and those of others in its machine.
-    fn core(&mut self, number: u16) -> (EmulatedMemory, FrameRange, Vec<FrameRange>) {
+    fn core<I: Isa>(&mut self, number: u16) -> (EmulatedMemory, FrameRange, Vec<FrameRange>) {
         let number = usize::from(number);
         let machine = self.numbers[number];
         let together = |other: &usize| self.numbers[*other] == machine;
@@ -97,7 +96,7 @@ impl<I: Isa> Machines<I> {
         let borrowed = borrowed.collect();
         let key = self.window.map_or(machine, |_| 0);
         let memory = self.memories.entry(key).or_insert_with(|| EmulatedMemory::new(I::PTE, ram));
-        (memory.another_core(), own, borrowed)
+        (memory.core_of(I::PTE), own, borrowed)
     }
 }
 
@@ -258,12 +257,22 @@ impl Plan {
         self.node((number, epoch), arch, frames, Vec::new())
     }
 
-    /// The first incarnation, whatever its instruction set.
-    fn any<I: Isa>(&self, number: u16) -> Node<dyn Instance>
+    /// The first incarnation.
+    fn first<I: Isa>(&self, machines: &mut Machines, number: u16) -> Node<Kernel<HostArch<I>>>
     where
         I::Regs: ScriptRegs,
     {
-        let Node { kernel, host, wires, epoch, .. } = self.alone::<I>(number, Epoch::FIRST);
+        let (memory, frames, borrowed) = machines.core::<I>(number);
+        let arch = HostArch::<I>::of_core(memory, self.seed(number));
+        self.node((number, Epoch::FIRST), arch, frames, borrowed)
+    }
+
+    /// The first incarnation, whatever its instruction set.
+    fn any<I: Isa>(&self, machines: &mut Machines, number: u16) -> Node<dyn Instance>
+    where
+        I::Regs: ScriptRegs,
+    {
+        let Node { kernel, host, wires, epoch, .. } = self.first::<I>(machines, number);
         Node { kernel, host, wires, asleep: None, on: true, epoch, status: None }
     }
 
@@ -293,10 +302,12 @@ impl Mixed {
         net: NetConfig,
         links: FabricConfig,
     ) -> Mixed {
-        let plan = Plan::new(isas.len() as u16, root, settings, net, links);
+        let instances = isas.len() as u16;
+        let plan = Plan::new(instances, root, settings, net, links);
+        let mut machines = Machines::new(instances, settings);
         let nodes = isas.iter().zip(0..).map(|(isa, number)| match isa {
-            IsaKind::X86_64 => plan.any::<X86_64>(number),
-            IsaKind::Aarch64 => plan.any::<Aarch64>(number),
+            IsaKind::X86_64 => plan.any::<X86_64>(&mut machines, number),
+            IsaKind::Aarch64 => plan.any::<Aarch64>(&mut machines, number),
         });
         let nodes = nodes.collect();
         plan.start(nodes)
@@ -332,12 +343,8 @@ where
         links: FabricConfig,
     ) -> Fabric<I> {
         let plan = Plan::new(instances, root, settings, net, links);
-        let mut machines = Machines::<I>::new(instances, settings);
-        let nodes = (0..instances).map(|number| {
-            let (memory, frames, borrowed) = machines.core(number);
-            let arch = HostArch::<I>::of_core(memory, plan.seed(number));
-            plan.node((number, Epoch::FIRST), arch, frames, borrowed)
-        });
+        let mut machines = Machines::new(instances, settings);
+        let nodes = (0..instances).map(|number| plan.first::<I>(&mut machines, number));
         let nodes = nodes.collect();
         plan.start(nodes)
     }

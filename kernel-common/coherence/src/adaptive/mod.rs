@@ -33,11 +33,19 @@ pub struct Tuning {
     pub hot_misses: u8,
     /// How closely they follow each other, in nanoseconds.
     pub hot_ns: u64,
+    /// How closely gifts of a page follow each other that counts as missed by either node, in nanoseconds.
+    pub hot_gift_ns: u64,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { prefetch_pages: 8, window_frames: 0, hot_misses: 6, hot_ns: 10_000_000 }
+        Self {
+            prefetch_pages: 8,
+            window_frames: 0,
+            hot_misses: 6,
+            hot_ns: 10_000_000,
+            hot_gift_ns: 50_000_000,
+        }
     }
 }
 
@@ -209,13 +217,24 @@ impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
         }
     }
 
+    /// At the home: counts that a page goes to a node unasked, and will come back: a write miss of either
+    /// node that was seen to come. True if it is to be moved into the window instead, by [`Event::Hot`].
+    pub fn is_given_often(&mut self, now: Time, page: PageKey) -> bool {
+        self.warm(now, page, 2, self.tuning.hot_gift_ns)
+    }
+
     /// Counts a write miss; true at the threshold.
     fn is_hot(&mut self, now: Time, page: PageKey) -> bool {
+        self.warm(now, page, 1, self.tuning.hot_ns)
+    }
+
+    /// Counts write misses that come at most `within` nanoseconds after the last ones; true at the threshold.
+    fn warm(&mut self, now: Time, page: PageKey, misses: u8, within: u64) -> bool {
         if self.tuning.hot_misses == 0 {
             return false;
         }
         let place = (page.object, page.index);
-        let recent = |heat: &Heat| now.0.saturating_sub(heat.last.0) <= self.tuning.hot_ns;
+        let recent = |heat: &Heat| now.0.saturating_sub(heat.last.0) <= within;
         if self.heat.len() >= REMEMBERED && !self.heat.contains_key(&place) {
             self.heat.retain(|_, heat| recent(heat));
             if self.heat.len() >= REMEMBERED {
@@ -223,7 +242,7 @@ impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
             }
         }
         let heat = self.heat.entry(place).or_insert(Heat { misses: 0, last: now });
-        heat.misses = if recent(heat) { heat.misses.saturating_add(1) } else { 1 };
+        heat.misses = if recent(heat) { heat.misses.saturating_add(misses) } else { misses };
         heat.last = now;
         if heat.misses < self.tuning.hot_misses {
             return false;
@@ -266,9 +285,10 @@ impl<P: Policy<W>, const W: usize> Machine for Adaptive<P, W> {
 
     fn handle<S: Sink<P::Message>>(&mut self, now: Time, event: Event<P::Message>, sink: &mut S) {
         let page = match event {
-            Event::Fault { page, .. } | Event::Message { page, .. } | Event::Expire { page } => {
-                Some(page)
-            }
+            Event::Fault { page, .. }
+            | Event::Message { page, .. }
+            | Event::Expire { page }
+            | Event::Hot { page } => Some(page),
             _ => None,
         };
         if !self.promoting.is_empty()

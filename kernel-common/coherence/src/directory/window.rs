@@ -7,6 +7,13 @@ use super::{Body, Message};
 use crate::{Access, Action, Cx, NodeId, Nodes, Sink, Time};
 
 impl<const W: usize> Directory<W> {
+    /// At the home: whether the page is in the window, and a node maps it there.
+    #[must_use]
+    pub fn is_used_in_window(&self, by: NodeId) -> bool {
+        let detail = self.detail.as_ref().filter(|_| self.state == State::Windowed);
+        detail.is_some_and(|detail| detail.entry.sharers.contains(by))
+    }
+
     /// Moves a page that is writable here into the window; only its home does that.
     pub(super) fn promote<S: Sink<Message<W>>>(&mut self, cx: &mut Cx<'_, S, W>) {
         // Once the home has ordered somebody after itself, that node may have been sent others to

@@ -10,7 +10,7 @@ use core::ops::Range;
 use maize_abi::PAGE_SIZE;
 use maize_abi::pte::Access;
 use maize_hal::Arch;
-use maize_mm::{FaultError, FaultOutcome, NeedPage};
+use maize_mm::{FaultError, NeedPage, Resolved};
 
 use crate::handle::Handle;
 use crate::ids::Tid;
@@ -53,9 +53,9 @@ impl<A: Arch> State<A> {
     /// Looks a page up that is going to be written, and asks for it if it is elsewhere.
     fn ask_ahead(&mut self, tid: Tid, address: u64) -> Result<Option<NeedPage>, FaultError> {
         let space = self.thread_space(tid).ok_or(FaultError::NoMapping)?;
-        match self.memory.fault(&mut self.arch, space, address, Access::WRITE)? {
-            FaultOutcome::Done => Ok(None),
-            FaultOutcome::NeedPage(need) => {
+        match self.memory.resolve(&mut self.arch, space, address, Access::WRITE)? {
+            Resolved::At(..) => Ok(None),
+            Resolved::NeedPage(need) => {
                 self.request_page(need)?;
                 Ok(Some(need))
             }

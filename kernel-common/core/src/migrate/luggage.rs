@@ -76,6 +76,9 @@ impl<A: Arch> State<A> {
         }
         let mut left = Vec::new();
         for address in ahead {
+            if self.is_shared(current.tid, to, address) {
+                continue;
+            }
             match self.pack_page(current, to, key, address) {
                 Some(luggage) => packed.push(luggage),
                 // Nobody could be asked for what is not there.
@@ -91,6 +94,16 @@ impl<A: Arch> State<A> {
 
     fn is_mapped(&self, tid: Tid, address: u64) -> bool {
         self.thread_space(tid).is_some_and(|space| self.memory.area(space, address).is_some())
+    }
+
+    /// Whether a page is in memory that `to` maps too: nothing has to be sent for it.
+    fn is_shared(&mut self, tid: Tid, to: InstanceId, address: u64) -> bool {
+        let space = self.thread_space(tid);
+        let area = space.and_then(|space| self.memory.area(space, address));
+        let Some((object, index)) = area.map(|area| (area.object, area.index(address))) else {
+            return false;
+        };
+        self.is_in_window(to, object, index)
     }
 
     fn pack_page(
@@ -178,7 +191,7 @@ impl<A: Arch> State<A> {
         for address in pages {
             let Some(area) = self.memory.area(guest.space, address) else { continue };
             let (object, index) = (area.object, area.index(address));
-            if object.home == home.0 {
+            if object.home == home.0 && !self.is_in_window(home, object, index) {
                 self.give_up_page(object, index);
             }
         }

@@ -2,8 +2,8 @@
 
 use maize_abi::{IsaKind, Sysno};
 use maize_arch_host::{Place, Reg, Script};
-use maize_core::{Coherence, FabricSettings, Placement};
-use maize_core_sim::fabric::{ENOUGH, Mixed, impatient_links, links};
+use maize_core::{Coherence, FabricSettings, Placement, WindowFrames};
+use maize_core_sim::fabric::{ENOUGH, Mixed, impatient_links, links, window};
 use maize_core_sim::scripts::{
     BLOCK, SA_SIGINFO, THREAD, arrivals, bump, cross, end_thread, go, migration_point, move_thread,
     wait_until,
@@ -176,7 +176,7 @@ fn signals_meet_threads_wherever_they_are() {
 }
 
 /// Messages and pages of a program whose thread goes there and back so many times.
-fn traffic(times: u64) -> [u64; 2] {
+fn traffic(times: u64, window: Option<WindowFrames>) -> [u64; 2] {
     let (mut s, resume) = script();
     s.imm(Reg::S(3), times + 1);
     let again = s.mark();
@@ -187,7 +187,8 @@ fn traffic(times: u64) -> [u64; 2] {
     s.add_imm(Reg::S(3), Reg::S(3), -1).imm(Reg::S(2), 0).if_not_equal(Reg::S(3), Reg::S(2), again);
     s.exit(0);
     arrivals(&mut s, resume);
-    let (outcome, fabric) = run(&PAIR, &s, &FabricSettings::default(), 1);
+    let settings = FabricSettings { window, ..FabricSettings::default() };
+    let (outcome, fabric) = run(&PAIR, &s, &settings, 1);
     assert_eq!(outcome.status, 0);
     let counters = fabric.counters();
     ["fabric.sent.", "fabric.pages_sent"].map(|prefix| {
@@ -197,9 +198,17 @@ fn traffic(times: u64) -> [u64; 2] {
 
 #[test]
 fn a_crossing_takes_its_pages_along() {
-    let [few, many] = [traffic(2), traffic(12)];
+    let [few, many] = [traffic(2, None), traffic(12, None)];
     let [messages, pages] = [0, 1].map(|n| many[n] - few[n]);
     assert_eq!((messages, pages), (140, 60));
+}
+
+#[test]
+fn pages_of_a_thread_that_goes_to_and_fro_move_to_the_window() {
+    let [few, many] = [20, 30].map(|times| traffic(times, Some(const { window(2) })));
+    let [messages, pages] = [0, 1].map(|n| many[n] - few[n]);
+    // Of the first call of each round, and of the call that leaves.
+    assert_eq!((messages, pages), (40, 0));
 }
 
 /// Threads that add under no lock but by atomic operations, with migration points in their loops.
@@ -233,10 +242,12 @@ fn adders(threads: u64, rounds: u64) -> Script {
 #[test]
 fn threads_add_up_on_both_whoever_moves_when() {
     let script = adders(4, 30);
-    for seed in 1..6 {
+    for seed in 1_u64..6 {
         for (isas, migrate_every) in [(PAIR, 1), (OTHER_PAIR, 3), (PAIR, 0)] {
             let placement = Placement::Spread;
-            let settings = FabricSettings { placement, migrate_every, ..FabricSettings::default() };
+            let window = seed.is_multiple_of(2).then_some(const { window(2) });
+            let usual = FabricSettings::default();
+            let settings = FabricSettings { placement, migrate_every, window, ..usual };
             let (outcome, fabric) = run(&isas, &script, &settings, seed);
             assert_eq!(outcome.status, 0, "seed {seed}");
             assert!(fabric.counter("fabric.crossings") >= 2, "seed {seed}");

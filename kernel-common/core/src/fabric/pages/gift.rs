@@ -30,13 +30,15 @@ impl Pages {
 }
 
 impl<A: Arch> State<A> {
-    /// The name of a page of this instance's that can go to `to`, which has not asked for it.
+    /// The name of a page of this instance's that can go to `to`, which has not asked for it. One that goes
+    /// to and fro moves into the window instead, where `to` finds it when it asks.
     pub(crate) fn page_to_give(
         &mut self,
         to: InstanceId,
         (object, index): (ObjectId, u64),
     ) -> Option<PageName> {
         let (_, rights) = self.memory.page(object, index)?;
+        let now = self.now();
         let pages = &mut self.fabric.pages;
         if !pages.is_home(object)
             || !rights.contains(Rights::WRITE)
@@ -48,6 +50,13 @@ impl<A: Arch> State<A> {
         let page = pages.key(object, index)?;
         let machine = pages.machine(object.home)?;
         machine.adopt(page);
+        if !machine.may_be_given(page, NodeId(to.0)) {
+            return None;
+        }
+        if machine.is_given_often(now, page) {
+            self.tell_of(page, Happened::Hot(page));
+        }
+        let machine = self.fabric.pages.machine(object.home)?;
         machine.may_be_given(page, NodeId(to.0)).then(|| page.into())
     }
 

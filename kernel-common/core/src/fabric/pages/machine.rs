@@ -40,6 +40,8 @@ pub(crate) enum Happened<'a> {
     Give(PageKey, NodeId),
     /// The page is on its way although nobody here has asked for it.
     Expect(PageKey),
+    /// At the home: a page is better in the window.
+    Hot(PageKey),
     /// The page is not needed here any more.
     Evict(PageKey),
     Discard {
@@ -265,6 +267,19 @@ impl Machine {
         record.is_some_and(|record| record.may_be_given(to))
     }
 
+    /// At the home: whether the page is in the window, and a node maps it there.
+    pub(crate) fn is_used_in_window(&self, page: PageKey, by: NodeId) -> bool {
+        let Machine::Directory(layers) = self else { return false };
+        let record = layers.machine().agent().record(page);
+        record.is_some_and(|record| record.is_used_in_window(by))
+    }
+
+    /// At the home, of a page that is about to go to a node that has not asked for it: whether it does that so
+    /// often that it is better in the window.
+    pub(crate) fn is_given_often(&mut self, now: Nanos, page: PageKey) -> bool {
+        each!(self, layers => layers.machine_mut().is_given_often(Time(now.0), page))
+    }
+
     pub(crate) fn handle(
         &mut self,
         now: Nanos,
@@ -354,6 +369,7 @@ where
         Happened::Give(page, to) => Event::Give { page, to },
         Happened::Expect(page) => Event::Expect { page },
         Happened::Evict(page) => Event::Evict { page },
+        Happened::Hot(page) => Event::Hot { page },
         Happened::Idle(page) => Event::Idle { page },
         Happened::Retreat(page) => Event::Retreat { page },
         Happened::Discard { object, generation, first, count } => {

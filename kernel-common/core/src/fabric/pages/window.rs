@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use maize_abi::pte::Access as Rights;
-use maize_coherence::PageKey;
+use maize_coherence::{NodeId, PageKey};
 use maize_hal::{Arch, Frame, FrameRange, Nanos};
 use maize_mm::ObjectId;
 use maize_wire::InstanceId;
@@ -110,7 +110,9 @@ impl<A: Arch> State<A> {
     /// Pages that may still move into the window, at an event of one. Instructions are never fetched from
     /// there: nobody would hear that they have changed.
     pub(super) fn window_room(&mut self, happened: &Happened<'_>) -> u32 {
-        let (Happened::Message { page, .. } | Happened::Fault { page, .. }) = happened else {
+        let (Happened::Message { page, .. } | Happened::Fault { page, .. } | Happened::Hot(page)) =
+            happened
+        else {
             return 0;
         };
         let (object, index) = page_of(*page);
@@ -207,6 +209,21 @@ impl<A: Arch> State<A> {
             }
         }
         self.look_later();
+    }
+
+    /// Whether a page is in the window and mapped from there: here, or, at its home, by `peer`.
+    pub(crate) fn is_in_window(&mut self, peer: InstanceId, object: ObjectId, index: u64) -> bool {
+        let Some(page) = self.fabric.pages.key(object, index) else { return false };
+        let Windowed { mapped, promoted, .. } = &self.fabric.pages.windowed;
+        if !self.fabric.pages.is_home(object) {
+            return mapped.contains(&page);
+        }
+        promoted.contains(&page)
+            && self
+                .fabric
+                .pages
+                .machine(object.home)
+                .is_some_and(|machine| machine.is_used_in_window(page, NodeId(peer.0)))
     }
 
     /// A page that instructions are to be fetched from leaves the window.
