@@ -103,9 +103,30 @@ pub mod request {
     pub const TCSETS2: u32 = 0x402c_542b;
     pub const TCSETSW2: u32 = 0x402c_542c;
     pub const TCSETSF2: u32 = 0x402c_542d;
+    pub const TIOCPKT: u32 = 0x5420;
+    pub const TIOCSETD: u32 = 0x5423;
+    pub const TIOCGETD: u32 = 0x5424;
+    pub const TIOCGPTN: u32 = 0x8004_5430;
+    pub const TIOCSPTLCK: u32 = 0x4004_5431;
+    pub const TIOCSIG: u32 = 0x4004_5436;
+    pub const TIOCGPKT: u32 = 0x8004_5438;
+    pub const TIOCGPTLCK: u32 = 0x8004_5439;
+    pub const TIOCGEXCL: u32 = 0x8004_5440;
+    pub const TIOCGPTPEER: u32 = 0x5441;
     pub const FIONCLEX: u32 = 0x5450;
     pub const FIOCLEX: u32 = 0x5451;
     pub const FIOASYNC: u32 = 0x5452;
+}
+
+/// What a master in packet mode is told.
+pub mod packet {
+    pub const TIOCPKT_DATA: u8 = 0;
+    pub const TIOCPKT_FLUSHREAD: u8 = 1;
+    pub const TIOCPKT_FLUSHWRITE: u8 = 2;
+    pub const TIOCPKT_STOP: u8 = 4;
+    pub const TIOCPKT_START: u8 = 8;
+    pub const TIOCPKT_NOSTOP: u8 = 16;
+    pub const TIOCPKT_DOSTOP: u8 = 32;
 }
 
 /// Queues that `TCFLSH` names.
@@ -131,46 +152,54 @@ pub struct Termios {
     pub cc: [u8; cc::NCCS],
 }
 
+/// Linux's `INIT_C_CC`.
+const CHARS: [u8; cc::NCCS] = {
+    let mut chars = [0; cc::NCCS];
+    chars[cc::VINTR] = 0x03;
+    chars[cc::VQUIT] = 0x1c;
+    chars[cc::VERASE] = 0x7f;
+    chars[cc::VKILL] = 0x15;
+    chars[cc::VEOF] = 0x04;
+    chars[cc::VMIN] = 1;
+    chars[cc::VSTART] = 0x11;
+    chars[cc::VSTOP] = 0x13;
+    chars[cc::VSUSP] = 0x1a;
+    chars[cc::VREPRINT] = 0x12;
+    chars[cc::VDISCARD] = 0x0f;
+    chars[cc::VWERASE] = 0x17;
+    chars[cc::VLNEXT] = 0x16;
+    chars
+};
+
 impl Default for Termios {
     /// Linux's `tty_std_termios`, for 8-bit UTF-8 input.
     fn default() -> Termios {
-        let mut chars = [0; cc::NCCS];
-        for (at, c) in [
-            (cc::VINTR, 0x03),
-            (cc::VQUIT, 0x1c),
-            (cc::VERASE, 0x7f),
-            (cc::VKILL, 0x15),
-            (cc::VEOF, 0x04),
-            (cc::VMIN, 1),
-            (cc::VSTART, 0x11),
-            (cc::VSTOP, 0x13),
-            (cc::VSUSP, 0x1a),
-            (cc::VREPRINT, 0x12),
-            (cc::VDISCARD, 0x0f),
-            (cc::VWERASE, 0x17),
-            (cc::VLNEXT, 0x16),
-        ] {
-            chars[at] = c;
-        }
         Termios {
-            iflag: iflag::ICRNL | iflag::IXON | iflag::IUTF8,
-            oflag: oflag::OPOST | oflag::ONLCR,
-            cflag: cflag::B38400 | cflag::CS8 | cflag::CREAD | cflag::HUPCL,
-            lflag: lflag::ISIG
-                | lflag::ICANON
-                | lflag::ECHO
-                | lflag::ECHOE
-                | lflag::ECHOK
-                | lflag::ECHOCTL
-                | lflag::ECHOKE
-                | lflag::IEXTEN,
-            line: 0,
-            cc: chars,
+            iflag: Termios::PSEUDO.iflag | iflag::IUTF8,
+            cflag: Termios::PSEUDO.cflag | cflag::HUPCL,
+            ..Termios::PSEUDO
         }
     }
 }
 
 impl Termios {
+    /// The modes of a new pseudo-terminal.
+    pub const PSEUDO: Termios = Termios {
+        iflag: iflag::ICRNL | iflag::IXON,
+        oflag: oflag::OPOST | oflag::ONLCR,
+        cflag: cflag::B38400 | cflag::CS8 | cflag::CREAD,
+        lflag: lflag::ISIG
+            | lflag::ICANON
+            | lflag::ECHO
+            | lflag::ECHOE
+            | lflag::ECHOK
+            | lflag::ECHOCTL
+            | lflag::ECHOKE
+            | lflag::IEXTEN,
+        line: 0,
+        cc: CHARS,
+    };
+
     /// The kernel's `struct termios`.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; TERMIOS_LEN] {

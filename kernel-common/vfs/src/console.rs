@@ -3,22 +3,20 @@
 use maize_abi::Errno;
 use maize_abi::file::{o, s};
 use maize_abi::signal::Signal;
-use maize_abi::termios::{WindowSize, request};
+use maize_abi::termios::WindowSize;
 use maize_hal::OutputStream;
 
 use crate::Vfs;
-use crate::caller::{At, Caller, Surroundings};
+use crate::caller::{At, Surroundings};
 use crate::file::{File, Handle};
-use crate::id::FileId;
+use crate::id::{FileId, TerminalId};
 use crate::inode::{Inode, Kind};
-use crate::ioctl::Answer;
 use crate::mount;
 use crate::node::Node;
 use crate::open::OpenHow;
-use crate::outcome::{Io, WaitKey};
+use crate::outcome::WaitKey;
 use crate::root::{kernel_caller, kernel_view};
 use crate::stream::{HostStream, Output};
-use crate::terminal::Requester;
 
 /// What the launcher's standard streams are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +32,7 @@ impl Vfs {
     pub fn set_console(&mut self, console: Console) {
         self.console = console;
         if let Console::Terminal(size) = console {
-            self.terminal.resize(size);
+            self.terminals.console.resize(size);
         }
     }
 
@@ -84,21 +82,9 @@ impl Vfs {
         })
     }
 
-    /// Makes the terminal the controlling one of a session, with this group in its foreground.
+    /// Makes the console the controlling terminal of a session, with this group in its foreground.
     pub fn control_terminal(&mut self, session: u32, foreground: u32) {
-        self.terminal.control(session, foreground);
-    }
-
-    /// The leader of a session has ended: a terminal that controlled the session is free.
-    pub fn session_ended(&mut self, session: u32) {
-        self.terminal.session_ended(session);
-    }
-
-    /// The process group in the terminal's foreground, if the terminal controls this session.
-    #[must_use]
-    pub fn foreground(&self, session: u32) -> Option<u32> {
-        let ours = self.terminal.session() == Some(session);
-        ours.then(|| self.terminal.foreground()).flatten()
+        self.terminals.console.control(session, foreground);
     }
 
     /// Takes input from the host, who sends no more than it was told that there is room for.
@@ -123,7 +109,7 @@ impl Vfs {
                 self.wakes.wake(WaitKey::InputReadable);
             }
             Console::Terminal(_) => {
-                self.terminal.hang_up();
+                self.terminals.console.hang_up();
                 self.held.clear();
                 self.wake_terminal();
             }
@@ -146,12 +132,12 @@ impl Vfs {
 
     /// The host's terminal has another size.
     pub fn host_window_size(&mut self, rows: u16, cols: u16) {
-        self.terminal.resize(WindowSize { rows, cols });
+        self.terminals.console.resize(WindowSize { rows, cols });
     }
 
     /// Sends a signal to the terminal's foreground group. False if there is none.
     pub fn host_signal(&mut self, signal: Signal) -> bool {
-        self.terminal.signal(signal)
+        self.terminals.console.signal(signal)
     }
 
     /// How many bytes of input were used up since the last call: the host may send as many again.
@@ -163,7 +149,7 @@ impl Vfs {
     /// Gives the terminal what it takes of the input that it could not take before.
     pub(crate) fn feed_terminal(&mut self) {
         while let Some(byte) = self.held.front() {
-            if !self.terminal.receive(*byte) {
+            if !self.terminals.console.receive(*byte) {
                 break;
             }
             self.held.pop_front();
@@ -173,14 +159,14 @@ impl Vfs {
     }
 
     fn wake_terminal(&mut self) {
-        self.wakes.wake(WaitKey::TerminalReadable);
-        self.wakes.wake(WaitKey::TerminalWritable);
+        self.wakes.wake(WaitKey::TerminalReadable(TerminalId::CONSOLE));
+        self.wakes.wake(WaitKey::TerminalWritable(TerminalId::CONSOLE));
     }
 
     /// Bytes that are to be sent to a stream of the host now; none if nothing waits.
     #[must_use]
     pub fn pending_output(&self, stream: OutputStream) -> &[u8] {
-        let terminal = self.terminal.output();
+        let terminal = self.terminals.console.output();
         match (self.console, stream) {
             (Console::Terminal(_), OutputStream::Stdout) => terminal,
             (Console::Terminal(_), OutputStream::Stderr) => &[],
@@ -202,13 +188,13 @@ impl Vfs {
             (Console::Streams, OutputStream::Stderr) if !self.error.bytes.is_empty() => {
                 (Some(&mut self.error), WaitKey::ErrorWritable)
             }
-            _ => (None, WaitKey::TerminalWritable),
+            _ => (None, WaitKey::TerminalWritable(TerminalId::CONSOLE)),
         };
         match queue {
             Some(queue) => {
                 queue.bytes.drain(..count.min(queue.bytes.len()));
             }
-            None => self.terminal.output_taken(count),
+            None => self.terminals.console.output_taken(count),
         }
         if count > 0 {
             self.wakes.wake(key);
@@ -218,65 +204,9 @@ impl Vfs {
     /// Whether all output was sent.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.terminal.is_drained() && self.output.bytes.is_empty() && self.error.bytes.is_empty()
-    }
-
-    /// Whether a file knows an `ioctl` request.
-    ///
-    /// # Errors
-    /// `ENOTTY`, `EBADF`.
-    pub fn check_ioctl(&self, id: FileId, number: u32) -> Result<(), Errno> {
-        match (number, &self.file(id)?.handle) {
-            (_, Handle::Place) => Err(Errno::EBADF),
-            (request::FIONBIO | request::FIOASYNC, _) => Ok(()),
-            (_, Handle::Terminal) if crate::ioctl::is_known(number) => Ok(()),
-            (
-                request::FIONREAD,
-                Handle::Pipe(_)
-                | Handle::Regular(_)
-                | Handle::Socket(_)
-                | Handle::Stream(HostStream::Input),
-            ) => Ok(()),
-            _ => Err(Errno::ENOTTY),
-        }
-    }
-
-    /// `ioctl`. `argument` is the call's third argument, `input` the bytes it points to, as many
-    /// as [`crate::ioctl::extent`] says. Requests on descriptors (`FIOCLEX`) are not served here.
-    ///
-    /// # Errors
-    /// `ENOTTY` for a request that the file does not know; as the request.
-    pub fn ioctl(
-        &mut self,
-        env: &mut dyn Surroundings,
-        caller: &Caller<'_>,
-        id: FileId,
-        number: u32,
-        (argument, input): (u64, &[u8]),
-    ) -> Io<Answer> {
-        let file = self.file(id)?;
-        match (number, &file.handle) {
-            (_, Handle::Place) => return Err(Errno::EBADF.into()),
-            (request::FIONBIO, _) => {
-                let on = *input.first_chunk().ok_or(Errno::EFAULT)? != [0; 4];
-                let flags = if on { o::O_NONBLOCK } else { 0 };
-                self.set_status(id, flags, o::O_NONBLOCK)?;
-                return Ok(Answer::DONE);
-            }
-            (request::FIOASYNC, _) => return Ok(Answer::DONE),
-            (_, Handle::Terminal) => {}
-            (request::FIONREAD, _) => {
-                let count = self.readable_now(env, id)?;
-                return Ok(Answer::number(u32::try_from(count).unwrap_or(i32::MAX as u32)));
-            }
-            _ => return Err(Errno::ENOTTY.into()),
-        }
-        let by = Requester { pid: caller.pid, privileged: caller.is_privileged(), job: caller.job };
-        let session_of = |group| env.proc().session_of_group(group);
-        let answer = self.terminal.control_request(by, number, (argument, input), &session_of);
-        // Modes decide what can be read, and flushing makes room.
-        self.feed_terminal();
-        answer
+        self.terminals.console.is_drained()
+            && self.output.bytes.is_empty()
+            && self.error.bytes.is_empty()
     }
 }
 

@@ -20,7 +20,14 @@ pub(crate) enum DeviceKind {
     /// The terminal that controls the caller's session.
     ControllingTerminal,
     Console,
+    /// Opens a new pseudo-terminal.
+    Multiplexer,
+    /// The pseudo-terminal of this number.
+    Pseudo(u32),
 }
+
+/// The major number of pseudo-terminals.
+pub(crate) const PSEUDO_MAJOR: u32 = 136;
 
 /// What the device of this number is, if it is here.
 pub(crate) const fn device_kind(major: u32, minor: u32) -> Option<DeviceKind> {
@@ -31,6 +38,8 @@ pub(crate) const fn device_kind(major: u32, minor: u32) -> Option<DeviceKind> {
         (1, 8 | 9) => DeviceKind::Memory(Device::Random),
         (5, 0) => DeviceKind::ControllingTerminal,
         (5, 1) => DeviceKind::Console,
+        (5, 2) => DeviceKind::Multiplexer,
+        (PSEUDO_MAJOR, number) => DeviceKind::Pseudo(number),
         _ => return None,
     })
 }
@@ -44,6 +53,7 @@ pub(crate) const DEVICES: &[(&str, u32, (u32, u32))] = &[
     ("urandom", 0o666, (1, 9)),
     ("tty", 0o666, (5, 0)),
     ("console", 0o600, (5, 1)),
+    ("ptmx", 0o666, (5, 2)),
 ];
 
 impl Device {

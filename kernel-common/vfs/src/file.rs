@@ -10,7 +10,7 @@ use maize_abi::signal::SignalSet;
 use crate::Vfs;
 use crate::caller::Surroundings;
 use crate::device::Device;
-use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId};
+use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId, TerminalId};
 use crate::inode::Kind;
 use crate::node::Node;
 use crate::outcome::WaitKey;
@@ -28,7 +28,9 @@ pub(crate) enum Handle {
     Text(Option<Vec<u8>>),
     Pipe(PipeEnd),
     Device(Device),
-    Terminal,
+    Terminal(TerminalId),
+    /// The other side of a pseudo-terminal.
+    Master(TerminalId),
     Stream(HostStream),
     Counter(CounterId),
     Interests(InterestId),
@@ -135,6 +137,9 @@ impl Vfs {
             }
             self.wakes.wake(WaitKey::PipeOpened(end.pipe));
         }
+        if let Handle::Terminal(id) = file.handle {
+            self.terminals.opened(id);
+        }
         let id = FileId(self.next_file);
         self.next_file += 1;
         self.files.insert(id, file);
@@ -185,6 +190,8 @@ impl Vfs {
     fn close(&mut self, env: &mut dyn Surroundings, id: FileId, file: &File) {
         match file.handle {
             Handle::Pipe(end) => self.close_pipe_end(end.pipe, file),
+            Handle::Terminal(id) => self.close_terminal(id),
+            Handle::Master(id) => self.close_master(env, id),
             Handle::Counter(counter) => {
                 self.counters.remove(&counter);
                 // Whoever counts for it learns that it is gone.

@@ -21,6 +21,15 @@ pub struct CounterId(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterestId(pub(crate) u64);
 
+/// A terminal: the console or a pseudo-terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct TerminalId(pub(crate) u64);
+
+impl TerminalId {
+    /// The one whose keyboard and screen the host has.
+    pub const CONSOLE: TerminalId = TerminalId(0);
+}
+
 /// A socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub(crate) u64);

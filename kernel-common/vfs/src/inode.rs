@@ -10,6 +10,7 @@ use maize_mm::{ObjectId, PageStore};
 use crate::caller::{Caller, store_errno};
 use crate::directory::Directory;
 use crate::id::PipeId;
+use crate::mount;
 use crate::stream::HostStream;
 
 /// A regular file's bytes.
@@ -116,6 +117,10 @@ impl Inode {
     }
 
     pub(crate) fn permits(&self, caller: &Caller<'_>, want: Want) -> Result<(), Errno> {
+        // Names of pseudo-terminals come and go with them.
+        if want == Want::CHANGE && self.fs == mount::PTS_FS {
+            return Err(Errno::EPERM);
+        }
         permits((self.mode, self.uid, self.gid), caller, want)
     }
 

@@ -107,11 +107,10 @@ impl Vfs {
             Handle::Directory => Err(Errno::EISDIR.into()),
             Handle::Pipe(end) => self.read_pipe(end.pipe, out),
             Handle::Device(device) => Ok(device.read(env, out)),
-            Handle::Terminal => {
-                let count = self.terminal.read(caller.job, out, nonblocking, patience);
-                self.feed_terminal();
-                count
+            Handle::Terminal(id) => {
+                self.read_terminal(id, caller.job, out, (nonblocking, patience))
             }
+            Handle::Master(id) => self.read_master(id, out),
             Handle::Stream(stream) => self.read_stream(stream, out),
             Handle::Counter(counter) => self.read_counter(counter, out),
             Handle::Socket(_) => {
@@ -239,7 +238,8 @@ impl Vfs {
             Handle::Directory | Handle::Place => Err(Errno::EBADF.into()),
             Handle::Pipe(end) => self.write_pipe(end.pipe, bytes),
             Handle::Device(device) => Ok(device.write(bytes)?),
-            Handle::Terminal => self.terminal.write(caller.job, bytes),
+            Handle::Terminal(id) => self.write_terminal(id, caller.job, bytes),
+            Handle::Master(id) => self.write_master(id, bytes),
             Handle::Stream(stream) => self.write_stream(stream, bytes),
             Handle::Counter(counter) => self.write_counter(counter, bytes),
             Handle::Socket(_) => {
@@ -455,7 +455,7 @@ impl Vfs {
             Handle::Pipe(_) | Handle::Stream(HostStream::Input) => {
                 (Flow::WhileThere, self.readable_now(env, id)?)
             }
-            Handle::Terminal => (Flow::Once, self.terminal.pending_input() as u64),
+            Handle::Terminal(_) | Handle::Master(_) => (Flow::Once, self.readable_now(env, id)?),
             Handle::Counter(_) => (Flow::Once, 8),
             _ => (Flow::ToEnd, u64::MAX),
         })
@@ -471,7 +471,11 @@ impl Vfs {
         Ok(match file.handle {
             Handle::Pipe(end) => self.pipes.get(&end.pipe).map_or(0, |pipe| pipe.len() as u64),
             Handle::Stream(HostStream::Input) => self.input.bytes.len() as u64,
-            Handle::Terminal => self.terminal.pending_input() as u64,
+            Handle::Terminal(id) => self.terminals.get(id).map_or(0, |t| t.pending_input() as u64),
+            // With what tells of a packet.
+            Handle::Master(id) => {
+                self.terminals.get(id).map_or(0, |t| 1 + t.pending_output() as u64)
+            }
             Handle::Socket(_) => self.receivable(id)? as u64,
             Handle::Regular(inode) => {
                 self.tree.get(inode)?.len(env.store()).saturating_sub(file.position)

@@ -2,7 +2,17 @@
 
 use alloc::vec::Vec;
 
+use maize_abi::Errno;
+use maize_abi::file::o;
 use maize_abi::termios::{TERMIOS_LEN, TERMIOS2_LEN, request};
+
+use crate::Vfs;
+use crate::caller::{Caller, Surroundings};
+use crate::file::Handle;
+use crate::id::FileId;
+use crate::outcome::Io;
+use crate::stream::HostStream;
+use crate::terminal::Requester;
 
 /// What a request results in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,19 +37,33 @@ impl Answer {
 }
 
 /// Whether a terminal knows this request.
-pub(crate) const fn is_known(number: u32) -> bool {
-    let (input, output) = extent(number);
-    input > 0
-        || output > 0
-        || matches!(
-            number,
-            request::TCSBRK
-                | request::TCSBRKP
-                | request::TCXONC
-                | request::TCFLSH
-                | request::TIOCSCTTY
-                | request::TIOCNOTTY
-        )
+const fn is_known(number: u32) -> bool {
+    let carries = matches!(extent(number), (1.., _) | (_, 1..));
+    let bare = matches!(
+        number,
+        request::TCSBRK
+            | request::TCSBRKP
+            | request::TCXONC
+            | request::TCFLSH
+            | request::TIOCSCTTY
+            | request::TIOCNOTTY
+            | request::TIOCEXCL
+            | request::TIOCNXCL
+    );
+    (carries || bare) && !is_for_master(number)
+}
+
+/// Whether only the master of a pseudo-terminal knows this request.
+const fn is_for_master(number: u32) -> bool {
+    matches!(
+        number,
+        request::TIOCPKT
+            | request::TIOCGPKT
+            | request::TIOCGPTN
+            | request::TIOCSPTLCK
+            | request::TIOCGPTLCK
+            | request::TIOCSIG
+    )
 }
 
 /// How many bytes the argument of a request points to: read before it is served, written after.
@@ -53,8 +77,103 @@ pub const fn extent(number: u32) -> (usize, usize) {
         request::TIOCGWINSZ => (0, 8),
         request::TIOCSWINSZ => (8, 0),
         request::TIOCSTI => (1, 0),
-        request::TIOCSPGRP | request::FIONBIO | request::FIOASYNC => (4, 0),
-        request::FIONREAD | request::TIOCOUTQ | request::TIOCGPGRP | request::TIOCGSID => (0, 4),
+        request::TIOCSPGRP
+        | request::TIOCSETD
+        | request::TIOCPKT
+        | request::TIOCSPTLCK
+        | request::FIONBIO
+        | request::FIOASYNC => (4, 0),
+        request::FIONREAD
+        | request::TIOCOUTQ
+        | request::TIOCGPGRP
+        | request::TIOCGSID
+        | request::TIOCGETD
+        | request::TIOCGEXCL
+        | request::TIOCGPTN
+        | request::TIOCGPTLCK
+        | request::TIOCGPKT => (0, 4),
         _ => (0, 0),
+    }
+}
+
+impl Vfs {
+    /// Whether a file knows an `ioctl` request.
+    ///
+    /// # Errors
+    /// `ENOTTY`, `EBADF`; `EIO` of a terminal that is hung up for good.
+    pub fn check_ioctl(&self, id: FileId, number: u32) -> Result<(), Errno> {
+        match (number, &self.file(id)?.handle) {
+            (_, Handle::Place) => Err(Errno::EBADF),
+            (request::FIONBIO | request::FIOASYNC, _) => Ok(()),
+            (request::TIOCSPGRP, Handle::Terminal(id)) if self.terminals.is_gone(*id) => {
+                Err(Errno::ENOTTY)
+            }
+            (_, Handle::Terminal(id)) if self.terminals.is_gone(*id) => Err(Errno::EIO),
+            (_, Handle::Terminal(_)) if is_known(number) => Ok(()),
+            (_, Handle::Master(_)) if is_known(number) || is_for_master(number) => Ok(()),
+            (
+                request::FIONREAD,
+                Handle::Pipe(_)
+                | Handle::Regular(_)
+                | Handle::Socket(_)
+                | Handle::Stream(HostStream::Input),
+            ) => Ok(()),
+            _ => Err(Errno::ENOTTY),
+        }
+    }
+
+    /// `ioctl`. `argument` is the call's third argument, `input` the bytes it points to, as many
+    /// as [`extent`] says. Requests on descriptors (`FIOCLEX`, `TIOCGPTPEER`) are not served here.
+    ///
+    /// # Errors
+    /// `ENOTTY` for a request that the file does not know; as the request.
+    pub fn ioctl(
+        &mut self,
+        env: &mut dyn Surroundings,
+        caller: &Caller<'_>,
+        id: FileId,
+        number: u32,
+        (argument, input): (u64, &[u8]),
+    ) -> Io<Answer> {
+        self.check_ioctl(id, number)?;
+        match (number, &self.file(id)?.handle) {
+            (request::FIONBIO, _) => {
+                let on = *input.first_chunk().ok_or(Errno::EFAULT)? != [0; 4];
+                let flags = if on { o::O_NONBLOCK } else { 0 };
+                self.set_status(id, flags, o::O_NONBLOCK)?;
+                return Ok(Answer::DONE);
+            }
+            (request::FIOASYNC, _) => return Ok(Answer::DONE),
+            (_, Handle::Terminal(_) | Handle::Master(_)) => {}
+            (request::FIONREAD, _) => {
+                let count = self.readable_now(env, id)?;
+                return Ok(Answer::number(u32::try_from(count).unwrap_or(i32::MAX as u32)));
+            }
+            _ => return Err(Errno::ENOTTY.into()),
+        }
+        let session = caller.job.session;
+        let by = Requester {
+            pid: caller.pid,
+            privileged: caller.is_privileged(),
+            job: caller.job,
+            has_terminal: self.terminals.controlling(session).is_some(),
+        };
+        let session_of = |group| env.proc().session_of_group(group);
+        let (terminal, answer) = match self.file(id)?.handle {
+            Handle::Terminal(id) => {
+                let terminal = self.terminals.get_mut(id)?;
+                (id, terminal.control_request(by, number, (argument, input), &session_of))
+            }
+            Handle::Master(id) => {
+                let pseudo = self.terminals.pseudo_mut(id)?;
+                (id, pseudo.request(by, number, (argument, input), &session_of))
+            }
+            _ => return Err(Errno::ENOTTY.into()),
+        };
+        if answer.is_ok() && number == request::TIOCSCTTY {
+            self.terminals.has_taken(session, terminal);
+        }
+        self.terminal_changed(terminal);
+        answer
     }
 }

@@ -42,6 +42,7 @@ mod pipe;
 mod place;
 mod proc;
 mod process;
+mod pseudo;
 mod queue;
 mod read_dir;
 mod readiness;
@@ -64,7 +65,7 @@ pub use attributes::{SetTime, Target};
 pub use caller::{At, Caller, Job, Surroundings, View};
 pub use console::Console;
 pub use descriptor::{Descriptor, FdTable, NR_OPEN};
-pub use id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId};
+pub use id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId, TerminalId};
 pub use interest::{Change, Interest, Told};
 pub use io::{Flow, Place};
 pub use lock::{LockKind, LockOwner, Record};
@@ -82,7 +83,7 @@ pub use socket::{
     Address, Credentials, Received, Sent, SocketKind, SocketOption, SocketValue, socket_timeout,
 };
 pub use stream::HostStream;
-pub use terminal::GroupSignal;
+pub use terminal::{Recipient, TerminalSignal};
 pub use tree::Limits;
 
 use counter::Counter;
@@ -92,9 +93,9 @@ use lock::LockTable;
 use mount::Mount;
 use outcome::Wakes;
 use pipe::Pipe;
+use pseudo::Terminals;
 use socket::{Bound, Socket};
 use stream::{Input, Output};
-use terminal::Terminal;
 use tree::Tree;
 
 /// All files of one kernel.
@@ -127,8 +128,8 @@ pub struct Vfs {
     process_files: usize,
     locks: LockTable,
     console: Console,
-    terminal: Terminal,
-    /// Input that the terminal could not take yet.
+    terminals: Terminals,
+    /// Input that the console could not take yet.
     held: VecDeque<u8>,
     input: Input,
     output: Output,
@@ -151,9 +152,9 @@ impl Vfs {
         woken
     }
 
-    /// The signals that the terminal sent since the last call, in order.
+    /// The signals that terminals sent since the last call, those of each in order.
     #[must_use]
-    pub fn take_signals(&mut self) -> Vec<GroupSignal> {
-        self.terminal.take_signals()
+    pub fn take_signals(&mut self) -> Vec<TerminalSignal> {
+        self.terminals.take_signals()
     }
 }

@@ -25,6 +25,7 @@ pub(crate) struct Mount {
 /// Magic numbers that `statfs` shows.
 pub(crate) const TMPFS_MAGIC: u64 = 0x0102_1994;
 pub(crate) const PROC_MAGIC: u64 = 0x9fa0;
+pub(crate) const DEVPTS_MAGIC: u64 = 0x1cd1;
 pub(crate) const PIPEFS_MAGIC: u64 = 0x5049_5045;
 pub(crate) const ANON_MAGIC: u64 = 0x0904_1934;
 pub(crate) const SOCKFS_MAGIC: u64 = 0x534f_434b;
@@ -37,6 +38,8 @@ pub(crate) const ANON_FS: usize = 2;
 pub(crate) const SOCKET_FS: usize = 3;
 /// That of `/proc`.
 pub(crate) const PROC_FS: usize = 4;
+/// That of `/dev/pts`.
+pub(crate) const PTS_FS: usize = 6;
 
 impl Mount {
     pub(crate) const fn hidden(kind: &'static str, magic: u64) -> Mount {

@@ -7,7 +7,7 @@ use crate::Vfs;
 use crate::caller::{At, Caller, Surroundings, store_errno};
 use crate::device::{DeviceKind, device_kind};
 use crate::file::{File, Handle, NamedPlace, PipeEnd};
-use crate::id::{FileId, InodeId, PipeId};
+use crate::id::{FileId, InodeId, PipeId, TerminalId};
 use crate::inode::{Content, Inode, Kind, Want};
 use crate::node::Node;
 use crate::outcome::{Io, Stop, WaitKey};
@@ -35,12 +35,12 @@ impl OpenHow {
     pub const READ: OpenHow =
         OpenHow { flags: o::O_RDONLY, directory: false, nofollow: false, shown: 0, mode: 0 };
 
-    const fn has(&self, flag: u32) -> bool {
+    pub(crate) const fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }
 
     /// For reading and for writing. Access mode 3 allows neither, only `ioctl`.
-    const fn access(&self) -> (bool, bool) {
+    pub(crate) const fn access(&self) -> (bool, bool) {
         match self.flags & o::O_ACCMODE {
             o::O_RDONLY => (true, false),
             o::O_WRONLY => (false, true),
@@ -320,7 +320,7 @@ impl Vfs {
     }
 
     /// Opens a node without looking at its permissions.
-    fn open_node(
+    pub(crate) fn open_node(
         &mut self,
         env: &mut dyn Surroundings,
         caller: &Caller<'_>,
@@ -340,7 +340,7 @@ impl Vfs {
                 Kind::Directory(_) => Handle::Directory,
                 Kind::Symlink(_) => return Err(Errno::ELOOP),
                 Kind::Fifo(_) => self.open_fifo(id, how)?,
-                Kind::Device(major, minor) => self.open_device(id, caller, major, minor)?,
+                Kind::Device(..) => self.open_device(env, caller, id, how)?,
                 Kind::Stream(stream) => Handle::Stream(stream),
                 Kind::Socket | Kind::Anonymous => return Err(Errno::ENXIO),
             },
@@ -358,21 +358,28 @@ impl Vfs {
     }
 
     fn open_device(
-        &self,
-        id: InodeId,
+        &mut self,
+        env: &mut dyn Surroundings,
         caller: &Caller<'_>,
-        major: u32,
-        minor: u32,
+        id: InodeId,
+        how: OpenHow,
     ) -> Result<Handle, Errno> {
-        if self.tree.get(id)?.mode & s::S_IFMT != s::S_IFCHR {
+        let inode = self.tree.get(id)?;
+        let Kind::Device(major, minor) = inode.kind else { return Err(Errno::ENXIO) };
+        if inode.mode & s::S_IFMT != s::S_IFCHR {
             return Err(Errno::ENXIO);
         }
         match device_kind(major, minor).ok_or(Errno::ENXIO)? {
             DeviceKind::Memory(device) => Ok(Handle::Device(device)),
-            DeviceKind::Console => Ok(Handle::Terminal),
+            DeviceKind::Console => Ok(Handle::Terminal(TerminalId::CONSOLE)),
             DeviceKind::ControllingTerminal => {
-                let ours = self.terminal.session() == Some(caller.job.session);
-                if ours { Ok(Handle::Terminal) } else { Err(Errno::ENXIO) }
+                let terminal = self.terminals.controlling(caller.job.session);
+                terminal.map(Handle::Terminal).ok_or(Errno::ENXIO)
+            }
+            DeviceKind::Multiplexer => self.open_master(env, caller),
+            DeviceKind::Pseudo(number) => {
+                let controls = how.access().0 && !how.has(o::O_NOCTTY);
+                self.open_pseudo(caller, number, controls)
             }
         }
     }

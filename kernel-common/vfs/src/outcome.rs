@@ -8,7 +8,7 @@ use maize_abi::signal::Signal;
 use maize_hal::Nanos;
 use maize_mm::NeedPage;
 
-use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId};
+use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId, TerminalId};
 
 /// Something whose change a caller can wait for.
 ///
@@ -22,9 +22,13 @@ pub enum WaitKey {
     /// A reader or writer has opened the pipe.
     PipeOpened(PipeId),
     /// The terminal has input.
-    TerminalReadable,
+    TerminalReadable(TerminalId),
     /// The terminal has room for output, or all its output has been taken.
-    TerminalWritable,
+    TerminalWritable(TerminalId),
+    /// The pseudo-terminal has output, or nobody has it open any more.
+    MasterReadable(TerminalId),
+    /// The pseudo-terminal takes input.
+    MasterWritable(TerminalId),
     /// Standard input has bytes or has ended.
     InputReadable,
     /// Standard output has room.

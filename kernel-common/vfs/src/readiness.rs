@@ -30,7 +30,8 @@ impl Vfs {
                 let write = if file.writable { pipe.poll_write() } else { 0 };
                 read | write
             }),
-            Handle::Terminal => self.terminal.poll(),
+            Handle::Terminal(id) => self.terminals.poll(id),
+            Handle::Master(id) => self.terminals.poll_master(id),
             Handle::Stream(HostStream::Input) => self.input.poll(),
             Handle::Stream(HostStream::Output) => self.output.poll(),
             Handle::Stream(HostStream::Error) => self.error.poll(),
@@ -63,7 +64,12 @@ impl Vfs {
                 file.readable.then_some(WaitKey::PipeReadable(end.pipe)),
                 file.writable.then_some(WaitKey::PipeWritable(end.pipe)),
             ],
-            Handle::Terminal => [Some(WaitKey::TerminalReadable), Some(WaitKey::TerminalWritable)],
+            Handle::Terminal(id) => {
+                [Some(WaitKey::TerminalReadable(id)), Some(WaitKey::TerminalWritable(id))]
+            }
+            Handle::Master(id) => {
+                [Some(WaitKey::MasterReadable(id)), Some(WaitKey::MasterWritable(id))]
+            }
             Handle::Stream(HostStream::Input) => [Some(WaitKey::InputReadable), None],
             Handle::Stream(HostStream::Output) => [None, Some(WaitKey::OutputWritable)],
             Handle::Stream(HostStream::Error) => [None, Some(WaitKey::ErrorWritable)],

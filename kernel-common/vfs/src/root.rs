@@ -21,8 +21,8 @@ use crate::node::Node;
 use crate::outcome::Wakes;
 use crate::path::{Follow, Walk};
 use crate::proc::ProcNode;
+use crate::pseudo::Terminals;
 use crate::stream::{Input, Output};
-use crate::terminal::Terminal;
 use crate::tree::{Limits, Tree};
 
 const SUPERUSER: (u32, u32) = (0, 0);
@@ -102,7 +102,7 @@ impl Vfs {
             next_interest: 1,
             locks: BTreeMap::new(),
             console: Console::Streams,
-            terminal: Terminal::default(),
+            terminals: Terminals::default(),
             held: VecDeque::new(),
             input: Input::default(),
             output: Output::default(),
@@ -112,7 +112,7 @@ impl Vfs {
         }
     }
 
-    /// Mounts `/proc`, `/dev`, `/dev/shm` and `/tmp` and fills `/dev`. Called once, when the root
+    /// Mounts `/proc`, `/dev`, `/dev/pts`, `/dev/shm` and `/tmp` and fills `/dev`. Called once, when the root
     /// has its content; directories that it lacks are made.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl Vfs {
             let covered = vfs.ensure_directory(env, path)?;
             let root = match magic {
                 mount::PROC_MAGIC => Node::Proc(ProcNode::ROOT),
-                _ => Node::Inode(vfs.new_root(env.wall_clock(), path == "/dev")?),
+                _ => Node::Inode(vfs.new_root(env.wall_clock(), path.starts_with("/dev"))?),
             };
             vfs.tree.get_mut(covered)?.directory_mut()?.covered_by = Some(root);
             let (root, covered) = (Some(root), Some(covered));
@@ -130,10 +130,13 @@ impl Vfs {
             Ok::<(), Errno>(())
         };
         let tmpfs = mount::TMPFS_MAGIC;
-        // The first after the hidden ones: `mount::PROC_FS`.
+        // The first after the hidden ones: `mount::PROC_FS`; the third is `mount::PTS_FS`.
         mount(self, "/proc", "proc", mount::PROC_MAGIC, "rw,nosuid,nodev,noexec,relatime")?;
         mount(self, "/dev", "tmpfs", tmpfs, "rw,nosuid,relatime,mode=755")?;
+        let options = "rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666";
+        mount(self, "/dev/pts", "devpts", mount::DEVPTS_MAGIC, options)?;
         self.fill_dev(env)?;
+        self.fill_pts(env)?;
         let mut mount = |vfs: &mut Vfs, path| {
             let covered = vfs.ensure_directory(env, path)?;
             // What the image brings there is to be seen.

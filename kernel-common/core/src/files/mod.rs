@@ -13,8 +13,8 @@ use maize_abi::termios::WindowSize;
 use maize_hal::Arch;
 use maize_mm::ImageSource;
 use maize_vfs::{
-    At, Caller, Console, Descriptor, FdTable, FileId, Job, Limits, Vfs, View, WaitKey as FileKey,
-    cpio::CpioError,
+    At, Caller, Console, Descriptor, FdTable, FileId, Job, Limits, Recipient, Vfs, View,
+    WaitKey as FileKey, cpio::CpioError,
 };
 
 pub(crate) use env::Env;
@@ -272,7 +272,16 @@ impl<A: Arch> State<A> {
             self.wake(WaitKey::File(key));
         }
         for sent in self.files.vfs.take_signals() {
-            self.send_to_group(Pid(sent.group), SigInfo::from_kernel(sent.signal));
+            let info = SigInfo::from_kernel(sent.signal);
+            match sent.to {
+                Recipient::Group(group) => {
+                    self.send_to_group(Pid(group), info);
+                }
+                Recipient::Process(pid) => {
+                    // It can only fail if the process has ended.
+                    let _ = self.send_to_process(Pid(pid), info);
+                }
+            }
         }
     }
 }

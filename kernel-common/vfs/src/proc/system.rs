@@ -31,9 +31,11 @@ pub(super) fn text(vfs: &Vfs, file: Fixed, source: &dyn ProcSource, caller: &Cal
         Fixed::Cmdline => system.command_line + "\n",
         Fixed::Cpuinfo => cpuinfo(source),
         Fixed::Devices => {
-            "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n".into()
+            "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\n\
+             Block devices:\n"
+                .into()
         }
-        Fixed::Filesystems => "nodev\tproc\nnodev\ttmpfs\nnodev\tpipefs\n".into(),
+        Fixed::Filesystems => "nodev\tproc\nnodev\ttmpfs\nnodev\tpipefs\nnodev\tdevpts\n".into(),
         Fixed::Loadavg => {
             let [one, five, fifteen] = system.load.map(|l| format!("{}.{:02}", l / 100, l % 100));
             let (ready, all) = system.threads;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 use maize_abi::Errno;
-use maize_abi::file::device_parts;
+use maize_abi::file::{device_number, device_parts};
 
 use super::node::{Scope, TaskFile};
 use super::system::ticks;
@@ -15,9 +15,6 @@ use crate::Vfs;
 use crate::descriptor::FdTable;
 use crate::mount;
 use crate::process::Fate;
-
-/// The console's device number, as `tty_nr` shows it.
-const CONSOLE: u32 = 5 << 8 | 1;
 
 /// Bytes of a page.
 const PAGE: u64 = 4096;
@@ -60,16 +57,17 @@ pub(super) fn text(
     Ok(text.into_bytes())
 }
 
-/// The terminal that controls a task's session, and the group in its foreground.
-fn terminal(vfs: &Vfs, task: &Task) -> Option<u32> {
-    let controlled = vfs.terminal.session() == Some(task.session);
-    controlled.then(|| vfs.terminal.foreground()).flatten()
+/// The number of the terminal that controls a task's session, and the group in its foreground.
+fn terminal(vfs: &Vfs, task: &Task) -> Option<(u64, u32)> {
+    let id = vfs.terminals.controlling(task.session)?;
+    let (major, minor) = vfs.terminals.device_of(id);
+    Some((device_number(major, minor), vfs.foreground(task.session)?))
 }
 
 fn stat(vfs: &Vfs, scope: Scope, task: &Task) -> Vec<u8> {
     let mut line = format!("{} (", scope.thread()).into_bytes();
     line.extend_from_slice(&task.name);
-    let foreground = terminal(vfs, task);
+    let terminal = terminal(vfs, task);
     let (minor, major) = task.faults;
     let m = task.memory;
     let [_, pending, blocked, ignored, handled] = task.signals.map(|set| set.0 & 0x7fff_ffff);
@@ -83,8 +81,8 @@ fn stat(vfs: &Vfs, scope: Scope, task: &Task) -> Vec<u8> {
         parent = task.parent,
         group = task.group,
         session = task.session,
-        tty = foreground.map_or(0, |_| CONSOLE),
-        foreground = foreground.map_or(-1, i64::from),
+        tty = terminal.map_or(0, |(number, _)| number),
+        foreground = terminal.map_or(-1, |(_, foreground)| i64::from(foreground)),
         utime = ticks(task.times.0),
         stime = ticks(task.times.1),
         cutime = ticks(task.child_times.0),

@@ -1,10 +1,14 @@
 //! `ioctl` requests of a terminal.
 
 use maize_abi::Errno;
-use maize_abi::termios::{TERMIOS_LEN, Termios, WindowSize, flush, lflag, request};
+use maize_abi::signal::Signal;
+use maize_abi::termios::{
+    TERMIOS_LEN, Termios, WindowSize, cc, flush, iflag, lflag, packet, request,
+};
 
 use super::Terminal;
 use crate::caller::Job;
+use crate::id::TerminalId;
 use crate::ioctl::Answer;
 use crate::outcome::{Io, Stop, WaitKey};
 
@@ -14,6 +18,16 @@ pub(crate) struct Requester {
     pub(crate) pid: u32,
     pub(crate) privileged: bool,
     pub(crate) job: Job,
+    /// Whether a terminal controls its session.
+    pub(crate) has_terminal: bool,
+}
+
+/// The number of the one line discipline there is.
+const N_TTY: u32 = 0;
+
+/// Whether output is stopped and started by the usual characters.
+fn stops_as_usual(modes: &Termios) -> bool {
+    modes.iflag & iflag::IXON != 0 && modes.cc[cc::VSTOP] == 0x13 && modes.cc[cc::VSTART] == 0x11
 }
 
 impl Terminal {
@@ -51,6 +65,17 @@ impl Terminal {
                 let taken = self.receive(byte);
                 if taken { Ok(Answer::DONE) } else { Err(Errno::EAGAIN.into()) }
             }
+            request::TIOCEXCL | request::TIOCNXCL => {
+                self.exclusive = number == request::TIOCEXCL;
+                Ok(Answer::DONE)
+            }
+            request::TIOCGEXCL => Ok(Answer::number(u32::from(self.exclusive))),
+            request::TIOCGETD => Ok(Answer::number(N_TTY)),
+            request::TIOCSETD => {
+                let number = *input.first_chunk().ok_or(Errno::EFAULT)?;
+                let known = u32::from_le_bytes(number) == N_TTY;
+                if known { Ok(Answer::DONE) } else { Err(Errno::EINVAL.into()) }
+            }
             request::TCFLSH => self.flush(by.job, argument),
             request::TCXONC => self.flow(by.job, argument),
             request::TCSBRK | request::TCSBRKP => {
@@ -62,8 +87,10 @@ impl Terminal {
         }
     }
 
+    /// Output of a pseudo-terminal is at the other side at once, as on Linux.
     fn wait_drained(&self) -> Io<()> {
-        if self.is_drained() { Ok(()) } else { Err(Stop::wait(WaitKey::TerminalWritable)) }
+        let drained = self.is_drained() || self.id != TerminalId::CONSOLE;
+        if drained { Ok(()) } else { Err(Stop::wait(WaitKey::TerminalWritable(self.id))) }
     }
 
     fn set_modes(&mut self, job: Job, number: u32, input: &[u8]) -> Io<Answer> {
@@ -81,12 +108,16 @@ impl Terminal {
             self.flush_input();
         }
         let switched = (self.modes.lflag ^ modes.lflag) & lflag::ICANON != 0;
+        let stops = stops_as_usual(&modes);
+        if stops != stops_as_usual(&self.modes) {
+            self.note(if stops { packet::TIOCPKT_DOSTOP } else { packet::TIOCPKT_NOSTOP });
+        }
         self.modes = modes;
         if switched {
             self.switch_canonical();
         }
-        if modes.iflag & maize_abi::termios::iflag::IXON == 0 {
-            self.stopped = false;
+        if modes.iflag & iflag::IXON == 0 {
+            self.stop(false);
         }
         Ok(Answer::DONE)
     }
@@ -100,7 +131,7 @@ impl Terminal {
             self.flush_input();
         }
         if queue != flush::TCIFLUSH {
-            self.output.clear();
+            self.flush_output();
         }
         Ok(Answer::DONE)
     }
@@ -108,8 +139,8 @@ impl Terminal {
     fn flow(&mut self, job: Job, action: u64) -> Io<Answer> {
         self.check_change(job)?;
         match action {
-            0 => self.stopped = true,
-            1 => self.stopped = false,
+            0 => self.stop(true),
+            1 => self.stop(false),
             // To send a stop or start character to a keyboard has no use.
             2 | 3 => {}
             _ => return Err(Errno::EINVAL.into()),
@@ -132,7 +163,7 @@ impl Terminal {
                     return Ok(Answer::DONE);
                 }
                 let steals = argument == 1 && by.privileged;
-                if by.pid != session || self.session.is_some() && !steals {
+                if by.pid != session || by.has_terminal || self.session.is_some() && !steals {
                     return Err(Errno::EPERM.into());
                 }
                 self.control(session, by.job.group);
@@ -169,5 +200,67 @@ impl Terminal {
             }
             _ => Err(Errno::ENOTTY.into()),
         }
+    }
+
+    /// Serves a request of a pseudo-terminal's master that is about the terminal's modes, size or
+    /// session, or that only a master knows.
+    pub(crate) fn master_request(
+        &mut self,
+        by: Requester,
+        number: u32,
+        (argument, input): (u64, &[u8]),
+        session_of: &dyn Fn(u32) -> Option<u32>,
+    ) -> Io<Answer> {
+        match number {
+            request::TIOCPKT => {
+                let on = *input.first_chunk().ok_or(Errno::EFAULT)? != [0; 4];
+                self.packet = on.then(|| self.packet.unwrap_or(packet::TIOCPKT_DATA));
+                Ok(Answer::DONE)
+            }
+            request::TIOCGPKT => Ok(Answer::number(u32::from(self.packet.is_some()))),
+            request::TIOCSIG => {
+                let signal = Signal::new(argument).ok_or(Errno::EINVAL)?;
+                if !matches!(signal, Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTSTP) {
+                    return Err(Errno::EINVAL.into());
+                }
+                self.signal(signal);
+                Ok(Answer::DONE)
+            }
+            // What a master reads is the terminal's output.
+            request::FIONREAD => Ok(Answer::number(self.output.len() as u32)),
+            request::TIOCOUTQ => Ok(Answer::number(0)),
+            request::TCFLSH => {
+                match argument {
+                    flush::TCIFLUSH => self.flush_output(),
+                    flush::TCOFLUSH => self.flush_input(),
+                    flush::TCIOFLUSH => {
+                        self.flush_output();
+                        self.flush_input();
+                    }
+                    _ => return Err(Errno::EINVAL.into()),
+                }
+                Ok(Answer::DONE)
+            }
+            // Who has the other side may know what it does not control.
+            request::TIOCGPGRP => Ok(Answer::number(self.foreground.unwrap_or(0))),
+            request::TIOCGSID => Ok(Answer::number(self.session.ok_or(Errno::ENOTTY)?)),
+            _ => self.control_request(by, number, (argument, input), session_of),
+        }
+    }
+
+    /// What a master in packet mode is to be told; `None` in the ordinary mode.
+    pub(crate) const fn packet(&self) -> Option<u8> {
+        self.packet
+    }
+
+    /// As [`Self::packet`], and it is told now.
+    pub(crate) fn take_packet(&mut self) -> Option<u8> {
+        self.packet.as_mut().map(core::mem::take)
+    }
+
+    /// # Errors
+    /// `EBUSY` if only the superuser may open it.
+    pub(crate) const fn check_open(&self, privileged: bool) -> Result<(), Errno> {
+        if self.exclusive && !privileged { Err(Errno::EBUSY) } else { Ok(()) }
     }
 }

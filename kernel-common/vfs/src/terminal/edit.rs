@@ -24,18 +24,22 @@ impl Terminal {
         if self.hung_up {
             return true;
         }
-        let len = self.input.len() + self.edit.len();
-        // In canonical mode room for the end of a line is kept. A line that is longer than all
-        // room can only lose characters; with another line before it there is something to read.
-        let (full, waits) = match self.canonical() {
-            true => (len >= INPUT_MAX - 1, !self.lines.is_empty()),
-            false => (len >= INPUT_MAX, true),
-        };
-        if full && waits {
+        if self.is_full() {
             return false;
         }
         self.receive_byte(byte);
         true
+    }
+
+    /// Whether nothing can be taken until a program has read.
+    pub(super) fn is_full(&self) -> bool {
+        let len = self.input.len() + self.edit.len();
+        // In canonical mode room for the end of a line is kept. A line that is longer than all
+        // room can only lose characters; with another line before it there is something to read.
+        match self.canonical() {
+            true => len >= INPUT_MAX - 1 && !self.lines.is_empty(),
+            false => len >= INPUT_MAX,
+        }
     }
 
     fn input_flag(&self, flag: u32) -> bool {
@@ -55,7 +59,7 @@ impl Terminal {
             return;
         }
         if self.stopped && self.input_flag(iflag::IXON) && self.input_flag(iflag::IXANY) {
-            self.stopped = false;
+            self.stop(false);
         }
         if self.flow_control(byte) || self.signal_char(byte) {
             return;
@@ -77,10 +81,10 @@ impl Terminal {
             return false;
         }
         if self.is_control_char(byte, cc::VSTART) {
-            self.stopped = false;
+            self.stop(false);
             true
         } else if self.is_control_char(byte, cc::VSTOP) {
-            self.stopped = true;
+            self.stop(true);
             true
         } else {
             false
@@ -100,11 +104,11 @@ impl Terminal {
         let Some((_, signal)) = found else { return false };
         if !self.local(lflag::NOFLSH) {
             self.flush_input();
-            self.output.clear();
+            self.flush_output();
         }
         self.signal(signal);
         if self.input_flag(iflag::IXON) {
-            self.stopped = false;
+            self.stop(false);
         }
         if self.local(lflag::ECHO) {
             self.echo(byte);

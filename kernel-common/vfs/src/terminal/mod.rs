@@ -1,9 +1,10 @@
-//! The console terminal: Linux's line discipline as a machine of bytes in and bytes out.
+//! A terminal: Linux's line discipline as a machine of bytes in and bytes out.
 //!
 //! Input from the keyboard goes through [`Terminal::receive`], which edits lines, echoes and turns
 //! control characters into signals; a program's output goes through [`Terminal::write`]. What is
-//! to be shown collects in [`Terminal::output`]. The behaviour is that of `n_tty` as seen by a
-//! program: flags that no program uses on a console (parity, `PARMRK`, case mapping, delays) are
+//! to be shown collects in [`Terminal::output`]. The keyboard and the screen are the host's for the
+//! console (`console.rs`), and a file for a pseudo-terminal (`pseudo.rs`). The behaviour is that of `n_tty` as seen by a
+//! program: flags that no program uses (parity, `PARMRK`, case mapping, delays) are
 //! kept in the modes and have no effect.
 
 mod control;
@@ -18,10 +19,11 @@ use alloc::vec::Vec;
 use maize_abi::Errno;
 use maize_abi::file::poll;
 use maize_abi::signal::Signal;
-use maize_abi::termios::{Termios, WindowSize, cc, lflag};
+use maize_abi::termios::{Termios, WindowSize, cc, lflag, packet};
 use maize_hal::Nanos;
 
 use crate::caller::Job;
+use crate::id::TerminalId;
 use crate::outcome::{Io, Patience, Stop, WaitKey};
 use crate::queue;
 
@@ -32,17 +34,27 @@ pub(crate) const OUTPUT_MAX: usize = 16 * 1024;
 /// Echo may go beyond [`OUTPUT_MAX`] by this much; further echo is lost.
 const ECHO_RESERVE: usize = 4096;
 
-/// A signal for a process group.
+/// Who gets a signal of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GroupSignal {
-    /// The process group.
-    pub group: u32,
+pub enum Recipient {
+    /// A process group.
+    Group(u32),
+    /// A process.
+    Process(u32),
+}
+
+/// A signal that a terminal sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSignal {
+    /// Who gets it.
+    pub to: Recipient,
     /// The signal.
     pub signal: Signal,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Terminal {
+    id: TerminalId,
     modes: Termios,
     size: WindowSize,
     /// Bytes that can be read.
@@ -63,10 +75,19 @@ pub(crate) struct Terminal {
     hung_up: bool,
     session: Option<u32>,
     foreground: Option<u32>,
-    signals: Vec<GroupSignal>,
+    /// Only the superuser may open it again (`TIOCEXCL`).
+    exclusive: bool,
+    /// What has happened that a master in packet mode is to be told; `None` in the ordinary mode.
+    packet: Option<u8>,
+    signals: Vec<TerminalSignal>,
 }
 
 impl Terminal {
+    /// A pseudo-terminal's, in the modes that Linux gives those.
+    pub(crate) fn pseudo(id: TerminalId) -> Terminal {
+        Terminal { id, modes: Termios::PSEUDO, ..Terminal::default() }
+    }
+
     const fn local(&self, flag: u32) -> bool {
         self.modes.lflag & flag != 0
     }
@@ -91,14 +112,14 @@ impl Terminal {
         self.foreground = Some(foreground);
     }
 
-    pub(crate) fn take_signals(&mut self) -> Vec<GroupSignal> {
+    pub(crate) fn take_signals(&mut self) -> Vec<TerminalSignal> {
         core::mem::take(&mut self.signals)
     }
 
     /// Sends a signal to the foreground group. False if there is none.
     pub(crate) fn signal(&mut self, signal: Signal) -> bool {
         if let Some(group) = self.foreground {
-            self.signals.push(GroupSignal { group, signal });
+            self.signals.push(TerminalSignal { to: Recipient::Group(group), signal });
         }
         self.foreground.is_some()
     }
@@ -118,6 +139,27 @@ impl Terminal {
         self.hung_up = true;
         self.signal(Signal::SIGHUP);
         self.signal(Signal::SIGCONT);
+    }
+
+    /// Nobody has its keyboard and screen any more, for good: what was typed and shown is lost, and
+    /// the leader of its session is told. The foreground is kept for when the leader ends.
+    pub(crate) fn disconnect(&mut self) {
+        self.flush_input();
+        self.output.clear();
+        self.hung_up = true;
+        if let Some(leader) = self.session {
+            for signal in [Signal::SIGHUP, Signal::SIGCONT] {
+                self.signals.push(TerminalSignal { to: Recipient::Process(leader), signal });
+            }
+        }
+    }
+
+    /// The session has another terminal now.
+    pub(crate) fn forget_session(&mut self, session: u32) {
+        if self.session == Some(session) {
+            self.session = None;
+            self.foreground = None;
+        }
     }
 
     /// Changes its size; the foreground group is told.
@@ -157,7 +199,7 @@ impl Terminal {
 
     /// How many bytes one read of `want` bytes may take now, or why it must wait.
     fn readable(&self, want: usize, nonblocking: bool, patience: Patience) -> Io<usize> {
-        let wait = |at_most| Stop::Wait { key: WaitKey::TerminalReadable, at_most };
+        let wait = |at_most| Stop::Wait { key: WaitKey::TerminalReadable(self.id), at_most };
         if want == 0 {
             return Ok(0);
         }
@@ -218,7 +260,7 @@ impl Terminal {
         }
         let count = if self.stopped { 0 } else { self.show(bytes) };
         if count == 0 && !bytes.is_empty() {
-            return Err(Stop::wait(WaitKey::TerminalWritable));
+            return Err(Stop::wait(WaitKey::TerminalWritable(self.id)));
         }
         Ok(count)
     }
@@ -261,7 +303,44 @@ impl Terminal {
         self.output.drain(..count.min(self.output.len()));
     }
 
+    /// Takes what is to be shown, whether or not it is held back: who reads it sees what was written
+    /// before.
+    pub(crate) fn take_output(&mut self, out: &mut [u8]) -> usize {
+        queue::take(&mut self.output, out)
+    }
+
+    /// Bytes that are to be shown.
+    pub(crate) fn pending_output(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Whether it takes a byte from the keyboard.
+    pub(crate) fn takes_input(&self) -> bool {
+        !self.is_full()
+    }
+
+    /// Notes what a master in packet mode is to be told.
+    const fn note(&mut self, event: u8) {
+        if let Some(status) = &mut self.packet {
+            *status |= event;
+        }
+    }
+
+    /// Holds output back, or lets it go on.
+    fn stop(&mut self, stopped: bool) {
+        if self.stopped != stopped {
+            self.stopped = stopped;
+            self.note(if stopped { packet::TIOCPKT_STOP } else { packet::TIOCPKT_START });
+        }
+    }
+
+    fn flush_output(&mut self) {
+        self.output.clear();
+        self.note(packet::TIOCPKT_FLUSHWRITE);
+    }
+
     fn flush_input(&mut self) {
+        self.note(packet::TIOCPKT_FLUSHREAD);
         self.input.clear();
         self.lines.clear();
         self.edit.clear();

@@ -51,7 +51,8 @@ fn line(keys: &[u8]) -> (Vec<u8>, String) {
     (read(&mut terminal, 100).expect("a line"), shown(&mut terminal))
 }
 
-const WAIT: Stop = Stop::Wait { key: WaitKey::TerminalReadable, at_most: Nanos::NEVER };
+const WAIT: Stop =
+    Stop::Wait { key: WaitKey::TerminalReadable(TerminalId::CONSOLE), at_most: Nanos::NEVER };
 
 #[test]
 fn a_line_is_read_when_it_is_ended() {
@@ -136,7 +137,10 @@ fn raw_mode_gives_bytes_by_count_and_time() {
         })
     };
     let within = |millis: u64| {
-        Err(Stop::Wait { key: WaitKey::TerminalReadable, at_most: Nanos::from_millis(millis) })
+        Err(Stop::Wait {
+            key: WaitKey::TerminalReadable(TerminalId::CONSOLE),
+            at_most: Nanos::from_millis(millis),
+        })
     };
     let mut t = raw(1, 0);
     assert_eq!(read(&mut t, 10), Err(WAIT));
@@ -183,19 +187,26 @@ fn output_waits_for_room_and_for_start() {
     let long = alloc::vec![b'x'; 2 * OUTPUT_MAX];
     let taken = t.write(SHELL, &long).expect("some room");
     assert!((OUTPUT_MAX - 8..=OUTPUT_MAX).contains(&taken), "{taken}");
-    assert_eq!(t.write(SHELL, &long), Err(Stop::wait(WaitKey::TerminalWritable)));
+    assert_eq!(
+        t.write(SHELL, &long),
+        Err(Stop::wait(WaitKey::TerminalWritable(TerminalId::CONSOLE)))
+    );
     assert_eq!(t.poll() & poll::POLLOUT, 0);
     t.output_taken(OUTPUT_MAX);
     assert_eq!(t.write(SHELL, b"x"), Ok(1));
     type_in(&mut t, b"\x13");
     assert_eq!(t.output(), b"");
-    assert_eq!(t.write(SHELL, b"x"), Err(Stop::wait(WaitKey::TerminalWritable)));
+    assert_eq!(
+        t.write(SHELL, b"x"),
+        Err(Stop::wait(WaitKey::TerminalWritable(TerminalId::CONSOLE)))
+    );
     type_in(&mut t, b"\x11");
     assert_eq!(t.output(), b"x");
 }
 
 fn ioctl(t: &mut Terminal, job: Job, number: u32, input: &[u8]) -> Io<Answer> {
-    let by = Requester { pid: job.group, privileged: false, job };
+    let has_terminal = t.session() == Some(job.session);
+    let by = Requester { pid: job.group, privileged: false, job, has_terminal };
     let session_of = |group: u32| match group {
         10 | 20 => Some(10),
         30 => Some(30),
@@ -241,7 +252,8 @@ fn sessions_own_the_terminal() {
     assert_eq!(ioctl(&mut t, stranger, request::TIOCGPGRP, b""), error(Errno::ENOTTY));
     assert_eq!(ioctl(&mut t, stranger, request::TIOCSCTTY, b""), error(Errno::EPERM));
     assert_eq!(ioctl(&mut t, SHELL, request::TIOCNOTTY, b""), Ok(Answer::DONE));
-    let hangup = [Signal::SIGHUP, Signal::SIGCONT].map(|signal| GroupSignal { group: 10, signal });
+    let hangup = [Signal::SIGHUP, Signal::SIGCONT]
+        .map(|signal| TerminalSignal { to: Recipient::Group(10), signal });
     assert_eq!(t.take_signals(), hangup);
     assert_eq!(ioctl(&mut t, stranger, request::TIOCSCTTY, b""), Ok(Answer::DONE));
     assert_eq!((t.session(), t.foreground()), (Some(30), Some(30)));
@@ -253,7 +265,10 @@ fn a_new_size_is_told_once() {
     let size = WindowSize { rows: 24, cols: 80 };
     t.resize(size);
     t.resize(size);
-    assert_eq!(t.take_signals(), [GroupSignal { group: 10, signal: Signal::SIGWINCH }]);
+    assert_eq!(
+        t.take_signals(),
+        [TerminalSignal { to: Recipient::Group(10), signal: Signal::SIGWINCH }]
+    );
     let told = ioctl(&mut t, SHELL, request::TIOCGWINSZ, b"");
     assert_eq!(told, Ok(Answer::bytes(&size.to_bytes())));
 }
@@ -264,7 +279,7 @@ fn modes_change_when_output_is_drained() {
     let raw = Termios { lflag: 0, ..Termios::default() };
     assert_eq!(t.write(SHELL, b"x"), Ok(1));
     type_in(&mut t, b"typed");
-    let wait = Err(Stop::wait(WaitKey::TerminalWritable));
+    let wait = Err(Stop::wait(WaitKey::TerminalWritable(TerminalId::CONSOLE)));
     assert_eq!(ioctl(&mut t, SHELL, request::TCSETSW, &raw.to_bytes()), wait);
     t.output.clear();
     assert_eq!(ioctl(&mut t, SHELL, request::TCSETSW, &raw.to_bytes()), Ok(Answer::DONE));

@@ -2,11 +2,13 @@
 
 use alloc::vec;
 
+use maize_abi::file::o;
 use maize_abi::termios::request;
 use maize_hal::Arch;
 use maize_vfs::ioctl::extent;
 
 use super::super::{Call, CallResult};
+use super::open::{how, install_new};
 
 pub(super) async fn ioctl<A: Arch>(call: Call<'_, A>) -> CallResult {
     let current = call.current;
@@ -17,6 +19,12 @@ pub(super) async fn ioctl<A: Arch>(call: Call<'_, A>) -> CallResult {
         return call.k.with(|s| {
             s.descriptors_mut(current)?.set_close_on_exec(fd, on)?;
             Ok(0)
+        });
+    }
+    if number == request::TIOCGPTPEER {
+        let flags = argument as u32;
+        return install_new(call, flags & o::O_CLOEXEC != 0, |vfs, env, caller| {
+            vfs.open_peer(env, caller, file, how(call.isa, flags & !o::O_CREAT, 0))
         });
     }
     // What the file does not know is refused before its argument is looked at.

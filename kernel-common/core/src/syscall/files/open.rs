@@ -56,7 +56,7 @@ impl<A: Arch> State<A> {
 }
 
 /// What the flags of `open` mean on this instruction set.
-fn how(isa: IsaKind, flags: u32, mode: u32) -> OpenHow {
+pub(super) fn how(isa: IsaKind, flags: u32, mode: u32) -> OpenHow {
     let isa = isa.open_flags();
     let own = isa.o_directory | isa.o_nofollow | isa.o_direct | isa.o_largefile;
     let known = o::O_ACCMODE
