@@ -6,7 +6,7 @@
 //! this is a few hundred, and frames are most of what a save is.
 
 /// Most registers that a frame saves: there are 20 to save on aarch64.
-const MOST_SAVED: usize = 24;
+pub(crate) const MOST_SAVED: usize = 24;
 
 /// The tables of a program, with their addresses.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,13 @@ pub struct Row {
 
 impl Row {
     const EMPTY: Self = Self { address: (0, 0), saved: [(0, 0); MOST_SAVED], count: 0 };
+
+    #[cfg(test)]
+    pub(crate) fn of(address: (u16, i64), saved: &[(u16, i32)]) -> Self {
+        let mut row = Self { address, ..Self::EMPTY };
+        saved.iter().for_each(|(register, distance)| row.save(*register, *distance).unwrap());
+        row
+    }
 
     /// Registers that the frame saved, and how far from its address.
     #[must_use]

@@ -296,9 +296,9 @@ fn fault(mut signal: Waiting, context: *const u8) -> u64 {
     }
     // It has jumped: its frames are saved, the one that it met cannot be.
     // SAFETY: the kernel's context holds the registers of that frame.
-    let mut registers = unsafe { arch::context_registers(context) };
+    let registers = unsafe { arch::context_registers(context) };
     crate::jump::pass_over();
-    unwind::go_on_from(&mut registers)
+    unwind::go_on_from(&registers)
 }
 
 /// How a handler's call ended.

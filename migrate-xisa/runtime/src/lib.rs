@@ -34,6 +34,7 @@ mod heap;
 mod image;
 #[cfg(target_os = "none")]
 mod jump;
+pub mod known;
 pub mod lsda;
 #[cfg(target_os = "none")]
 mod masks;

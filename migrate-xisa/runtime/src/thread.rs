@@ -80,7 +80,7 @@ extern "C" fn maize_migration_point(registers: &mut Registers) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn maize_next_frame(_: &Registers) -> ! {
+extern "C" fn maize_next_frame() -> ! {
     go_on_in_caller()
 }
 

@@ -13,7 +13,6 @@ use crate::top::TOP_BYTES;
 pub(crate) const ISA: maize_xisa_metadata::Isa = maize_xisa_metadata::Isa::Aarch64;
 
 /// Registers of a frame: `x0` to `x30`, the stack pointer, the program counter; and `v0` to `v31`.
-#[derive(Clone)]
 #[repr(C, align(16))]
 pub(crate) struct Registers {
     pub(crate) general: [u64; 34],
@@ -23,9 +22,18 @@ pub(crate) struct Registers {
 const SP: usize = 31;
 const PC: usize = 32;
 
+/// Vector registers whose low half a callee keeps: from `v8` on.
+const FIRST_LOW: usize = 8;
+
 impl Registers {
     pub(crate) fn pc(&self) -> u64 {
         self.general[PC]
+    }
+
+    /// Those that a callee keeps.
+    pub(crate) fn kept(&self) -> Kept {
+        let low = core::array::from_fn(|n| self.vector[FIRST_LOW + n][0]);
+        Kept { general: self.general, low }
     }
 
     pub(crate) fn set_pc(&mut self, pc: u64) {
@@ -44,12 +52,39 @@ impl Registers {
     pub(crate) fn arguments(&self) -> [u64; 2] {
         [self.general[0], self.general[1]]
     }
+}
+
+/// The registers of a frame that is in a call: the general ones by the same numbers, and the low halves of
+/// `v8` to `v15`.
+#[derive(Clone)]
+#[repr(C)]
+pub(crate) struct Kept {
+    general: [u64; 34],
+    low: [u64; 8],
+}
+
+impl Kept {
+    pub(crate) fn pc(&self) -> u64 {
+        self.general[PC]
+    }
+
+    pub(crate) fn set_pc(&mut self, pc: u64) {
+        self.general[PC] = pc;
+    }
+
+    pub(crate) fn sp(&self) -> u64 {
+        self.general[SP]
+    }
+
+    pub(crate) fn set_sp(&mut self, sp: u64) {
+        self.general[SP] = sp;
+    }
 
     /// The place of a register by DWARF's number, if unwinding restores it.
     pub(crate) fn of_dwarf(&mut self, number: u16) -> Option<&mut u64> {
         match number {
             0..=31 => self.general.get_mut(usize::from(number)),
-            64..=95 => self.vector.get_mut(usize::from(number - 64)).map(|[low, _]| low),
+            72..=79 => self.low.get_mut(usize::from(number - 72)),
             _ => None,
         }
     }
@@ -149,8 +184,7 @@ global_asm!(
     "ret",
     ".globl __maize_unwind_next",
     "__maize_unwind_next:",
-    "maize_capture maize_next_frame",
-    "brk #0",
+    "b maize_next_frame",
     ".globl __maize_jump",
     "__maize_jump:",
     "maize_capture maize_long_jump",
@@ -163,6 +197,23 @@ global_asm!(
     "maize_restore x0",
     "ldr x16, [x0, #248]",
     "ldp x0, x1, [x0]",
+    "mov sp, x16",
+    "br x17",
+    // As above, of the registers that a callee keeps.
+    ".globl maize_install_kept",
+    "maize_install_kept:",
+    "ldr x17, [x0, #256]",
+    "ldp d8, d9, [x0, #272]",
+    "ldp d10, d11, [x0, #288]",
+    "ldp d12, d13, [x0, #304]",
+    "ldp d14, d15, [x0, #320]",
+    "ldr x19, [x0, #152]",
+    "ldp x20, x21, [x0, #160]",
+    "ldp x22, x23, [x0, #176]",
+    "ldp x24, x25, [x0, #192]",
+    "ldp x26, x27, [x0, #208]",
+    "ldp x28, x29, [x0, #224]",
+    "ldp x30, x16, [x0, #240]",
     "mov sp, x16",
     "br x17",
     ".globl maize_enter",

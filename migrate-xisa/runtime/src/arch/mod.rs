@@ -46,6 +46,8 @@ unsafe extern "C" {
     pub(crate) fn maize_exit_thread(memory: u64, bytes: u64, stack: u64, stack_bytes: u64) -> !;
     /// Makes the registers those of a frame. Does not return.
     pub(crate) fn maize_install(registers: *const Registers) -> !;
+    /// The same with those that a callee keeps: a frame has no others across a call.
+    pub(crate) fn maize_install_kept(registers: *const Kept) -> !;
 }
 
 unsafe extern "C" {

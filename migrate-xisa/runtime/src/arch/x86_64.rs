@@ -14,7 +14,6 @@ use crate::top::TOP_BYTES;
 pub(crate) const ISA: maize_xisa_metadata::Isa = maize_xisa_metadata::Isa::X86_64;
 
 /// Registers of a frame, general ones by DWARF's numbers; 16 is the program counter.
-#[derive(Clone)]
 #[repr(C, align(16))]
 pub(crate) struct Registers {
     pub(crate) general: [u64; 18],
@@ -27,6 +26,11 @@ const PC: usize = 16;
 impl Registers {
     pub(crate) fn pc(&self) -> u64 {
         self.general[PC]
+    }
+
+    /// Those that a callee keeps: no vector register.
+    pub(crate) fn kept(&self) -> Kept {
+        Kept { general: self.general }
     }
 
     pub(crate) fn set_pc(&mut self, pc: u64) {
@@ -44,6 +48,31 @@ impl Registers {
     /// The first two arguments of the call.
     pub(crate) fn arguments(&self) -> [u64; 2] {
         [self.general[5], self.general[4]]
+    }
+}
+
+/// The registers of a frame that is in a call, by the same numbers.
+#[derive(Clone)]
+#[repr(C)]
+pub(crate) struct Kept {
+    general: [u64; 18],
+}
+
+impl Kept {
+    pub(crate) fn pc(&self) -> u64 {
+        self.general[PC]
+    }
+
+    pub(crate) fn set_pc(&mut self, pc: u64) {
+        self.general[PC] = pc;
+    }
+
+    pub(crate) fn sp(&self) -> u64 {
+        self.general[SP]
+    }
+
+    pub(crate) fn set_sp(&mut self, sp: u64) {
+        self.general[SP] = sp;
     }
 
     /// The place of a register by DWARF's number, if unwinding restores it.
@@ -106,8 +135,7 @@ global_asm!(
     "ret",
     ".globl __maize_unwind_next",
     "__maize_unwind_next:",
-    "maize_capture maize_next_frame",
-    "ud2",
+    "jmp maize_next_frame",
     ".globl __maize_jump",
     "__maize_jump:",
     "maize_capture maize_long_jump",
@@ -127,6 +155,20 @@ global_asm!(
     "mov rsp, rax",
     "mov rax, rdi",
     "pop rdi",
+    "ret",
+    // As above, of the registers that a callee keeps.
+    ".globl maize_install_kept",
+    "maize_install_kept:",
+    "mov rax, [rdi + 56]",
+    "sub rax, 8",
+    "mov rcx, [rdi + 128]",
+    "mov [rax], rcx",
+    "mov rbx, [rdi + 24]",
+    "mov rbp, [rdi + 48]",
+    ".irp n, 12, 13, 14, 15",
+    "mov r\\n, [rdi + 8 * \\n]",
+    ".endr",
+    "mov rsp, rax",
     "ret",
     ".globl maize_enter",
     ".globl maize_entered",
