@@ -3,14 +3,15 @@
 use alloc::vec;
 
 use maize_abi::PAGE_SIZE;
-use maize_abi::pte::Access;
+use maize_abi::pte::{Access, PteFormat};
 use maize_hal::{Frame, PhysMemory, Tlb};
 
 use crate::area::{STACK_GAP, effective};
-use crate::object::{Found, PageCopy, Role};
+use crate::object::{Found, Objects, PageCopy, Role};
 use crate::space::Space;
 use crate::{
-    Area, AreaFlags, FaultError, FaultOutcome, Memory, NeedPage, ObjectId, OutOfMemory, SpaceId,
+    Area, AreaFlags, FaultError, FaultOutcome, Frames, Memory, NeedPage, ObjectId, OutOfMemory,
+    SpaceId,
 };
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -55,7 +56,9 @@ impl Memory {
         match self.provide(hw, &area, area.index(va), write)? {
             Provided::Copy(copy) => {
                 // Stores to what has to be copied first, or is another instance's to write, trap.
-                self.map_page(hw, id, va, &area, copy);
+                if let Some(space) = self.spaces.get_mut(&id) {
+                    map_page(space, hw, &self.format, va, &area, copy);
+                }
                 if !write {
                     self.map_around(hw, id, va, &area);
                 }
@@ -116,49 +119,24 @@ impl Memory {
         }
     }
 
-    fn map_page<H: PhysMemory + Tlb>(
-        &mut self,
-        hw: &mut H,
-        id: SpaceId,
-        va: u64,
-        area: &Area,
-        copy: PageCopy,
-    ) {
-        let rights = effective(area.access) & copy.rights;
-        if rights.contains(Access::EXECUTE) {
-            hw.sync_instructions(copy.frame);
-        }
-        if let Some(space) = self.spaces.get_mut(&id) {
-            space.table.map(hw, &self.format, va, copy.frame, rights);
-        }
-    }
-
     /// Maps the pages beside `va` that are here already.
     fn map_around<H: PhysMemory + Tlb>(&mut self, hw: &mut H, id: SpaceId, va: u64, area: &Area) {
         let window = va & !(AROUND * PAGE - 1);
         let pages = window.max(area.start)..(window + AROUND * PAGE).min(area.end);
-        for page in pages.step_by(PAGE_SIZE).filter(|&page| page != va) {
-            let Found::Here(owner, copy) = self.objects.find(area.object, area.index(page)) else {
-                continue;
-            };
-            if !copy.rights.contains(Access::READ) {
+        let first = area.index(pages.start);
+        let indices = first..first + (pages.end - pages.start) / PAGE;
+        let Memory { objects, frames, spaces, format, .. } = self;
+        let Some(space) = spaces.get_mut(&id) else { return };
+        let Some(leaves) = space.table.leaves(hw, format, va) else { return };
+        for (index, owner, copy) in objects.copies(area.object, indices) {
+            let page = pages.start + (index - first) * PAGE;
+            if !copy.rights.contains(Access::READ) || leaves.lookup(hw, format, page).is_some() {
                 continue;
             }
-            let unmapped = |space: &Space| space.table.lookup(hw, &self.format, page).is_none();
-            if self.spaces.get(&id).is_some_and(unmapped) {
-                let rights = self.rights(area, owner, copy);
-                let rights = if copy.dirty { rights } else { rights & !Access::WRITE };
-                self.map_page(hw, id, page, area, PageCopy { rights, ..copy });
-            }
+            let rights = rights(objects, frames, area, owner, copy);
+            let rights = if copy.dirty { rights } else { rights & !Access::WRITE };
+            map_page(space, hw, format, page, area, PageCopy { rights, ..copy });
         }
-    }
-
-    /// What the area may do with a copy that `owner` has: stores go only to the object's own.
-    fn rights(&self, area: &Area, owner: ObjectId, copy: PageCopy) -> Access {
-        let own = owner == area.object
-            && (area.sharing == crate::Sharing::Shared || !self.objects.is_file(owner))
-            && !self.frames.is_shared(copy.frame);
-        if own { copy.rights } else { copy.rights & !Access::WRITE }
     }
 
     /// Finds or makes the copy that an area's page shows.
@@ -187,7 +165,7 @@ impl Memory {
             // It was fetched ahead: the page protocol has to hear of its first use.
             return Ok(Provided::Need(owner));
         }
-        let rights = self.rights(area, owner, copy);
+        let rights = rights(&self.objects, &self.frames, area, owner, copy);
         if !write || rights.contains(Access::WRITE) {
             if write && !copy.dirty {
                 self.objects.mark_dirty(owner, index);
@@ -256,10 +234,39 @@ enum Provided {
     Need(ObjectId),
 }
 
+fn map_page<H: PhysMemory + Tlb>(
+    space: &mut Space,
+    hw: &mut H,
+    format: &PteFormat,
+    va: u64,
+    area: &Area,
+    copy: PageCopy,
+) {
+    let rights = effective(area.access) & copy.rights;
+    if rights.contains(Access::EXECUTE) {
+        hw.sync_instructions(copy.frame);
+    }
+    space.table.map(hw, format, va, copy.frame, rights);
+}
+
+/// What the area may do with a copy that `owner` has: stores go only to the object's own.
+fn rights(
+    objects: &Objects,
+    frames: &Frames,
+    area: &Area,
+    owner: ObjectId,
+    copy: PageCopy,
+) -> Access {
+    let own = owner == area.object
+        && (area.sharing == crate::Sharing::Shared || !objects.is_file(owner))
+        && !frames.is_shared(copy.frame);
+    if own { copy.rights } else { copy.rights & !Access::WRITE }
+}
+
 /// Extends the stack down to `va`, if there is one above it and it may grow so far.
 pub(crate) fn grow_stack(
     space: &mut Space,
-    objects: &mut crate::object::Objects,
+    objects: &mut Objects,
     va: u64,
 ) -> Result<(), FaultError> {
     let above = space.areas.find_from(va).ok_or(FaultError::NoMapping)?;

@@ -54,7 +54,7 @@ impl Memory {
                 break;
             }
             // Of each as many as can be among the first of all, and one to go on with.
-            known.extend(object.pages.range(indices.clone()).take(most + 1).map(|(&i, _)| i));
+            known.extend(object.pages.range(indices.clone()).take(most + 1).map(|(i, _)| i));
             at = object.parent;
         }
         let address = |index: &u64| area.start + (index - area.first) * PAGE;

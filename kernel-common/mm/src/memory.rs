@@ -367,7 +367,7 @@ impl Memory {
     /// For the page protocol: the frame and rights of this instance's copy of a page.
     #[must_use]
     pub fn page(&self, object: ObjectId, index: u64) -> Option<(Frame, Access)> {
-        match self.objects.get(object)?.pages.get(&index)? {
+        match self.objects.get(object)?.pages.get(index)? {
             Residence::Here(copy) => Some((copy.frame, copy.rights)),
             Residence::Elsewhere | Residence::Base => None,
         }

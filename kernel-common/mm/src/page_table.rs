@@ -31,6 +31,21 @@ const fn span(level: u32) -> u64 {
 /// The table entries passed on the way to a page.
 type Path = [(Frame, usize); LEVELS as usize];
 
+/// A table of the last level.
+pub(crate) struct Leaves(Frame);
+
+impl Leaves {
+    /// What is mapped at `va`, which the table spans.
+    pub(crate) fn lookup<H: PhysMemory>(
+        &self,
+        hw: &H,
+        format: &PteFormat,
+        va: u64,
+    ) -> Option<Leaf> {
+        format.decode_leaf(hw.read_entry(self.0, PteFormat::index(LEVELS - 1, va)))
+    }
+}
+
 impl PageTable {
     /// Empty tables.
     pub(crate) fn new<H: PhysMemory + Tlb>(
@@ -80,9 +95,18 @@ impl PageTable {
         format: &PteFormat,
         va: u64,
     ) -> Option<Leaf> {
+        self.leaves(hw, format, va)?.lookup(hw, format, va)
+    }
+
+    /// The table that maps `va` and its neighbours, if there is one.
+    pub(crate) fn leaves<H: PhysMemory>(
+        &self,
+        hw: &H,
+        format: &PteFormat,
+        va: u64,
+    ) -> Option<Leaves> {
         let path = self.walk(hw, format, va).ok()?;
-        let (table, index) = path[LEVELS as usize - 1];
-        format.decode_leaf(hw.read_entry(table, index))
+        Some(Leaves(path[LEVELS as usize - 1].0))
     }
 
     /// Makes the tables on the way to `va`.

@@ -136,7 +136,7 @@ impl Memory {
     #[must_use]
     pub fn first_elsewhere(&self, object: ObjectId) -> Option<NeedPage> {
         let mut pages = self.objects.get(object)?.pages.iter();
-        let (&index, _) = pages.find(|(_, page)| **page == Residence::Elsewhere)?;
+        let (index, _) = pages.find(|(_, page)| **page == Residence::Elsewhere)?;
         Some(NeedPage { object, index, access: Access::READ })
     }
 
@@ -167,7 +167,7 @@ impl Memory {
     /// Whether another instance has the page, and this one has not.
     #[must_use]
     pub fn is_elsewhere(&self, object: ObjectId, index: u64) -> bool {
-        let page = self.objects.get(object).and_then(|known| known.pages.get(&index));
+        let page = self.objects.get(object).and_then(|known| known.pages.get(index));
         matches!(page, Some(Residence::Elsewhere))
     }
 
@@ -189,11 +189,11 @@ impl Memory {
         index: u64,
     ) -> Result<Option<Frame>, OutOfMemory> {
         let Some(known) = self.objects.get(object) else { return Ok(None) };
-        if let Some(Residence::Here(copy)) = known.pages.get(&index) {
+        if let Some(Residence::Here(copy)) = known.pages.get(index) {
             return Ok(Some(copy.frame));
         }
         // What was elsewhere is gone: the page begins anew.
-        let found = match known.pages.get(&index) {
+        let found = match known.pages.get(index) {
             Some(Residence::Elsewhere) => Found::Zero,
             _ => self.objects.find(object, index),
         };
@@ -240,7 +240,7 @@ impl Memory {
         object: ObjectId,
         index: u64,
     ) -> Option<Frame> {
-        let page = self.objects.get(object)?.pages.get(&index);
+        let page = self.objects.get(object)?.pages.get(index);
         let Some(Residence::Here(copy)) = page.copied() else { return None };
         self.objects.mark_dirty(object, index);
         if !self.frames.is_shared(copy.frame) {
@@ -297,7 +297,7 @@ impl Memory {
             }
             let part = area.start.max(range.start)..area.end.min(range.end);
             let indices = area.index(part.start)..area.first + (part.end - area.start) / PAGE;
-            for (&index, page) in object.pages.range(indices) {
+            for (index, page) in object.pages.range(indices) {
                 let here = match page {
                     Residence::Here(copy) => copy.rights.contains(Access::WRITE),
                     Residence::Elsewhere => false,

@@ -15,11 +15,6 @@ use crate::page_table::PageTable;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpaceId(pub(crate) u64);
 
-impl SpaceId {
-    pub(crate) const FIRST: SpaceId = SpaceId(0);
-    pub(crate) const LAST: SpaceId = SpaceId(u64::MAX);
-}
-
 /// Areas that one space may have, as Linux's `vm.max_map_count`.
 pub(crate) const MAX_AREAS: usize = 65_530;
 

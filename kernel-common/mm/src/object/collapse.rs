@@ -1,7 +1,5 @@
 //! What is done with objects later, in small steps: freeing pages, keeping chains short.
 
-use alloc::collections::btree_map::Entry;
-
 use super::{ObjectId, Objects, Pages, Residence, Role, frame_of};
 use crate::{Budget, Frames};
 
@@ -66,7 +64,7 @@ impl Objects {
             budget.spend(own as u32);
             for (index, residence) in pages {
                 let hidden = match residence {
-                    Residence::Base if ends => base.remove(&index),
+                    Residence::Base if ends => base.remove(index),
                     _ => base.insert(index, residence),
                 };
                 release(hidden, frames);
@@ -75,16 +73,16 @@ impl Objects {
         } else {
             while let Some((index, residence)) = base.pop_first() {
                 budget.spend(1);
-                match pages.entry(index) {
-                    Entry::Occupied(own) => {
-                        release(Some(residence), frames);
-                        if ends && *own.get() == Residence::Base {
-                            own.remove();
+                match pages.get(index) {
+                    Some(own) => {
+                        if ends && *own == Residence::Base {
+                            pages.remove(index);
                         }
+                        release(Some(residence), frames);
                     }
-                    Entry::Vacant(_) if ends && residence == Residence::Base => {}
-                    Entry::Vacant(vacant) => {
-                        vacant.insert(residence);
+                    None if ends && residence == Residence::Base => {}
+                    None => {
+                        pages.insert(index, residence);
                     }
                 }
                 if budget.is_spent() && !base.is_empty() {
@@ -145,17 +143,17 @@ impl Objects {
         let mut pages = core::mem::take(&mut self.get_mut(id)?.pages);
         let above = self.get(parent)?;
         let mut stopped = None;
-        for (&index, &residence) in above.pages.range(next..) {
+        for (index, &residence) in above.pages.range(next..) {
             if budget.is_spent() {
                 stopped = Some(index);
                 break;
             }
             budget.spend(1);
-            if let Entry::Vacant(vacant) = pages.entry(index) {
+            if pages.get(index).is_none() {
                 if let Some(frame) = frame_of(residence) {
                     frames.share(frame);
                 }
-                vacant.insert(residence);
+                pages.insert(index, residence);
             }
         }
         self.get_mut(id)?.pages = pages;

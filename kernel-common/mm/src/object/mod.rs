@@ -18,11 +18,11 @@ mod id;
 mod table;
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use core::ops::Range;
 
 use maize_abi::PAGE_SIZE;
 use maize_abi::pte::Access;
 use maize_hal::Frame;
+use maize_radix::RadixMap;
 
 use crate::SpaceId;
 
@@ -100,7 +100,7 @@ pub(crate) struct Object {
 }
 
 /// An object's pages by index.
-pub(crate) type Pages = BTreeMap<u64, Residence>;
+pub(crate) type Pages = RadixMap<Residence>;
 
 impl Object {
     pub(crate) fn new(role: Role, parent: Option<ObjectId>) -> Object {
@@ -128,20 +128,20 @@ impl Object {
     pub(crate) fn mapped_at(&self, index: u64) -> impl Iterator<Item = (SpaceId, u64)> + '_ {
         // One space, and no two of its areas overlap: only the last that starts at or below can
         // hold the index. A file may be mapped anyhow, but not often.
-        let range: Range<MappingKey> = match self.role {
-            Role::Private(space) => {
-                let last = self.mappings.range(..=(space, index, u64::MAX)).next_back();
-                match last {
-                    Some((&(space, first, va), _)) => (space, first, va)..(space, first, va + 1),
-                    None => (space, 0, 0)..(space, 0, 0),
-                }
-            }
-            _ => (SpaceId::FIRST, 0, 0)..(SpaceId::LAST, u64::MAX, u64::MAX),
+        let only = match self.role {
+            Role::Private(space) => self.mappings.range(..=(space, index, u64::MAX)).next_back(),
+            Role::File { .. } | Role::Frozen => None,
         };
-        self.mappings.range(range).filter_map(move |(&(space, first, va), &pages)| {
-            let page = index.checked_sub(first)?;
-            (page < pages).then(|| (space, va + page * PAGE_SIZE as u64))
-        })
+        let any = match self.role {
+            Role::Private(_) => None,
+            Role::File { .. } | Role::Frozen => Some(self.mappings.iter()),
+        };
+        only.into_iter().chain(any.into_iter().flatten()).filter_map(
+            move |(&(space, first, va), &pages)| {
+                let page = index.checked_sub(first)?;
+                (page < pages).then(|| (space, va + page * PAGE_SIZE as u64))
+            },
+        )
     }
 }
 

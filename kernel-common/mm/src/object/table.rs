@@ -209,36 +209,62 @@ impl Objects {
 
     /// The file at the end of `id`'s chain, which may be `id` itself.
     pub(crate) fn base(&self, id: ObjectId) -> Option<ObjectId> {
-        let mut at = id;
+        self.file_behind((id, self.get(id)?)).map(|(file, _)| file)
+    }
+
+    fn file_behind<'a>(&'a self, mut at: (ObjectId, &'a Object)) -> Option<(ObjectId, &'a Object)> {
         loop {
-            let object = self.get(at)?;
-            match (object.role, object.parent) {
+            match (at.1.role, at.1.parent) {
                 (Role::File { .. }, _) => return Some(at),
-                (_, Some(parent)) => at = parent,
-                (_, None) => return None,
+                (_, parent) => at = self.named(parent?)?,
             }
         }
     }
 
+    fn named(&self, id: ObjectId) -> Option<(ObjectId, &Object)> {
+        self.get(id).map(|object| (id, object))
+    }
+
     /// What page `index` of `id` is.
     pub(crate) fn find(&self, id: ObjectId, index: u64) -> Found {
-        let base = self.base(id);
-        if base.and_then(|b| self.get(b)).is_some_and(|b| index >= b.page_count()) {
+        let mut at = self.named(id);
+        let base = at.and_then(|own| self.file_behind(own));
+        if base.is_some_and(|(_, file)| index >= file.page_count()) {
             return Found::PastEnd;
         }
-        let mut at = Some(id);
-        while let Some(object) = at.and_then(|id| self.get(id).map(|o| (id, o))) {
-            let (id, object) = object;
-            at = match object.pages.get(&index) {
+        while let Some((id, object)) = at {
+            at = match object.pages.get(index) {
                 Some(Residence::Here(copy)) => return Found::Here(id, *copy),
                 Some(Residence::Elsewhere) => return Found::Elsewhere(id),
                 Some(Residence::Base) => base,
                 None if object.homed_elsewhere => return Found::Elsewhere(id),
-                None if base == Some(id) => return Found::Untouched(id),
-                None => object.parent,
+                None if base.is_some_and(|(file, _)| file == id) => return Found::Untouched(id),
+                None => object.parent.and_then(|parent| self.named(parent)),
             };
         }
         Found::Zero
+    }
+
+    /// The pages of a range of which there is a copy here: index, the object that has it, and the copy.
+    pub(crate) fn copies(
+        &self,
+        id: ObjectId,
+        range: Range<u64>,
+    ) -> impl Iterator<Item = (u64, ObjectId, PageCopy)> + '_ {
+        // Without parents only the object's own pages show, and they need not be looked for one by one.
+        let own = self.get(id).filter(|object| object.parent.is_none());
+        let inherited = if own.is_some() { 0..0 } else { range.clone() };
+        let own = own.into_iter().flat_map(move |object| {
+            let end = range.end.min(object.page_count());
+            object.pages.range(range.start..end).filter_map(move |(index, page)| match page {
+                Residence::Here(copy) => Some((index, id, *copy)),
+                Residence::Elsewhere | Residence::Base => None,
+            })
+        });
+        own.chain(inherited.filter_map(move |index| match self.find(id, index) {
+            Found::Here(owner, copy) => Some((index, owner, copy)),
+            _ => None,
+        }))
     }
 
     /// Gives `id` a page. Returns the frame that it had there before.
@@ -249,8 +275,7 @@ impl Objects {
 
     /// Marks the page as one whose content the image no longer has.
     pub(crate) fn mark_dirty(&mut self, id: ObjectId, index: u64) {
-        if let Some(Residence::Here(copy)) = self.get_mut(id).and_then(|o| o.pages.get_mut(&index))
-        {
+        if let Some(Residence::Here(copy)) = self.get_mut(id).and_then(|o| o.pages.get_mut(index)) {
             copy.dirty = true;
         }
     }
@@ -264,7 +289,7 @@ impl Objects {
         if !only {
             return None;
         }
-        let residence = self.get_mut(owner)?.pages.remove(&index)?;
+        let residence = self.get_mut(owner)?.pages.remove(index)?;
         let frame = frame_of(residence)?;
         self.get_mut(id)?.pages.insert(index, residence);
         Some(frame)
@@ -286,17 +311,17 @@ impl Objects {
         let ancestors: Vec<ObjectId> = core::iter::successors(frozen(&id), frozen).collect();
         let mut end = range.end;
         for object in ancestors.iter().chain([&id]).filter_map(|&id| self.get(id)) {
-            if let Some((&index, _)) = object.pages.range(range.start..end).nth(most) {
+            if let Some((index, _)) = object.pages.range(range.start..end).nth(most) {
                 end = index;
             }
         }
         let part = range.start..end;
         let mut hidden = Pages::new();
         for object in ancestors.iter().filter_map(|&id| self.get(id)) {
-            hidden.extend(object.pages.range(part.clone()).map(|(&i, _)| (i, Residence::Base)));
+            hidden.extend(object.pages.range(part.clone()).map(|(i, _)| (i, Residence::Base)));
         }
         let object = self.get_mut(id)?;
-        let own = cut(&mut object.pages, part);
+        let own = object.pages.take_range(part);
         budget.spend((own.len() + hidden.len()) as u32);
         object.pages.extend(hidden);
         if !own.is_empty() {
@@ -315,7 +340,7 @@ impl Objects {
         let object = self.get_mut(id)?;
         let role = object.role;
         let parent = object.parent;
-        let pages = cut(&mut object.pages, range.clone());
+        let pages = object.pages.take_range(range.clone());
         let other = self.add(Object { pages, ..Object::new(role, parent) });
         // What is left must not show the parents' pages in the range again.
         self.drop_all(id, range);
@@ -355,7 +380,7 @@ impl Objects {
     pub(crate) fn drop_pages_from(&mut self, id: ObjectId, first: u64) {
         let Some(object) = self.get_mut(id) else { return };
         object.generation += 1;
-        let pages = object.pages.split_off(&first);
+        let pages = object.pages.take_range(first..);
         if !pages.is_empty() {
             self.work.push_back(Work::Free(pages));
         }
@@ -364,7 +389,7 @@ impl Objects {
     fn clean_copies(&self) -> impl Iterator<Item = (ObjectId, u64, Frame)> + '_ {
         let imaged = |o: &Object| matches!(o.role, Role::File { image: Some(_), .. });
         self.all.iter().filter(move |(_, object)| imaged(object)).flat_map(|(&id, object)| {
-            object.pages.iter().filter_map(move |(&index, residence)| match residence {
+            object.pages.iter().filter_map(move |(index, residence)| match residence {
                 // One that may only be read is another instance's, too.
                 Residence::Here(copy) if !copy.dirty && copy.rights.contains(Access::WRITE) => {
                     Some((id, index, copy.frame))
@@ -388,7 +413,7 @@ impl Objects {
     /// Forgets a file's page, which is then untouched. Returns its frame: the caller has to change
     /// what maps it.
     pub(crate) fn evict(&mut self, id: ObjectId, index: u64) -> Option<Frame> {
-        self.get_mut(id)?.pages.remove(&index).and_then(frame_of)
+        self.get_mut(id)?.pages.remove(index).and_then(frame_of)
     }
 
     /// Takes the rights to a page back to `keep`, or the page itself. Returns its frame: the caller
@@ -401,7 +426,7 @@ impl Objects {
     ) -> Option<Frame> {
         let object = self.get_mut(id)?;
         object.generation += 1;
-        let residence = object.pages.get_mut(&index)?;
+        let residence = object.pages.get_mut(index)?;
         let Residence::Here(copy) = residence else { return None };
         let frame = copy.frame;
         match keep {
@@ -410,17 +435,4 @@ impl Objects {
         }
         Some(frame)
     }
-}
-
-/// Takes the entries of `range` out of `pages`.
-fn cut(pages: &mut Pages, range: Range<u64>) -> Pages {
-    // Splitting and joining takes time in proportion to the whole: not worth it for a few pages.
-    let few = pages.len() / 8 + 1;
-    let found: Vec<u64> = pages.range(range.clone()).map(|(&i, _)| i).take(few).collect();
-    if found.len() < few {
-        return found.into_iter().filter_map(|i| pages.remove(&i).map(|r| (i, r))).collect();
-    }
-    let mut own = pages.split_off(&range.start);
-    pages.append(&mut own.split_off(&range.end));
-    own
 }
