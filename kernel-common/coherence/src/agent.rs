@@ -159,10 +159,15 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
         self.pages.get(page).filter(|record| record.generation() == page.generation)
     }
 
+    /// The record of a page, whatever its generation.
+    pub(crate) fn record_of(&self, object: ObjectId, index: u32) -> Option<&P> {
+        self.pages.get(PageKey::new(object, index))
+    }
+
     /// Which life of a page this node knows of; 0 for a page that it has no record of.
     #[must_use]
     pub fn generation(&self, object: ObjectId, index: u32) -> u32 {
-        self.pages.get(PageKey::new(object, index)).map_or(0, P::generation)
+        self.record_of(object, index).map_or(0, P::generation)
     }
 
     /// At the home: whether nothing is noted of a page. Discards are not kept of such pages: others may
@@ -185,11 +190,10 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
         }
     }
 
-    /// Whether this node is the page's home, and nobody has touched the page as far as it knows.
-    #[must_use]
-    pub fn is_untouched_at_home(&self, page: PageKey) -> bool {
+    /// Whether this node is the page's home.
+    pub(crate) fn is_home(&self, page: PageKey) -> bool {
         let home = self.homes.get(&page.object).copied().unwrap_or(self.local.config.home);
-        home.of(page) == self.node() && self.pages.get(page).is_none_or(P::is_untouched)
+        home.of(page) == self.node()
     }
 
     /// Forgets an object that has come to its end everywhere, and whatever is under way for it.

@@ -10,11 +10,34 @@ use crate::{ObjectId, PageKey};
 /// fewer.
 const CHUNK: u32 = if cfg!(feature = "model") { 2 } else { 16 };
 
+/// Where a chunk stands: its object's name, and in the lowest 32 bits its number in it. One number is found
+/// in an ordered map by half the comparisons of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Place(u128);
+
+impl Place {
+    const fn new(object: ObjectId, chunk: u32) -> Self {
+        Self((object.0 as u128) << 32 | chunk as u128)
+    }
+
+    const fn of(page: PageKey) -> Self {
+        Self::new(page.object, page.index / CHUNK)
+    }
+
+    const fn object(self) -> ObjectId {
+        ObjectId((self.0 >> 32) as u64)
+    }
+
+    const fn chunk(self) -> u32 {
+        self.0 as u32
+    }
+}
+
 /// Records by object and page index. A page that was never touched costs nothing, or a default
 /// record beside a touched neighbour.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Table<R> {
-    chunks: BTreeMap<(ObjectId, u32), Box<[R; CHUNK as usize]>>,
+    chunks: BTreeMap<Place, Box<[R; CHUNK as usize]>>,
 }
 
 impl<R> Default for Table<R> {
@@ -28,7 +51,7 @@ impl<R: Default> Table<R> {
     pub(crate) fn entry(&mut self, page: PageKey) -> &mut R {
         let chunk = self
             .chunks
-            .entry((page.object, page.index / CHUNK))
+            .entry(Place::of(page))
             .or_insert_with(|| Box::new(core::array::from_fn(|_| R::default())));
         // The remainder is below CHUNK by construction.
         &mut chunk[(page.index % CHUNK) as usize]
@@ -43,36 +66,34 @@ impl<R: Default> Table<R> {
                 record
             };
             let chunk = Box::new(core::array::from_fn(|_| record()));
-            self.chunks.insert((page.object, page.index / CHUNK), chunk);
+            self.chunks.insert(Place::of(page), chunk);
         }
     }
 
     /// The record of a page, if its neighbourhood was touched.
     pub(crate) fn get(&self, page: PageKey) -> Option<&R> {
-        self.chunks
-            .get(&(page.object, page.index / CHUNK))
-            .map(|chunk| &chunk[(page.index % CHUNK) as usize])
+        self.chunks.get(&Place::of(page)).map(|chunk| &chunk[(page.index % CHUNK) as usize])
     }
 
     /// As [`Self::get`].
     pub(crate) fn get_mut(&mut self, page: PageKey) -> Option<&mut R> {
-        self.chunks
-            .get_mut(&(page.object, page.index / CHUNK))
-            .map(|chunk| &mut chunk[(page.index % CHUNK) as usize])
+        self.chunks.get_mut(&Place::of(page)).map(|chunk| &mut chunk[(page.index % CHUNK) as usize])
     }
 
     /// Drops the records of an object.
     pub(crate) fn remove(&mut self, object: ObjectId) {
-        while let Some((&chunk, _)) = self.chunks.range((object, 0)..=(object, u32::MAX)).next() {
+        while let Some((&chunk, _)) =
+            self.chunks.range(Place::new(object, 0)..=Place::new(object, u32::MAX)).next()
+        {
             self.chunks.remove(&chunk);
         }
     }
 
     /// Every record, default ones included; the key's generation is zero.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (PageKey, &mut R)> {
-        self.chunks.iter_mut().flat_map(|(&(object, chunk), records)| {
+        self.chunks.iter_mut().flat_map(|(place, records)| {
             records.iter_mut().enumerate().map(move |(offset, record)| {
-                (PageKey { object, generation: 0, index: chunk * CHUNK + offset as u32 }, record)
+                (PageKey::new(place.object(), place.chunk() * CHUNK + offset as u32), record)
             })
         })
     }
@@ -87,11 +108,11 @@ impl<R: Default> Table<R> {
         let last = first.saturating_add(count.saturating_sub(1));
         let inside = move |index: u32| count > 0 && index >= first && index <= last;
         self.chunks
-            .range((object, first / CHUNK)..=(object, last / CHUNK))
-            .flat_map(|(&(_, chunk), records)| {
+            .range(Place::new(object, first / CHUNK)..=Place::new(object, last / CHUNK))
+            .flat_map(|(place, records)| {
                 (0..)
                     .zip(records.iter())
-                    .map(move |(offset, record)| (chunk * CHUNK + offset, record))
+                    .map(move |(offset, record)| (place.chunk() * CHUNK + offset, record))
             })
             .filter(move |(index, _)| inside(*index))
     }
@@ -106,13 +127,10 @@ impl<R: Default> Table<R> {
         let last = first.saturating_add(count.saturating_sub(1));
         let inside = move |index: u32| count > 0 && index >= first && index <= last;
         self.chunks
-            .range_mut((object, first / CHUNK)..=(object, last / CHUNK))
-            .flat_map(|(&(object, chunk), records)| {
+            .range_mut(Place::new(object, first / CHUNK)..=Place::new(object, last / CHUNK))
+            .flat_map(move |(place, records)| {
                 records.iter_mut().enumerate().map(move |(offset, record)| {
-                    (
-                        PageKey { object, generation: 0, index: chunk * CHUNK + offset as u32 },
-                        record,
-                    )
+                    (PageKey::new(object, place.chunk() * CHUNK + offset as u32), record)
                 })
             })
             .filter(move |(key, _)| inside(key.index))

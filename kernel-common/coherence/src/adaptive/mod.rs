@@ -200,16 +200,19 @@ impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
         let window = stream.access(page.index, was_ahead, self.tuning.prefetch_pages);
         let last = page.index.saturating_add(window).min(length.saturating_sub(1));
         for index in page.index.saturating_add(1)..=last {
-            let own = self.agent.generation(page.object, index);
+            let record = self.agent.record_of(page.object, index);
+            let own = record.map_or(0, P::generation);
             let next = PageKey { index, generation: generation.unwrap_or(own), ..page };
-            let place = (page.object, index);
-            if self.agent.is_untouched_at_home(next) {
+            if record.is_none_or(P::is_untouched) && self.agent.is_home(next) {
                 // Nobody else has it, and a first use costs nothing.
                 continue;
             }
-            let idle = self.agent.record(next).is_none_or(|record| !record.is_busy());
-            let known = self.agent.rights(next).is_some() || self.ahead.contains_key(&place);
-            if !idle || known || self.ahead.len() >= REMEMBERED {
+            let record = record.filter(|record| record.generation() == next.generation);
+            let place = (page.object, index);
+            if record.is_some_and(|record| record.is_busy() || record.rights().is_some())
+                || self.ahead.contains_key(&place)
+                || self.ahead.len() >= REMEMBERED
+            {
                 continue;
             }
             self.ahead.insert(place, Ahead::Asked);
