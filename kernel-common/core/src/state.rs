@@ -42,7 +42,8 @@ pub(crate) struct State<A: Arch> {
     pub(crate) homes: Homes,
 
     pub(crate) ids: IdSequence,
-    pub(crate) threads: BTreeMap<Tid, Thread>,
+    /// Boxed, since those of other instances come and go with each of their calls.
+    pub(crate) threads: BTreeMap<Tid, Box<Thread>>,
     pub(crate) processes: BTreeMap<Pid, Process>,
     pub(crate) task_threads: BTreeMap<TaskId, Tid>,
 

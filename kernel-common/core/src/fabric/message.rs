@@ -261,11 +261,13 @@ macro_rules! registry {
                 }
             }
 
-            /// The body. `None` if it is longer than it may be, which is the sender's bug.
-            pub(crate) fn encode(&self) -> Option<Vec<u8>> {
+            /// Writes the body into `buffer`, which has [`MOST`] bytes. `None` if it is longer than it
+            /// may be, which is the sender's bug.
+            pub(crate) fn encode<'a>(&self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
                 match self {
                     $(Message::$name(body) => {
-                        postcard::to_allocvec(body).ok().filter(|bytes| bytes.len() <= $most)
+                        let body = postcard::to_slice(body, buffer.get_mut(..$most)?).ok()?;
+                        Some(body)
                     })*
                 }
             }
@@ -289,6 +291,9 @@ macro_rules! registry {
         }
     };
 }
+
+/// Bytes of the longest body.
+pub(crate) const MOST: usize = 65_536;
 
 registry! {
     Hello = 16, Normal, 48;
@@ -329,10 +334,11 @@ mod tests {
     #[test]
     fn what_is_no_message_has_a_name() {
         let ended = Message::from(Ended { status: 256 });
-        let bytes = ended.encode().unwrap();
-        assert_eq!(Message::decode(Kind(27), &bytes), Ok(ended));
-        assert_eq!(Message::decode(Kind(15), &bytes), Err(Malformed::Kind));
-        assert_eq!(Message::decode(Kind(FIRST + NAMES.len() as u16), &bytes), Err(Malformed::Kind));
+        let mut buffer = [0; MOST];
+        let bytes = ended.encode(&mut buffer).unwrap();
+        assert_eq!(Message::decode(Kind(27), bytes), Ok(ended));
+        assert_eq!(Message::decode(Kind(15), bytes), Err(Malformed::Kind));
+        assert_eq!(Message::decode(Kind(FIRST + NAMES.len() as u16), bytes), Err(Malformed::Kind));
         assert_eq!(Message::decode(Kind(27), &[]), Err(Malformed::Body));
         assert_eq!(Message::decode(Kind(27), &[0, 0]), Err(Malformed::Body));
         assert_eq!(Message::decode(Kind(27), &[0; 9]), Err(Malformed::Length));
@@ -342,7 +348,7 @@ mod tests {
         #[test]
         fn any_bytes_are_a_message_or_refused(kind in 14_u16..40, body: Vec<u8>) {
             if let Ok(message) = Message::decode(Kind(kind), &body) {
-                assert!(message.encode().is_some());
+                assert!(message.encode(&mut [0; MOST]).is_some());
             }
         }
     }

@@ -19,7 +19,7 @@ use maize_wire::{Class, InstanceId, Kind, Page as Content};
 pub(crate) use message::RequestId;
 pub(crate) use pages::Pages;
 pub use pages::WindowFrames;
-pub(crate) use request::{Asked, PeerDied, Serving, Start};
+pub(crate) use request::{Answer, Asked, PeerDied, Serving, Start};
 pub use transport::{Arrival, LinkTransport, PageWords, Refused, Transport};
 
 use crate::kernel::Kernel;
@@ -100,6 +100,8 @@ pub(crate) struct Fabric {
     peers: BTreeMap<InstanceId, Peer>,
     /// A page's content on its way that has arrived, or left: it need not be allocated and zeroed again.
     spare: Option<Box<Content>>,
+    /// Where bodies of messages are written.
+    body: Vec<u8>,
     /// A link has refused a message since the last look at those that wait.
     refused: bool,
     pub(crate) asked: Asked,
@@ -124,6 +126,7 @@ impl Fabric {
             me,
             peers: BTreeMap::new(),
             spare: None,
+            body: Vec::new(),
             refused: false,
             asked: Asked::default(),
             serving: Serving::default(),
@@ -195,6 +198,7 @@ impl<A: Arch> Kernel<A> {
             s.fabric.root = root::fingerprint(&s.image, &s.hidden);
             s.fabric.traced = transport.is_traced();
             s.fabric.transport = Some(transport);
+            s.fabric.body = alloc::vec![0; message::MOST];
             s.begin_balancing();
         });
     }
@@ -226,32 +230,63 @@ impl<A: Arch> State<A> {
         Some((now, self.fabric.peers.get(&peer)?.boot_time + now))
     }
 
-    /// Sends a message, or lets it wait for room. False if the peer is not there.
+    /// As [`State::send`].
     pub(crate) fn post(
         &mut self,
         to: InstanceId,
         message: Message,
         content: Option<Box<Content>>,
     ) -> bool {
+        self.send(to, &message, content)
+    }
+
+    /// Sends a message, or lets it wait for room. False if the peer is not there.
+    pub(crate) fn send(
+        &mut self,
+        to: InstanceId,
+        message: &Message,
+        content: Option<Box<Content>>,
+    ) -> bool {
         let greeting = matches!(message, Message::Hello(_));
-        let Some(peer) = self.fabric.peers.get_mut(&to) else { return false };
+        let now = self.now();
+        let Fabric { transport: Some(transport), peers, refused, spare, body, .. } =
+            &mut self.fabric
+        else {
+            return false;
+        };
+        let Some(peer) = peers.get_mut(&to) else { return false };
         // Who has not said yet what it is hears first what this instance is, and knows it by then.
         if peer.greeted && peer.isa.is_none() && !greeting {
             return false;
         }
-        let Some(body) = message.encode() else {
+        let Some(body) = message.encode(body) else {
             log::error!("a message to {to} is too long: {message:?}");
             return false;
         };
         let kind = message.kind();
         self.stats.fabric.sent(kind.1, body.len(), content.is_some());
-        peer.waiting.push_back(Parcel { kind, body, content });
+        let first = peer.waiting.is_empty();
+        if first {
+            let page = content.as_ref().map(|page| &page.0);
+            match transport.send(now, to, kind, body, page) {
+                Ok(()) => {
+                    *spare = content.or(spare.take());
+                    return true;
+                }
+                Err(Refused::Full) => *refused = true,
+                // The news of its end is on the way.
+                Err(Refused::Gone) => return true,
+            }
+        }
+        peer.waiting.push_back(Parcel { kind, body: body.to_vec(), content });
         if peer.waiting.len() > MOST_WAITING {
             log::error!("{to} takes no messages");
             self.distrust(to);
             return false;
         }
-        self.send_waiting(to);
+        if !first {
+            self.send_waiting(to);
+        }
         true
     }
 

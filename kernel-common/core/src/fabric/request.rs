@@ -6,6 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
 
 use maize_hal::{Arch, Nanos};
 use maize_wire::InstanceId;
@@ -20,11 +21,14 @@ use crate::wait::{Interruptible, WaitKey, Woken};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PeerDied;
 
+/// What became of a request.
+pub(crate) type Answer = Result<Box<Message>, PeerDied>;
+
 /// Requests of this instance that are under way.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     next: u32,
-    pending: BTreeMap<(InstanceId, RequestId), Option<Result<Message, PeerDied>>>,
+    pending: BTreeMap<(InstanceId, RequestId), Option<Answer>>,
 }
 
 impl Asked {
@@ -43,7 +47,7 @@ impl Asked {
     pub(crate) fn answer(&mut self, from: InstanceId, id: RequestId, message: Message) -> bool {
         match self.pending.get_mut(&(from, id)) {
             Some(slot @ None) => {
-                *slot = Some(Ok(message));
+                *slot = Some(Ok(Box::new(message)));
                 true
             }
             _ => false,
@@ -51,9 +55,8 @@ impl Asked {
     }
 
     /// The answer, if it is there.
-    fn take(&mut self, to: InstanceId, id: RequestId) -> Option<Result<Message, PeerDied>> {
-        let slot = self.pending.get_mut(&(to, id))?;
-        let answer = slot.take()?;
+    fn take(&mut self, to: InstanceId, id: RequestId) -> Option<Answer> {
+        let answer = self.pending.get_mut(&(to, id))?.take()?;
         self.pending.remove(&(to, id));
         Some(answer)
     }
@@ -76,7 +79,7 @@ impl Asked {
 struct Served {
     sequence: u32,
     cancelled: bool,
-    answer: Option<Message>,
+    answer: Option<Rc<Message>>,
 }
 
 /// Answers that are kept at the most for askers that have not asked again.
@@ -96,7 +99,7 @@ pub(crate) enum Start {
     /// It is under way, or older than what is.
     Known,
     /// It was served: send this again.
-    Answered(Box<Message>),
+    Answered(Rc<Message>),
 }
 
 impl Serving {
@@ -108,8 +111,7 @@ impl Serving {
                 return Start::Known;
             }
             if age == 0 {
-                let answer = served.answer.clone().map(Box::new);
-                return answer.map_or(Start::Known, Start::Answered);
+                return served.answer.clone().map_or(Start::Known, Start::Answered);
             }
         }
         if self.all.len() >= KEPT {
@@ -121,10 +123,10 @@ impl Serving {
     }
 
     /// Keeps the answer. False if the asker is gone.
-    pub(crate) fn finish(&mut self, from: InstanceId, id: RequestId, answer: &Message) -> bool {
+    pub(crate) fn finish(&mut self, from: InstanceId, id: RequestId, answer: Rc<Message>) -> bool {
         match self.all.get_mut(&(from, id.asker)) {
             Some(served) if served.sequence == id.sequence => {
-                served.answer = Some(answer.clone());
+                served.answer = Some(answer);
                 true
             }
             _ => false,
@@ -174,8 +176,9 @@ impl<A: Arch> State<A> {
 
     /// Answers a request of a peer.
     pub(crate) fn answer(&mut self, to: InstanceId, id: RequestId, message: Message) {
-        if self.fabric.serving.finish(to, id, &message) {
-            self.post(to, message, None);
+        let message = Rc::new(message);
+        if self.fabric.serving.finish(to, id, Rc::clone(&message)) {
+            self.send(to, &message, None);
         }
     }
 }
@@ -192,7 +195,7 @@ impl<A: Arch> Handle<A> {
         to: InstanceId,
         id: RequestId,
         by: Interruptible,
-    ) -> Result<Message, PeerDied> {
+    ) -> Answer {
         let keys = [WaitKey::Answer(to, id)];
         let mut by = by;
         loop {
@@ -224,15 +227,15 @@ mod tests {
         let mut serving = Serving::default();
         assert_eq!(serving.start(PEER, id(1)), Start::New);
         assert_eq!(serving.start(PEER, id(1)), Start::Known);
-        assert!(serving.finish(PEER, id(1), &Forgot { id: id(1) }.into()));
+        assert!(serving.finish(PEER, id(1), Rc::new(Forgot { id: id(1) }.into())));
         assert_eq!(
             serving.start(PEER, id(1)),
-            Start::Answered(Box::new(Forgot { id: id(1) }.into()))
+            Start::Answered(Rc::new(Forgot { id: id(1) }.into()))
         );
         assert_eq!(serving.start(PEER, id(2)), Start::New);
         // The later request has acknowledged the answer: the first is not served again.
         assert_eq!(serving.start(PEER, id(1)), Start::Known);
-        assert!(!serving.finish(PEER, id(1), &Ended { status: 0 }.into()));
+        assert!(!serving.finish(PEER, id(1), Rc::new(Ended { status: 0 }.into())));
     }
 
     #[test]
@@ -242,7 +245,7 @@ mod tests {
         serving.start(PEER, id(1));
         assert!(!serving.is_cancelled(PEER, id(1)));
         assert!(serving.cancel(PEER, id(1)) && serving.is_cancelled(PEER, id(1)));
-        serving.finish(PEER, id(1), &Forgot { id: id(1) }.into());
+        serving.finish(PEER, id(1), Rc::new(Forgot { id: id(1) }.into()));
         assert!(!serving.cancel(PEER, id(1)));
         serving.peer_died(PEER);
         assert!(serving.is_cancelled(PEER, id(1)));

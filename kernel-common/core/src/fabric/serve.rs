@@ -245,7 +245,7 @@ impl<A: Arch> State<A> {
             Start::New => true,
             Start::Known => false,
             Start::Answered(message) => {
-                self.post(from, *message, None);
+                self.send(from, &message, None);
                 false
             }
         }

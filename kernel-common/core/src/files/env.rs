@@ -1,5 +1,6 @@
 //! What the file system sees of the rest of the kernel.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
 use maize_abi::Errno;
@@ -20,7 +21,7 @@ pub(crate) struct Env<'a, A: Arch> {
     pub(super) store: Store<'a, A>,
     pub(super) sets: &'a Sets,
     pub(super) processes: &'a BTreeMap<Pid, Process>,
-    pub(super) threads: &'a BTreeMap<Tid, Thread>,
+    pub(super) threads: &'a BTreeMap<Tid, Box<Thread>>,
     pub(super) waits: &'a Waits,
     pub(super) run_queue: &'a RunQueue,
     pub(super) stats: &'a Stats,

@@ -146,7 +146,7 @@ impl<A: Arch> Handle<A> {
             let ask = |id| AskArea { id, space: key, address, access }.into();
             (s.ask(home, current.tid.0, ask), changes(s))
         });
-        match self.answer(current.task, home, id, Interruptible::Not).await {
+        match self.answer(current.task, home, id, Interruptible::Not).await.as_deref() {
             Ok(Message::TellArea(told)) => {
                 let record = told.area?;
                 self.with(|s| if changes(s) == known { s.learn_area(key, &record) } else { Ok(()) })

@@ -230,7 +230,7 @@ impl<A: Arch> State<A> {
             let current = Current { tid, pid, task: thread.task };
             self.task_threads.insert(thread.task, tid);
             let mask = thread.affinity;
-            self.threads.insert(tid, thread);
+            self.threads.insert(tid, Box::new(thread));
             // If its mask leaves this instance out, it runs elsewhere.
             let _ = self.set_affinity(tid, mask);
             let main = crate::trap::thread_main(k.clone(), current);

@@ -215,7 +215,7 @@ pub(crate) async fn delegate<A: Arch>(
         k.at_registry(current)?;
     }
     let id = k.with(|s| s.ask_registry(current, registry, call)).ok_or(Errno::ESRCH)?;
-    match k.answer(current.task, registry, id, Interruptible::BySignals).await {
+    match k.answer(current.task, registry, id, Interruptible::BySignals).await.as_deref() {
         Ok(Message::Called(called)) => match k.with(|s| s.take_result(current, called.done)) {
             Err(Errno::ERESTART_AT_REGISTRY) => {
                 k.at_registry(current)?;

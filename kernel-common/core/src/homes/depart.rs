@@ -348,7 +348,7 @@ async fn hold<A: Arch>(
 ) -> bool {
     let Some(registry) = registry else { return k.with(|s| s.hold_news(pid, None, to)) };
     let id = k.with(|s| s.ask(registry, pid.0, |id| Depart { id, pid: pid.0, to: to.0 }.into()));
-    match k.answer(task, registry, id, Interruptible::Not).await {
+    match k.answer(task, registry, id, Interruptible::Not).await.as_deref() {
         Ok(Message::Departs(departs)) => departs.may,
         _ => false,
     }
@@ -381,7 +381,7 @@ impl<A: Arch> Move<A> {
         let id = k.with(|s| {
             s.ask(*to, current.pid.0, |id| Carry { id, pid: current.pid.0, piece }.into())
         });
-        match k.answer(current.task, *to, id, Interruptible::Not).await {
+        match k.answer(current.task, *to, id, Interruptible::Not).await.as_deref() {
             Ok(Message::Carried(carried)) if carried.taken => Ok(()),
             _ => Err(()),
         }

@@ -98,7 +98,7 @@ impl<A: Arch> State<A> {
         thread.mask = SignalSet(call.masks.0);
         thread.saved_mask = call.masks.1.map(SignalSet);
         thread.restart = call.restart.map(|record| record.block(now));
-        self.threads.insert(tid, thread);
+        self.threads.insert(tid, Box::new(thread));
         self.task_threads.insert(task, tid);
         self.stats.fabric.calls_served += 1;
         let current = Current { tid, pid, task };

@@ -249,7 +249,7 @@ impl<A: Arch> State<A> {
             process.threads.insert(Tid(id));
         }
         self.task_threads.insert(task, Tid(id));
-        self.threads.insert(Tid(id), thread);
+        self.threads.insert(Tid(id), Box::new(thread));
         if as_thread {
             self.place_new_thread(Tid(id));
         }

@@ -146,7 +146,7 @@ impl<A: Arch> State<A> {
         thread.set_comm(&program.path);
         thread.place = self.fabric.me;
         thread.last_place = self.fabric.me;
-        self.threads.insert(tid, thread);
+        self.threads.insert(tid, Box::new(thread));
         self.task_threads.insert(task, tid);
         self.program = Some(pid);
         if program.terminal.is_some() {

@@ -12,7 +12,7 @@ use super::ahead;
 use crate::ids::Tid;
 use crate::lifecycle::Pair;
 use crate::state::State;
-use crate::thread::{Current, Thread};
+use crate::thread::Current;
 
 /// The page of this instance's migration-request word: all programs that can move map it.
 ///
@@ -75,7 +75,7 @@ impl<A: Arch> State<A> {
     /// Sets the request word for the thread that is switched in.
     pub(crate) fn show_request(&mut self, tid: Tid) {
         let Some(page) = &mut self.move_page else { return };
-        let requested = self.threads.get(&tid).is_some_and(Thread::is_requested);
+        let requested = self.threads.get(&tid).is_some_and(|thread| thread.is_requested());
         if page.requested == requested {
             return;
         }

@@ -64,7 +64,7 @@ impl<A: Arch> State<A> {
         thread.guest = Some(Guest { home: from, space, key, errand, own_clock });
         thread.bound = stay.bound.then_some(from);
         thread.ahead = ahead;
-        self.threads.insert(tid, thread);
+        self.threads.insert(tid, Box::new(thread));
         self.task_threads.insert(task, tid);
         self.stats.fabric.stays += 1;
         self.trace(EventKind::MigrateIn, tid, [u64::from(from.0), 0]);

@@ -63,7 +63,7 @@ impl<A: Arch> State<A> {
     pub(super) fn pack(&mut self, current: Current, to: InstanceId, key: SpaceKey) -> Vec<Luggage> {
         let Some(thread) = self.threads.get_mut(&current.tid) else { return Vec::new() };
         let next = thread.needs_next.take();
-        if !self.fabric.pages.can_give(to) {
+        if next.is_none() && thread.ahead.is_empty() || !self.fabric.pages.can_give(to) {
             return Vec::new();
         }
         let ahead = core::mem::take(&mut thread.ahead);

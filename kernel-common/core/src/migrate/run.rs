@@ -8,7 +8,7 @@ use maize_wire::InstanceId;
 
 use super::travel::{Departure, Stay, TrapRecord, UserMode, rseq_record};
 use crate::fabric::message::{Message, Run};
-use crate::fabric::{PeerDied, RequestId};
+use crate::fabric::{Answer, PeerDied, RequestId};
 use crate::handle::Handle;
 use crate::ids::Tid;
 use crate::rseq;
@@ -153,12 +153,7 @@ impl<A: Arch> State<A> {
     }
 
     /// Takes the thread back. `None` if it will not run again.
-    fn come_home(
-        &mut self,
-        current: Current,
-        place: InstanceId,
-        answer: Result<Message, PeerDied>,
-    ) -> Option<Trap> {
+    fn come_home(&mut self, current: Current, place: InstanceId, answer: Answer) -> Option<Trap> {
         let now = self.now();
         self.trace(EventKind::MigrateIn, current.tid, [u64::from(place.0), 0]);
         let thread = self.threads.get_mut(&current.tid)?;
@@ -167,11 +162,13 @@ impl<A: Arch> State<A> {
         thread.advanced = true;
         thread.kernel_since = now;
         let departure = match answer {
-            Ok(Message::Trapped(trapped)) => trapped.departure,
-            Ok(_) => {
-                self.distrust(place);
-                self.lost(current, place);
-                return None;
+            Ok(message) => {
+                let Message::Trapped(trapped) = *message else {
+                    self.distrust(place);
+                    self.lost(current, place);
+                    return None;
+                };
+                trapped.departure
             }
             Err(PeerDied) => {
                 self.lost(current, place);

@@ -10,7 +10,7 @@ use maize_mm::ObjectId;
 use maize_wire::{InstanceId, Page as Content};
 
 use super::super::message::{Page, PageName, PageStale};
-use super::machine::{Happened, Machine};
+use super::machine::{Happened, Nature};
 use super::name::{object_of, page_of};
 use super::{Broken, Pages, UNBOUNDED};
 use crate::state::State;
@@ -38,9 +38,10 @@ impl<A: Arch> State<A> {
             self.stats.fabric.late_pages += 1;
             return Ok(());
         };
+        let nature = machine.nature(&message.message);
         if known
             && object.home == self.fabric.me.0
-            && machine.is_request(&message.message)
+            && nature.is_request()
             && !self.memory.may_be_asked_for(object, index)
         {
             // A page that nobody sees: it would only use memory up.
@@ -58,7 +59,7 @@ impl<A: Arch> State<A> {
             key = named;
         }
         let pages = &mut self.fabric.pages;
-        if pages.paused.contains_key(&object) && self.may_wait(object, index, &message.message) {
+        if pages.paused.contains_key(&object) && self.may_wait(object, index, nature) {
             let pages = &mut self.fabric.pages;
             pages.delayed.push_back((from, message, content));
             return Ok(());
@@ -72,7 +73,7 @@ impl<A: Arch> State<A> {
             copies.push((from, message, content));
             return Ok(());
         }
-        if key.generation > named.generation && !Machine::is_shootdown(&message.message) {
+        if key.generation > named.generation && nature != Nature::Shootdown {
             let stale = PageStale { page: key.into() };
             self.stats.fabric.stale_pages += 1;
             self.post(from, stale.into(), None);
@@ -85,12 +86,12 @@ impl<A: Arch> State<A> {
                 return Err(Broken);
             }
             if known {
-                self.adopt_for(key, &message.message);
+                self.adopt_for(key, nature);
             }
         } else if !known
             && pages.domains.is_sibling(from)
             && pages.is_lead(object)
-            && Machine::is_query(&message.message)
+            && nature == Nature::Query
         {
             // A sibling's thread runs where the page shows, and this instance has its frame.
             let _ = self.memory.create_replica(object, UNBOUNDED);
@@ -140,10 +141,10 @@ impl<A: Arch> State<A> {
 
     /// Whether a message asks for a page that this instance can go without hearing of. Where requests
     /// are not ordered, one that this instance competes with has to be answered.
-    fn may_wait(&mut self, object: ObjectId, index: u64, message: &[u8]) -> bool {
+    fn may_wait(&mut self, object: ObjectId, index: u64, nature: Nature) -> bool {
         let Some(machine) = self.fabric.pages.machine(object.home) else { return false };
-        let ordered = machine.orders_requests() || Machine::is_query(message);
-        machine.is_request(message)
+        let ordered = machine.orders_requests() || nature == Nature::Query;
+        nature.is_request()
             && (ordered
                 || match self.memory.page(object, index) {
                     Some((_, rights)) => rights.contains(Rights::WRITE),
@@ -153,10 +154,10 @@ impl<A: Arch> State<A> {
 
     /// At the home: what was never sent is the home's, alone. A sibling that asks for one page gets its
     /// neighbours too, if they are here.
-    fn adopt_for(&mut self, page: PageKey, message: &[u8]) {
+    fn adopt_for(&mut self, page: PageKey, nature: Nature) {
         let (object, index) = page_of(page);
         let pages = &mut self.fabric.pages;
-        let ahead = if Machine::is_query(message) { pages.prefetch } else { 0 };
+        let ahead = if nature == Nature::Query { pages.prefetch } else { 0 };
         if let Some(machine) = pages.machine(object.home) {
             machine.adopt(page);
         }
@@ -190,7 +191,7 @@ impl<A: Arch> State<A> {
 
     /// Siblings that wait for a page in its life before this one ask again.
     fn tell_askers(&mut self, known: PageKey, page: PageKey) {
-        let machine = self.fabric.pages.machines.get(&object_of(page.object).home);
+        let machine = self.fabric.pages.machines.get(object_of(page.object).home.into());
         let asking = machine.map_or(Nodes::EMPTY, |machine| machine.asking(known));
         for sibling in asking.iter() {
             self.stats.fabric.stale_pages += 1;

@@ -39,8 +39,9 @@ impl<A: Arch> State<A> {
         for (segment, first, count) in Pages::parts(object, range) {
             let renew = Happened::Renew { object: segment, generation, first, count };
             let Some(machine) = self.fabric.pages.machine(object.home) else { return };
-            let deeds = machine.handle(now, renew).unwrap_or_default();
-            woken.extend(deeds.into_iter().filter(|deed| matches!(deed, Deed::Wake(_))));
+            // It is no message, so it cannot be refused.
+            let _ = machine.handle(now, renew, &mut woken);
+            woken.retain(|deed| matches!(deed, Deed::Wake(_)));
             self.drop_stashed(segment, first, count, generation);
         }
         for wake in woken {
@@ -87,7 +88,7 @@ impl<A: Arch> State<A> {
 
     /// A page of a range that other instances of this machine map although it is here.
     pub(crate) fn lent_page(&mut self, object: ObjectId, range: Range<u64>) -> Option<u64> {
-        let machine = self.fabric.pages.machines.get(&object.home)?;
+        let machine = self.fabric.pages.machines.get(object.home.into())?;
         Pages::parts(object, range).into_iter().find_map(|(segment, first, count)| {
             let index = machine.lent(segment, first, count).first().copied()?;
             Some(page_of(PageKey { object: segment, generation: 0, index }).1)
@@ -97,9 +98,9 @@ impl<A: Arch> State<A> {
     /// Takes all mappings that other instances of this machine have of pages of a range.
     pub(crate) fn call_in(&mut self, object: ObjectId, range: Range<u64>) {
         for (segment, first, count) in Pages::parts(object, range) {
-            let Some(machine) = self.fabric.pages.machines.get(&object.home) else { return };
+            let Some(machine) = self.fabric.pages.machines.get(object.home.into()) else { return };
             for index in machine.lent(segment, first, count) {
-                let machine = self.fabric.pages.machines.get(&object.home);
+                let machine = self.fabric.pages.machines.get(object.home.into());
                 let generation = machine.map_or(0, |m| m.generation(segment, index));
                 let page = PageKey { object: segment, generation, index };
                 self.tell_of(page, Happened::Recall(page));

@@ -1,19 +1,32 @@
 //! Which instances share RAM, and who speaks for them.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use maize_coherence::{NodeId, Nodes};
+use maize_radix::RadixMap;
 use maize_wire::InstanceId;
 
 /// The machines of a fabric, as far as the page protocol cares.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Domains {
     me: InstanceId,
     /// The machine that hosts each instance; one that is not listed has its own.
-    machines: alloc::vec::Vec<u16>,
+    machines: Vec<u16>,
+    /// The instances of each machine.
+    hosted: RadixMap<Vec<InstanceId>>,
 }
 
 impl Domains {
-    pub(crate) const fn new(me: InstanceId, machines: alloc::vec::Vec<u16>) -> Domains {
-        Domains { me, machines }
+    pub(crate) fn new(me: InstanceId, machines: Vec<u16>) -> Domains {
+        let mut hosted: RadixMap<Vec<InstanceId>> = RadixMap::new();
+        for (instance, machine) in (0..).map(InstanceId).zip(&machines) {
+            match hosted.get_mut(u64::from(*machine)) {
+                Some(instances) => instances.push(instance),
+                None => drop(hosted.insert(u64::from(*machine), vec![instance])),
+            }
+        }
+        Domains { me, machines, hosted }
     }
 
     /// Whether two instances share RAM.
@@ -33,11 +46,10 @@ impl Domains {
         if self.together(of, home) {
             return home;
         }
-        let numbers = 0..self.machines.len() as u16;
-        let domain = || numbers.clone().map(InstanceId).filter(|one| self.together(*one, of));
-        let count = domain().count().max(1);
+        let machine = self.machines.get(usize::from(of.0));
+        let hosted = machine.and_then(|machine| self.hosted.get(u64::from(*machine)));
         // Homes' objects are spread over the machine's instances.
-        domain().nth(usize::from(home.0) % count).unwrap_or(of)
+        hosted.map_or(of, |hosted| hosted[usize::from(home.0) % hosted.len()])
     }
 
     /// Of `instances`, those that share this one's RAM.
@@ -55,7 +67,6 @@ impl Domains {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     #[test]
     fn each_machine_has_one_that_speaks_for_it() {
@@ -67,7 +78,7 @@ mod tests {
         assert_eq!([0, 1].map(|of| lead(of, 4)), [0, 0]);
         assert_eq!(lead(7, 1), 7, "an instance that nobody knows is alone");
         let all = Nodes::first_n(5);
-        let numbers = |nodes: Nodes| nodes.iter().map(|n| n.0).collect::<vec::Vec<_>>();
+        let numbers = |nodes: Nodes| nodes.iter().map(|n| n.0).collect::<Vec<_>>();
         assert_eq!(numbers(domains.leads(all, InstanceId(1))), [1, 3]);
         assert_eq!(numbers(domains.siblings(all)), [0, 1]);
         let alone = Domains::new(InstanceId(0), vec![]);

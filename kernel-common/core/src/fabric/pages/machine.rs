@@ -8,7 +8,7 @@ use maize_coherence::shared::{Ahead, Domain, Message, Shared};
 use maize_coherence::voting::{self, Voting};
 use maize_coherence::{
     Access, Action, Agent, Config, Event, Failure, Home, Machine as _, NodeId, Nodes, ObjectId,
-    PageKey, Policy, Time, WireSize,
+    PageKey, Policy, Sink, Time, WireSize,
 };
 use maize_hal::{Frame, Nanos};
 use serde::Serialize;
@@ -110,6 +110,9 @@ pub(crate) enum Brings {
     /// The number of the window frame that the page is in.
     Place,
 }
+
+/// Bytes of the longest message of a policy.
+const MESSAGE: usize = 128;
 
 /// Bytes that are no message of the policy.
 #[derive(Debug)]
@@ -225,14 +228,14 @@ impl Machine {
         each!(self, layers => layers.asking(page))
     }
 
-    /// Whether a message asks for something that can wait, rather than ending what is under way.
-    pub(crate) fn is_request(&self, bytes: &[u8]) -> bool {
+    /// What kind of message it is.
+    pub(crate) fn nature(&self, bytes: &[u8]) -> Nature {
         match self {
-            Machine::Directory(_) => asks::<directory::Message<1>>(bytes, |message| {
+            Machine::Directory(_) => nature::<directory::Message<1>>(bytes, |message| {
                 use directory::Body;
                 matches!(message.body, Body::GetS { .. } | Body::GetM { .. } | Body::Put { .. })
             }),
-            Machine::Voting(_) => asks::<voting::Message<1>>(bytes, |message| {
+            Machine::Voting(_) => nature::<voting::Message<1>>(bytes, |message| {
                 use voting::Message;
                 matches!(
                     message,
@@ -240,19 +243,6 @@ impl Machine {
                 )
             }),
         }
-    }
-
-    /// Whether a message comes from an instance of this machine that wants to map a page.
-    pub(crate) fn is_query(bytes: &[u8]) -> bool {
-        // Which messages go between machines makes no difference to how this one is written.
-        matches!(postcard::from_bytes(bytes), Ok(Message::<()>::Query { .. }))
-    }
-
-    /// Whether a mapping inside this machine is wanted back or is gone. A lead waits for that, whatever
-    /// has become of the page meanwhile.
-    pub(crate) fn is_shootdown(bytes: &[u8]) -> bool {
-        let message = postcard::from_bytes(bytes);
-        matches!(message, Ok(Message::<()>::Revoke { .. } | Message::<()>::Revoked))
     }
 
     /// Whether a home can go on with its own requests while those of others wait.
@@ -284,16 +274,45 @@ impl Machine {
         &mut self,
         now: Nanos,
         happened: Happened<'_>,
-    ) -> Result<Vec<Deed>, NoMessage> {
-        each!(self, layers => drive(layers, now, happened))
+        deeds: &mut Vec<Deed>,
+    ) -> Result<(), NoMessage> {
+        each!(self, layers => drive(layers, now, happened, deeds))
     }
 }
 
-fn asks<M: DeserializeOwned>(bytes: &[u8], outside: impl Fn(M) -> bool) -> bool {
+/// Kinds of messages that are treated differently before their machine sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nature {
+    /// An instance of this machine wants to map a page.
+    Query,
+    /// Another machine asks for something that can wait, rather than ending what is under way.
+    Request,
+    /// A mapping inside this machine is wanted back or is gone. A lead waits for that, whatever has
+    /// become of the page meanwhile.
+    Shootdown,
+    /// Anything else, or no message.
+    Other,
+}
+
+impl Nature {
+    /// Whether it asks for something that can wait.
+    pub(crate) const fn is_request(self) -> bool {
+        matches!(self, Nature::Query | Nature::Request)
+    }
+}
+
+fn nature<M: DeserializeOwned>(bytes: &[u8], asks: impl Fn(M) -> bool) -> Nature {
     match postcard::from_bytes::<Message<M>>(bytes) {
-        Ok(Message::Outside(message)) => outside(message),
-        Ok(Message::Query { .. }) => true,
-        _ => false,
+        Ok(Message::Outside(message)) => {
+            if asks(message) {
+                Nature::Request
+            } else {
+                Nature::Other
+            }
+        }
+        Ok(Message::Query { .. }) => Nature::Query,
+        Ok(Message::Revoke { .. } | Message::Revoked) => Nature::Shootdown,
+        _ => Nature::Other,
     }
 }
 
@@ -334,14 +353,13 @@ fn drive<P: Policy<1>>(
     layers: &mut Layers<P>,
     now: Nanos,
     happened: Happened<'_>,
-) -> Result<Vec<Deed>, NoMessage>
+    deeds: &mut Vec<Deed>,
+) -> Result<(), NoMessage>
 where
     P::Message: Serialize + DeserializeOwned,
 {
-    let mut lent = None;
-    let mut deeds = Vec::new();
+    let mut sink = Deeds { deeds, lent: None };
     let now = Time(now.0);
-    let mut actions: Vec<Action<Message<P::Message>>> = Vec::new();
     let event = match happened {
         Happened::Fault { page, access } => Event::Fault { page, access },
         Happened::Message { from, page, bytes, frames } => {
@@ -350,7 +368,7 @@ where
             let mut in_window = message.names_window();
             let mut count = usize::from(in_window);
             if let Message::Mapping { window, ahead, .. } = message {
-                lent = Some(Lent { page, ahead, frames });
+                sink.lent = Some(Lent { page, ahead, frames });
                 in_window = window;
                 count = 1 + ahead.pages.count_ones() as usize;
             }
@@ -358,7 +376,7 @@ where
                 return Err(NoMessage);
             }
             if let (Some(frame), true) = (frames.first(), in_window) {
-                deeds.push(Deed::Locate(page, *frame));
+                sink.deeds.push(Deed::Locate(page, *frame));
             }
             Event::Message { from, page, message }
         }
@@ -376,17 +394,28 @@ where
             Event::Discard { object, generation, first, count }
         }
         Happened::Renew { object, generation, first, count } => {
-            layers.renew(now, (object, generation), (first, count), &mut actions);
-            return Ok(actions.into_iter().filter_map(|action| deed(action, None)).collect());
+            layers.renew(now, (object, generation), (first, count), &mut sink);
+            return Ok(());
         }
         Happened::Recall(page) => {
-            layers.recall(now, page, &mut actions);
-            return Ok(actions.into_iter().filter_map(|action| deed(action, None)).collect());
+            layers.recall(now, page, &mut sink);
+            return Ok(());
         }
     };
-    layers.handle(now, event, &mut actions);
-    deeds.extend(actions.into_iter().filter_map(|action| deed(action, lent)));
-    Ok(deeds)
+    layers.handle(now, event, &mut sink);
+    Ok(())
+}
+
+/// Turns actions into deeds.
+struct Deeds<'a> {
+    deeds: &'a mut Vec<Deed>,
+    lent: Option<Lent<'a>>,
+}
+
+impl<M: Serialize + WireSize> Sink<Message<M>> for Deeds<'_> {
+    fn push(&mut self, action: Action<Message<M>>) {
+        self.deeds.extend(deed(action, self.lent));
+    }
 }
 
 /// `None` for answers to evictions, and for what only layers below ask for.
@@ -404,7 +433,8 @@ fn deed<M: Serialize + WireSize>(
                 (false, true) => Brings::Place,
                 (false, false) => Brings::Nothing,
             };
-            Deed::Send { to, page, bytes: postcard::to_allocvec(&message).ok()?, brings }
+            let bytes = postcard::to_slice(&message, &mut [0; MESSAGE]).ok()?.to_vec();
+            Deed::Send { to, page, bytes, brings }
         }
         Action::Fill { page } => Deed::Fill(page),
         Action::Install { page } => Deed::Install(page),

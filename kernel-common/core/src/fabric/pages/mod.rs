@@ -20,11 +20,12 @@ use maize_abi::PAGE_SIZE;
 use maize_coherence::{Failure, NodeId, Nodes, ObjectId as Segment, PageKey};
 use maize_hal::{Arch, Frame, Nanos};
 use maize_mm::ObjectId;
+use maize_radix::RadixMap;
 use maize_wire::{InstanceId, Page as Content};
 
 pub(crate) use domain::Domains;
 use habit::Habits;
-use machine::{Happened, Machine, Part};
+use machine::{Deed, Happened, Machine, Part};
 use name::{object_of, segment, segments};
 pub use window::WindowFrames;
 use window::Windowed;
@@ -41,7 +42,7 @@ type Delayed = (InstanceId, Page, Option<Box<Content>>);
 /// What this instance knows of pages that are not its alone.
 pub(crate) struct Pages {
     /// A machine for the objects of each home.
-    machines: BTreeMap<u16, Machine>,
+    machines: RadixMap<Machine>,
     pub(crate) domains: Domains,
     me: InstanceId,
     policy: Coherence,
@@ -77,6 +78,8 @@ pub(crate) struct Pages {
     promotes: bool,
     /// Pages that were asked for, and the messages about each since: one is the answer.
     asking: BTreeMap<(ObjectId, u64), u32>,
+    /// Empty, but for the room that it has.
+    deeds: Vec<Deed>,
 }
 
 impl From<PageKey> for PageName {
@@ -101,7 +104,7 @@ pub(crate) struct Broken;
 impl Pages {
     pub(crate) fn new(me: InstanceId, settings: &FabricSettings) -> Pages {
         Pages {
-            machines: BTreeMap::new(),
+            machines: RadixMap::new(),
             domains: Domains::new(me, settings.machines.clone()),
             me,
             policy: settings.coherence,
@@ -123,6 +126,7 @@ impl Pages {
             windowed: Windowed::default(),
             promotes: settings.window.is_some(),
             asking: BTreeMap::new(),
+            deeds: Vec::new(),
         }
     }
 
@@ -131,19 +135,25 @@ impl Pages {
         let node = NodeId(peer.0);
         self.there.insert(node);
         self.restarts.insert(node, restarts);
-        for (home, machine) in &mut self.machines {
+        for home in self.homes() {
+            let Some(machine) = self.machines.get_mut(home.into()) else { continue };
             if self.domains.is_sibling(peer) {
                 machine.join_sibling(node);
-            } else if self.domains.lead(peer, InstanceId(*home)) == peer {
+            } else if self.domains.lead(peer, InstanceId(home)) == peer {
                 machine.join(node, restarts);
             }
         }
     }
 
+    /// The homes of objects that there are machines for.
+    fn homes(&self) -> Vec<u16> {
+        self.machines.iter().map(|(home, _)| home as u16).collect()
+    }
+
     /// The machine for the objects of a home; `None` if nothing is known of that instance.
     fn machine(&mut self, home: u16) -> Option<&mut Machine> {
         let node = NodeId(home);
-        if !self.machines.contains_key(&home) {
+        if self.machines.get(home.into()).is_none() {
             if !self.there.contains(node) {
                 return None;
             }
@@ -165,13 +175,14 @@ impl Pages {
                     machine.join(*node, *restarts);
                     if !self.there.contains(*node) {
                         // Others are told that it is known to be gone. Of its pages there is none yet.
-                        let _ = machine.handle(Nanos(0), Happened::Died(*node));
+                        let died = Happened::Died(*node);
+                        let _ = machine.handle(Nanos(0), died, &mut Vec::new());
                     }
                 }
             }
-            self.machines.insert(home.0, machine);
+            self.machines.insert(home.0.into(), machine);
         }
-        self.machines.get_mut(&home)
+        self.machines.get_mut(node.0.into())
     }
 
     /// Whether this instance has the frames of an object for its machine.
@@ -204,7 +215,7 @@ impl Pages {
 
     fn detach_segment(&mut self, home: u16, segment: Segment) {
         if self.attached.remove(&segment)
-            && let Some(machine) = self.machines.get_mut(&home)
+            && let Some(machine) = self.machines.get_mut(home.into())
         {
             machine.detach(segment);
         }
@@ -248,12 +259,15 @@ impl<A: Arch> State<A> {
     fn tell(&mut self, home: u16, happened: Happened<'_>, hand: AtHand<'_>) -> Result<(), Broken> {
         let now = self.now();
         let room = self.window_room(&happened);
+        let mut deeds = core::mem::take(&mut self.fabric.pages.deeds);
         let machine = self.fabric.pages.machine(home).ok_or(Broken)?;
         machine.set_window_room(room);
-        for deed in machine.handle(now, happened).map_err(|_| Broken)? {
+        let told = machine.handle(now, happened, &mut deeds);
+        for deed in deeds.drain(..) {
             self.carry_out(deed, hand);
         }
-        Ok(())
+        self.fabric.pages.deeds = deeds;
+        told.map_err(|_| Broken)
     }
 
     /// As [`State::tell`], of what happened to a page.
@@ -302,7 +316,7 @@ impl<A: Arch> State<A> {
         if !self.fabric.pages.domains.is_sibling(peer) {
             self.fabric.pages.windowed.close();
         }
-        let homes: Vec<u16> = self.fabric.pages.machines.keys().copied().collect();
+        let homes = self.fabric.pages.homes();
         for home in homes {
             let domains = &self.fabric.pages.domains;
             if domains.is_sibling(peer) {
