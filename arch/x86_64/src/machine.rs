@@ -434,6 +434,10 @@ impl Arch for X86 {
         self.fpu.format.sanitize(bytes)
     }
 
+    fn sanitize_whole_fpu(&self, state: &mut FpuState) {
+        self.fpu.format.sanitize_whole(state);
+    }
+
     fn now(&self) -> Nanos {
         self.clock.at(counter())
     }

@@ -79,6 +79,19 @@ impl XState {
         let whole = given.len() >= WITH_HEADER && self.components.is_some();
         let len = if whole { given.len().min(bytes.len()) } else { LEGACY_LEN };
         put(bytes, 0, &given[..len]);
+        self.mend(&mut state, len, whole);
+        state
+    }
+
+    /// As [`XState::sanitize`], of a state of this format's length, where it is.
+    pub fn sanitize_whole(&self, state: &mut FpuState) {
+        let len = state.bytes().len();
+        self.mend(state, len, self.components.is_some());
+    }
+
+    /// Makes a state loadable whose first `len` bytes were given, `whole` if with a header.
+    fn mend(&self, state: &mut FpuState, len: usize, whole: bool) {
+        let bytes = state.bytes_mut();
         bytes[SOFTWARE_AT..LEGACY_LEN].fill(0);
         let mxcsr = u32_at(bytes, MXCSR_AT) & self.mxcsr_mask;
         put(bytes, MXCSR_AT, &mxcsr.to_le_bytes());
@@ -95,7 +108,6 @@ impl XState {
             put(bytes, LEGACY_LEN, &present.to_le_bytes());
             bytes[COMPACTED_AT..WITH_HEADER].fill(0);
         }
-        state
     }
 }
 
@@ -131,6 +143,9 @@ mod tests {
         good.bytes_mut()[464..576].fill(0);
         good.bytes_mut()[512] = 7;
         assert_eq!(AVX.sanitize(good.bytes()).bytes(), good.bytes());
+        let mut whole = good.clone();
+        AVX.sanitize_whole(&mut whole);
+        assert_eq!(whole.bytes(), good.bytes());
     }
 
     #[test]

@@ -82,6 +82,11 @@ pub trait Arch: PhysMemory + Tlb + 'static {
     /// value.
     fn sanitize_fpu(&self, bytes: &[u8]) -> FpuState;
 
+    /// As [`Arch::sanitize_fpu`], of a whole state where it is.
+    fn sanitize_whole_fpu(&self, state: &mut FpuState) {
+        *state = self.sanitize_fpu(state.bytes());
+    }
+
     /// The monotonic clock.
     fn now(&self) -> Nanos;
 

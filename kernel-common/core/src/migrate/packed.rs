@@ -4,7 +4,6 @@
 //! not zero, and those words. A thread that has not touched its vector registers has a tenth of its
 //! state, and nothing has to be remembered on either side.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -33,23 +32,12 @@ impl Packed {
         let bytes = &bytes[..bytes.len().min(8 * usize::from(count))];
         let (blocks, rest) = bytes.as_chunks::<{ 8 * BLOCK }>();
         let mut packed = Packed::with_count(count);
-        for block in blocks {
-            let mut words = [0; BLOCK];
-            for (word, bytes) in words.iter_mut().zip(block.as_chunks::<8>().0) {
-                *word = u64::from_le_bytes(*bytes);
-            }
-            packed.push(&words);
+        blocks.iter().for_each(|block| packed.push(&words_of(block)));
+        if !rest.is_empty() {
+            let mut last = [0; 8 * BLOCK];
+            last[..rest.len()].copy_from_slice(rest);
+            packed.push(&words_of(&last));
         }
-        let mut last = [0; 8 * BLOCK];
-        last[..rest.len()].copy_from_slice(rest);
-        let words: Vec<u64> = last
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .take(rest.len().div_ceil(8))
-            .map(|bytes| u64::from_le_bytes(*bytes))
-            .collect();
-        packed.push_last(&words);
         packed
     }
 
@@ -64,23 +52,26 @@ impl Packed {
         // All at once, since most blocks are nothing but zeros.
         if block.iter().fold(0, |any, word| any | word) == 0 {
             self.0.push(0);
-        } else {
-            self.push_last(block);
-        }
-    }
-
-    fn push_last(&mut self, block: &[u64]) {
-        if block.is_empty() {
             return;
         }
-        let at = self.0.len();
-        self.0.push(0);
-        let mut present = 0_u8;
-        for (n, word) in block.iter().enumerate().filter(|(_, word)| **word != 0) {
-            present |= 1 << n;
-            self.0.extend_from_slice(&word.to_le_bytes());
+        // Each word goes where the next one stands if it is zero, so nothing depends on which are.
+        let mut bytes = [0; 1 + 8 * BLOCK];
+        let mut end = 1;
+        for (n, word) in block.iter().enumerate() {
+            bytes[end..][..8].copy_from_slice(&word.to_le_bytes());
+            let present = *word != 0;
+            bytes[0] |= u8::from(present) << n;
+            end += 8 * usize::from(present);
         }
-        self.0[at] = present;
+        self.0.extend_from_slice(&bytes[..end]);
+    }
+
+    fn push_last(&mut self, rest: &[u64]) {
+        if !rest.is_empty() {
+            let mut block = [0; BLOCK];
+            block[..rest.len()].copy_from_slice(rest);
+            self.push(&block);
+        }
     }
 
     /// How many words there are, and each that is not zero with its number, to `put`. `None` if they are
@@ -109,12 +100,10 @@ impl Packed {
         rest.is_empty().then_some(count)
     }
 
-    /// The words, if they are well packed and `most` at the most.
-    pub(crate) fn to_words(&self, most: usize) -> Option<Vec<u64>> {
-        let mut words = vec![0; most];
-        let count = self.unpack(most, |at, word| words[at] = u64::from_le_bytes(*word))?;
-        words.truncate(count);
-        Some(words)
+    /// Writes the words to zeros, of which there may be more; returns how many words there are. `None` if
+    /// they are badly packed or too many.
+    pub(crate) fn to_words(&self, zeros: &mut [u64]) -> Option<usize> {
+        self.unpack(zeros.len(), |at, word| zeros[at] = u64::from_le_bytes(*word))
     }
 
     /// Whether there are none.
@@ -122,43 +111,59 @@ impl Packed {
         self.0.starts_with(&[0, 0])
     }
 
-    /// All bytes, of whole words, if they are well packed and `most` words at the most.
-    pub(crate) fn to_all_bytes(&self, most: usize) -> Option<Vec<u8>> {
+    /// How many words there are, if `most` at the most.
+    pub(crate) fn count(&self, most: usize) -> Option<usize> {
         let (count, _) = self.0.split_first_chunk::<2>()?;
-        let count = usize::from(u16::from_le_bytes(*count));
-        if count > most { None } else { self.to_bytes(8 * count) }
+        Some(usize::from(u16::from_le_bytes(*count))).filter(|count| *count <= most)
     }
 
-    /// The `len` bytes, if there are as many and they are well packed.
-    pub(crate) fn to_bytes(&self, len: usize) -> Option<Vec<u8>> {
-        let count = len.div_ceil(8);
-        let mut bytes = vec![0; 8 * count];
-        let found = self.unpack(count, |at, word| bytes[8 * at..][..8].copy_from_slice(word))?;
-        bytes.truncate(len);
-        (found == count).then_some(bytes)
+    /// Writes the words to bytes that are zero. `None` if they are badly packed, or not as many as the bytes
+    /// fill, with a part of the last one.
+    pub(crate) fn to_bytes(&self, zeros: &mut [u8]) -> Option<()> {
+        let (words, last) = zeros.as_chunks_mut::<8>();
+        let count = words.len() + usize::from(!last.is_empty());
+        let found = self.unpack(count, |at, word| match words.get_mut(at) {
+            Some(place) => *place = *word,
+            None => last.copy_from_slice(&word[..last.len()]),
+        })?;
+        (found == count).then_some(())
     }
+}
+
+fn words_of(block: &[u8; 8 * BLOCK]) -> [u64; BLOCK] {
+    let mut words = [0; BLOCK];
+    for (word, bytes) in words.iter_mut().zip(block.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    words
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
     use proptest::prelude::*;
 
     #[test]
     fn zeros_take_an_eighth_of_a_byte_each() {
         let packed = Packed::bytes(&[0; 832]);
         assert_eq!(packed.0.len(), 2 + 832 / 64);
-        assert_eq!(packed.to_bytes(832), Some(vec![0; 832]));
-        assert_eq!((packed.to_bytes(831), packed.to_bytes(824)), (Some(vec![0; 831]), None));
+        let unpacked = |len| {
+            let mut bytes = vec![0; len];
+            packed.to_bytes(&mut bytes).map(|()| bytes)
+        };
+        assert_eq!(unpacked(832), Some(vec![0; 832]));
+        assert_eq!((unpacked(831), unpacked(824)), (Some(vec![0; 831]), None));
+        assert_eq!((packed.count(104), packed.count(103)), (Some(104), None));
     }
 
     #[test]
     fn what_is_badly_packed_is_refused() {
         let packed = Packed::words(&[1, 0, 3]);
         assert_eq!(packed.0, [3, 0, 0b101, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(packed.to_words(2), None);
+        assert_eq!(packed.to_words(&mut [0; 2]), None);
         for bytes in [vec![], vec![1], vec![1, 0], vec![1, 0, 1, 9], vec![1, 0, 0, 7]] {
-            assert_eq!(Packed(bytes).to_words(100), None);
+            assert_eq!(Packed(bytes).to_words(&mut [0; 100]), None);
         }
     }
 
@@ -167,13 +172,24 @@ mod tests {
         fn words_come_out_as_they_went_in(
             words in prop::collection::vec(prop_oneof![Just(0), any::<u64>()], 0..200),
         ) {
-            prop_assert_eq!(Packed::words(&words).to_words(200), Some(words));
+            let mut out = [0; 200];
+            prop_assert_eq!(Packed::words(&words).to_words(&mut out), Some(words.len()));
+            prop_assert_eq!(&out[..words.len()], words);
+        }
+
+        #[test]
+        fn bytes_come_out_as_they_went_in(
+            bytes in prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 0..300),
+        ) {
+            let mut out = vec![0; bytes.len()];
+            prop_assert_eq!(Packed::bytes(&bytes).to_bytes(&mut out), Some(()));
+            prop_assert_eq!(out, bytes);
         }
 
         #[test]
         fn any_bytes_are_words_or_refused(bytes: Vec<u8>) {
-            if let Some(words) = Packed(bytes).to_words(40) {
-                prop_assert!(words.len() <= 40);
+            if let Some(count) = Packed(bytes).to_words(&mut [0; 40]) {
+                prop_assert!(count <= 40);
             }
         }
     }

@@ -91,17 +91,21 @@ impl UserMode {
     /// The state of a thread of instruction set `isa`, for an instance on `arch`. `None` if it is not of
     /// that instruction set.
     pub(crate) fn load<A: Arch>(&self, isa: IsaKind, arch: &A) -> Option<(AnyRegs, FpuState)> {
-        let regs = isa.regs_from_words(&self.regs.to_words(MOST_REGISTERS)?)?;
+        let mut words = [0; MOST_REGISTERS];
+        let count = self.regs.to_words(&mut words)?;
+        let regs = isa.regs_from_words(&words[..count])?;
         let fpu = if isa != <A::Isa as Isa>::KIND {
             // It is looked at where it can be loaded.
-            let bytes = self.fpu.to_all_bytes(MOST_FPU_WORDS)?;
-            let mut state = FpuState::zeroed(bytes.len());
-            state.bytes_mut().copy_from_slice(&bytes);
+            let mut state = FpuState::zeroed(8 * self.fpu.count(MOST_FPU_WORDS)?);
+            self.fpu.to_bytes(state.bytes_mut())?;
             state
         } else if self.fpu.is_empty() {
             arch.fpu_initial()
         } else {
-            arch.sanitize_fpu(&self.fpu.to_bytes(arch.fpu_len())?)
+            let mut state = FpuState::zeroed(arch.fpu_len());
+            self.fpu.to_bytes(state.bytes_mut())?;
+            arch.sanitize_whole_fpu(&mut state);
+            state
         };
         Some((regs, fpu))
     }
