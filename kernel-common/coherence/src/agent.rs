@@ -170,8 +170,8 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
         self.record_of(object, index).map_or(0, P::generation)
     }
 
-    /// At the home: whether nothing is noted of a page. Discards are not kept of such pages: others may
-    /// know of one, and then it begins in the life that they name.
+    /// At the home: whether nothing is noted of a page. Discards are not kept of such pages: in which life
+    /// it begins is for the caller to know.
     #[must_use]
     pub fn may_begin(&self, page: PageKey) -> bool {
         self.pages.get(page).is_none_or(P::is_untouched)

@@ -160,3 +160,48 @@ where
 }
 
 on_both!(pages_are_dropped_that_are_being_asked_for, drops_what_is_asked_for);
+
+/// An instance that maps for its sibling fetches ahead beyond the end of an area. Later there is another
+/// area, of which nobody is told, and whoever touches its pages must get them.
+fn asks_for_what_nobody_sees<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    const PAGES: u64 = 6;
+    const FAR: u64 = HERE + 0x10_0000;
+    let behind = HERE + PAGES * PAGE;
+    let mut s = Script::new();
+    map(&mut s, HERE, PAGES * PAGE, PRIVATE);
+    map(&mut s, FAR, PAGE, PRIVATE);
+    // Nothing but this one tells the lead how far it may fetch ahead.
+    go(&mut s, 1);
+    load(&mut s, FAR);
+    go(&mut s, 2);
+    for page in 0..PAGES {
+        load(&mut s, HERE + page * PAGE);
+    }
+    go(&mut s, 0);
+    map(&mut s, behind, PAGES * PAGE, PRIVATE);
+    for (page, first, then) in [(0, 2, 1), (1, 3, 2), (2, 0, 2), (3, 2, 0)] {
+        let at = behind + page * PAGE;
+        go(&mut s, first);
+        store(&mut s, at, 40 + page);
+        go(&mut s, then);
+        expect(&mut s, at, 40 + page, 1);
+        store(&mut s, at, 50 + page);
+        go(&mut s, first);
+        expect(&mut s, at, 50 + page, 2);
+    }
+    s.print("all there\n").exit(0);
+    for coherence in POLICIES {
+        let machines = vec![0, 1, 1, 2];
+        let settings = FabricSettings { machines, ..settings(coherence, 8) };
+        let (outcome, fabric) = run::<I>(4, &s, &settings, 1);
+        let told = (outcome.stdout.as_str(), outcome.status);
+        assert_eq!(told, ("all there\n", 0), "{coherence:?}");
+        assert!(fabric.counter("fabric.unseen_pages") > 0, "{coherence:?}");
+        assert_eq!(fabric.counter("fabric.malformed"), 0, "{coherence:?}");
+    }
+}
+
+on_both!(a_page_that_nobody_sees_yet_can_be_asked_for, asks_for_what_nobody_sees);

@@ -46,18 +46,11 @@ impl<A: Arch> State<A> {
         {
             // A page that nobody sees: it would only use memory up.
             self.stats.fabric.unseen_pages += 1;
+            self.turn_away(from, named);
             return Ok(());
         }
         let pages = &mut self.fabric.pages;
-        let mut key = pages.key(object, index).ok_or(Broken)?;
-        let latest = pages.generations.get(&object).copied().unwrap_or(0);
-        if pages.is_home(object)
-            && (key.generation + 1..=latest).contains(&named.generation)
-            && pages.machine(object.home).is_some_and(|machine| machine.may_begin(named))
-        {
-            // It was dropped when nothing was noted of it here, and the sender knows.
-            key = named;
-        }
+        let key = pages.key(object, index).ok_or(Broken)?;
         let pages = &mut self.fabric.pages;
         if pages.paused.contains_key(&object) && self.may_wait(object, index, nature) {
             let pages = &mut self.fabric.pages;
@@ -126,6 +119,24 @@ impl<A: Arch> State<A> {
             self.fabric.pages.detach_segment(object.home, named.object);
         }
         told
+    }
+
+    /// At the home: who has asked for a page that no area shows asks anew, should one show it by then. Areas
+    /// may come without anybody being told.
+    fn turn_away(&mut self, from: InstanceId, named: PageKey) {
+        let (object, index) = page_of(named);
+        let pages = &mut self.fabric.pages;
+        let Some(mut key) = pages.key(object, index) else { return };
+        if pages.machine(object.home).is_none_or(|machine| !machine.may_begin(key)) {
+            // It is just being dropped: everybody will be told.
+            return;
+        }
+        if key.generation <= named.generation {
+            let lives = pages.lives.entry(object).or_default();
+            key.generation = lives.next();
+            lives.begin(index..index.saturating_add(1), key.generation);
+        }
+        self.post(from, PageStale { page: key.into() }.into(), None);
     }
 
     /// A page has come, or is lost: requests for copies of it go on.

@@ -35,6 +35,7 @@ impl<A: Arch> State<A> {
     pub(crate) fn renew_pages(&mut self, object: ObjectId, range: Range<u64>, generation: u32) {
         let now = self.now();
         self.fabric.pages.windowed.drop_range(object, &range);
+        self.fabric.pages.lives.entry(object).or_default().begin(range.clone(), generation);
         let mut woken = Vec::new();
         for (segment, first, count) in Pages::parts(object, range) {
             let renew = Happened::Renew { object: segment, generation, first, count };
@@ -70,6 +71,7 @@ impl<A: Arch> State<A> {
     pub(crate) fn drop_pages(&mut self, object: ObjectId, range: Range<u64>, generation: u32) {
         let home = object.home;
         self.fabric.pages.windowed.drop_range(object, &range);
+        self.fabric.pages.lives.entry(object).or_default().learn(range.clone(), generation);
         for (object, first, count) in Pages::parts(object, range) {
             let _ = self.tell(home, Happened::Discard { object, generation, first, count }, None);
         }

@@ -6,6 +6,7 @@ mod change;
 mod domain;
 mod gift;
 mod habit;
+mod lives;
 mod machine;
 mod name;
 mod obtain;
@@ -25,6 +26,7 @@ use maize_wire::{InstanceId, Page as Content};
 
 pub(crate) use domain::Domains;
 use habit::Habits;
+use lives::Lives;
 use machine::{Deed, Happened, Machine, Part};
 use name::{object_of, segment, segments};
 pub use window::WindowFrames;
@@ -64,8 +66,8 @@ pub(crate) struct Pages {
     delayed: VecDeque<Delayed>,
     /// Requests for pages that are copies of others, until those are here.
     copies: BTreeMap<(ObjectId, u64), Vec<Delayed>>,
-    /// The last generation that was given to pages of an object.
-    generations: BTreeMap<ObjectId, u32>,
+    /// The lives of pages of objects that some were dropped of.
+    lives: BTreeMap<ObjectId, Lives>,
     /// Pages that came for a thread and are held until it has used them.
     held: BTreeMap<Tid, Vec<PageKey>>,
     /// The timers that bound holds.
@@ -118,7 +120,7 @@ impl Pages {
             paused: BTreeMap::new(),
             delayed: VecDeque::new(),
             copies: BTreeMap::new(),
-            generations: BTreeMap::new(),
+            lives: BTreeMap::new(),
             held: BTreeMap::new(),
             hold_ends: BTreeMap::new(),
             contested: BTreeSet::new(),
@@ -193,8 +195,14 @@ impl Pages {
     /// The page under its present name.
     fn key(&mut self, object: ObjectId, index: u64) -> Option<PageKey> {
         let (segment, rest) = segment(object, index)?;
+        let noted = self.lives.get(&object).map_or(0, |lives| lives.of(index));
+        let is_home = self.is_home(object);
         let machine = self.machine(object.home)?;
-        let generation = machine.generation(segment, rest);
+        let recorded = machine.generation(segment, rest);
+        let page = PageKey { object: segment, generation: recorded, index: rest };
+        // A home that has noted something of the page knows better.
+        let begins = !is_home || noted <= recorded || machine.may_begin(page);
+        let generation = if begins { recorded.max(noted) } else { recorded };
         self.attached.insert(segment);
         Some(PageKey { object: segment, generation, index: rest })
     }
@@ -208,7 +216,7 @@ impl Pages {
         for segment in segments(object) {
             self.detach_segment(object.home, segment);
         }
-        self.generations.remove(&object);
+        self.lives.remove(&object);
         self.habits.forget(object);
         self.windowed.forget(object);
     }
@@ -228,9 +236,7 @@ impl Pages {
 
     /// A generation that no page of the object had before.
     pub(crate) fn next_generation(&mut self, object: ObjectId) -> u32 {
-        let generation = self.generations.entry(object).or_default();
-        *generation = generation.wrapping_add(1);
-        *generation
+        self.lives.entry(object).or_default().next()
     }
 
     /// The protocol's names of a range of an object's pages.
