@@ -43,6 +43,8 @@ mod place;
 mod proc;
 mod process;
 mod pseudo;
+#[cfg(test)]
+mod pseudo_tests;
 mod queue;
 mod read_dir;
 mod readiness;
@@ -80,7 +82,8 @@ pub use process::Fate;
 pub use read_dir::DirEntry;
 pub use root::Loaded;
 pub use socket::{
-    Address, Credentials, Received, Sent, SocketKind, SocketOption, SocketValue, socket_timeout,
+    Address, Credentials, Family, Received, Sent, SocketKind, SocketOption, SocketValue,
+    socket_timeout,
 };
 pub use stream::HostStream;
 pub use terminal::{Recipient, TerminalSignal};
@@ -118,6 +121,10 @@ pub struct Vfs {
     next_socket: u64,
     /// The sockets that have a name.
     bound: BTreeMap<Bound, SocketId>,
+    /// The sockets of the Internet's families that have a port.
+    ports: BTreeMap<(SocketKind, u16), Vec<SocketId>>,
+    /// The last port that the system gave a socket.
+    last_port: u16,
     /// The last name that the system gave a socket.
     next_name: u32,
     /// How often sockets are among the files that go along with messages.

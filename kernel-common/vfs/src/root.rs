@@ -94,6 +94,8 @@ impl Vfs {
             sockets: BTreeMap::new(),
             next_socket: 1,
             bound: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            last_port: 0,
             next_name: 0,
             sockets_under_way: 0,
             signal_files: 0,

@@ -1,5 +1,6 @@
 //! Names and connections of sockets.
 
+use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
@@ -8,7 +9,8 @@ use maize_abi::Errno;
 use maize_abi::file::s;
 use maize_abi::socket::SOMAXCONN;
 
-use super::{Address, Bound, Credentials, Role, Socket};
+use super::internet::{Connecting, Internet};
+use super::{Address, Bound, Credentials, Role, SocketKind};
 use crate::Vfs;
 use crate::caller::{At, Caller, Surroundings};
 use crate::file::Handle;
@@ -35,12 +37,17 @@ impl Vfs {
         address: Option<Address>,
     ) -> Result<(), Errno> {
         let id = self.socket_of(file)?;
+        if self.socket(id)?.internet.is_some() {
+            let Some(Address::Internet(at)) = address else { return Err(Errno::EAFNOSUPPORT) };
+            return self.bind_internet(id, at);
+        }
         if self.socket(id)?.name.is_some() {
             // One that has a name may ask for any.
             return if address.is_none() { Ok(()) } else { Err(Errno::EINVAL) };
         }
         let address = address.map_or_else(|| self.free_name(), Ok)?;
         let bound = match &address {
+            Address::Internet(_) => return Err(Errno::EINVAL),
             Address::Abstract(name) => Bound::Abstract(name.clone()),
             Address::Path(path) => {
                 let made = self.make_node(env, caller, (At::Cwd, path), MakeNode::Socket, 0o777);
@@ -87,6 +94,7 @@ impl Vfs {
         address: &Address,
     ) -> Result<SocketId, Errno> {
         let bound = match address {
+            Address::Internet(_) => return Err(Errno::EINVAL),
             Address::Abstract(name) => Bound::Abstract(name.clone()),
             Address::Path(path) => {
                 let mut walk = Walk::new(self, env.proc(), caller);
@@ -106,27 +114,42 @@ impl Vfs {
     /// `listen`.
     ///
     /// # Errors
-    /// `EBADF`, `ENOTSOCK`; `EOPNOTSUPP` for datagrams; `EINVAL` if it is connected or has no name.
+    /// `EBADF`, `ENOTSOCK`; `EOPNOTSUPP` for datagrams; `EINVAL` if it is connected, or one of the
+    /// machine that has no name; `EADDRINUSE`.
     pub fn listen(&mut self, caller: &Caller<'_>, file: FileId, backlog: u32) -> Result<(), Errno> {
         let id = self.socket_of(file)?;
-        let socket = self.socket_mut(id)?;
+        let socket = self.socket(id)?;
         if !socket.kind.connects() {
             return Err(Errno::EOPNOTSUPP);
         }
-        if socket.name.is_none() {
-            return Err(Errno::EINVAL);
+        match &socket.internet {
+            None if socket.name.is_none() => return Err(Errno::EINVAL),
+            None => {}
+            Some(Internet { connecting: Connecting::At(_), .. }) => return Err(Errno::EINVAL),
+            Some(_) if matches!(socket.role, Role::Connected) => return Err(Errno::EINVAL),
+            Some(internet) if internet.local.is_none() => {
+                self.bind_automatically(id, internet.any(), Errno::EADDRINUSE)?;
+            }
+            Some(_) => {}
         }
+        // Who shares a port as long as nobody listens there does not any more.
+        if !self.socket(id)?.listens() && self.is_taken(id) {
+            return Err(Errno::EADDRINUSE);
+        }
+        let socket = self.socket_mut(id)?;
         let wanted = backlog.min(SOMAXCONN) as usize;
         match &mut socket.role {
             Role::Listening { backlog, .. } => *backlog = wanted,
             Role::Connected => return Err(Errno::EINVAL),
             Role::Unconnected => {
-                socket.role = Role::Listening { backlog: wanted, waiting: VecDeque::new() };
+                let (waiting, pending) = (VecDeque::new(), VecDeque::new());
+                socket.role = Role::Listening { backlog: wanted, waiting, pending };
             }
         }
         socket.peer_credentials = Credentials::of(caller);
         self.wakes.wake(WaitKey::SocketRoom(id));
         self.wake_socket(id);
+        self.connect_pending(id);
         Ok(())
     }
 
@@ -146,6 +169,18 @@ impl Vfs {
         let id = self.socket_of(file)?;
         let may_wait = self.may_wait(file, false, patience)?;
         let kind = self.socket(id)?.kind;
+        if self.socket(id)?.internet.is_some() {
+            let to = match address {
+                Some(Address::Internet(to)) => Some(*to),
+                Some(_) => return Err(Errno::EAFNOSUPPORT.into()),
+                None => None,
+            };
+            return match to {
+                _ if kind == SocketKind::Datagram => Ok(self.connect_datagrams(id, to)?),
+                Some(to) => self.connect_stream(file, to, patience),
+                None => Err(Errno::EOPNOTSUPP.into()),
+            };
+        }
         let Some(address) = address else {
             if kind.connects() {
                 return Err(Errno::EINVAL.into());
@@ -171,33 +206,13 @@ impl Vfs {
         }
         let timeout = self.socket(id)?.send_timeout;
         let listener = self.socket(other)?;
-        let Role::Listening { backlog, waiting } = &listener.role else {
-            return Err(Errno::ECONNREFUSED.into());
-        };
-        if listener.receive_shut {
+        if !matches!(listener.role, Role::Listening { .. }) || listener.receive_shut {
             return Err(Errno::ECONNREFUSED.into());
         }
-        if waiting.len() > *backlog {
+        if self.is_full(other) {
             return Err(Stop::wait_if(may_wait, WaitKey::SocketRoom(other), timeout));
         }
-        let far = Socket {
-            role: Role::Connected,
-            peer: Some(id),
-            name: listener.name.clone(),
-            peer_credentials: Credentials::of(caller),
-            unaccepted: true,
-            ..Socket::new(kind)
-        };
-        let theirs = listener.peer_credentials;
-        let far = self.add_socket(far);
-        let socket = self.socket_mut(id)?;
-        (socket.role, socket.peer, socket.peer_credentials) = (Role::Connected, Some(far), theirs);
-        if let Role::Listening { waiting, .. } = &mut self.socket_mut(other)?.role {
-            waiting.push_back(far);
-        }
-        self.wake_socket(id);
-        self.wakes.wake(WaitKey::SocketReadable(other));
-        Ok(())
+        Ok(self.join(id, other, Credentials::of(caller))?)
     }
 
     /// Whether one that is connected may be sent to by another.
@@ -245,6 +260,7 @@ impl Vfs {
         }
         self.socket_mut(far)?.unaccepted = false;
         self.wakes.wake(WaitKey::SocketRoom(id));
+        self.connect_pending(id);
         Ok(accepted)
     }
 
@@ -252,16 +268,34 @@ impl Vfs {
     ///
     /// # Errors
     /// `EBADF`, `ENOTSOCK`.
-    pub fn socket_name(&self, file: FileId) -> Result<Option<&Address>, Errno> {
-        Ok(self.socket(self.socket_of(file)?)?.name.as_deref())
+    pub fn socket_name(&self, file: FileId) -> Result<Option<Cow<'_, Address>>, Errno> {
+        let socket = self.socket(self.socket_of(file)?)?;
+        Ok(match &socket.internet {
+            None => socket.name.as_deref().map(Cow::Borrowed),
+            Some(internet) => {
+                let local = internet.local.unwrap_or((internet.any(), 0).into());
+                Some(Cow::Owned(internet.family.shows(local)))
+            }
+        })
     }
 
     /// `getpeername`.
     ///
     /// # Errors
     /// `EBADF`, `ENOTSOCK`, `ENOTCONN`.
-    pub fn peer_name(&self, file: FileId) -> Result<Option<&Address>, Errno> {
-        let peer = self.socket(self.socket_of(file)?)?.peer.ok_or(Errno::ENOTCONN)?;
-        Ok(self.sockets.get(&peer).ok_or(Errno::ENOTCONN)?.name.as_deref())
+    pub fn peer_name(&self, file: FileId) -> Result<Option<Cow<'_, Address>>, Errno> {
+        let socket = self.socket(self.socket_of(file)?)?;
+        if let Some(internet) = &socket.internet {
+            let ended = socket.receive_shut && socket.send_shut && socket.peer.is_none();
+            let open = match socket.kind {
+                SocketKind::Datagram => true,
+                _ => matches!(socket.role, Role::Connected) && !ended,
+            };
+            let remote = internet.remote.filter(|_| open).ok_or(Errno::ENOTCONN)?;
+            return Ok(Some(Cow::Owned(internet.family.shows(remote))));
+        }
+        let peer = socket.peer.ok_or(Errno::ENOTCONN)?;
+        let peer = self.sockets.get(&peer).ok_or(Errno::ENOTCONN)?;
+        Ok(peer.name.as_deref().map(Cow::Borrowed))
     }
 }

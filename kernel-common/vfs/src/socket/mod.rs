@@ -1,4 +1,5 @@
-//! Sockets of this machine (`AF_UNIX`): streams, datagrams, and streams of whole messages.
+//! Sockets of this machine (`AF_UNIX`): streams, datagrams, and streams of whole messages; and those
+//! of the Internet's families, as far as they reach this machine (`internet.rs`).
 //!
 //! What was sent lies in the receiver's inbox until it is received, and counts against what its sender
 //! may have under way. A connection that nobody has accepted yet is a socket that only its listener
@@ -13,13 +14,18 @@
 
 mod address;
 mod connect;
+mod datagram;
+mod handshake;
+mod internet;
+#[cfg(test)]
+mod internet_tests;
 mod lost;
 mod options;
 #[cfg(test)]
 mod tests;
 mod transfer;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -27,8 +33,8 @@ use maize_abi::Errno;
 use maize_abi::socket::{shut, sock};
 use maize_hal::Nanos;
 
-pub use address::Address;
 pub(crate) use address::Bound;
+pub use address::{Address, Family};
 pub use options::{SocketOption, SocketValue, socket_timeout};
 pub use transfer::{Received, Sent};
 
@@ -37,6 +43,7 @@ use crate::caller::{Caller, Surroundings};
 use crate::file::Handle;
 use crate::id::{FileId, SocketId};
 use crate::outcome::{Patience, WaitKey};
+use internet::{Connecting, Internet};
 
 /// Bytes that a socket has under way at most, unless it is told otherwise (`net.core.wmem_default`).
 const SEND_LIMIT: usize = 212_992;
@@ -49,7 +56,7 @@ const MESSAGE_COST: usize = 576;
 const STRANGERS_MESSAGES: usize = 11;
 
 /// How a socket's bytes are kept apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SocketKind {
     /// Not at all.
     Stream,
@@ -121,7 +128,8 @@ struct Message {
     taken: usize,
     /// Files that come along, each with a holder.
     files: Vec<FileId>,
-    from: SocketId,
+    /// Who has it under way, if anybody is held up by that.
+    from: Option<SocketId>,
     /// The sender's address when it was sent.
     address: Option<Arc<Address>>,
     /// Who sent it.
@@ -146,6 +154,8 @@ enum Role {
         /// Connections that wait at most, beside one.
         backlog: usize,
         waiting: VecDeque<SocketId>,
+        /// Sockets whose connections are to be made when there is room.
+        pending: VecDeque<SocketId>,
     },
     /// A stream's other end was there. Datagrams have a peer without it.
     Connected,
@@ -174,6 +184,12 @@ pub(crate) struct Socket {
     kept: u64,
     /// It is the far end of a connection that nobody has accepted: no file knows it.
     unaccepted: bool,
+    /// What it has as one of the Internet's families.
+    internet: Option<Internet>,
+    /// `SO_LINGER`: closing never waits, since nothing is under way that the other end has not.
+    linger: Option<(bool, i32)>,
+    /// Options of protocols that are kept and change nothing, by level and number.
+    numbers: BTreeMap<(u32, u32), i32>,
 }
 
 impl Socket {
@@ -196,6 +212,9 @@ impl Socket {
             send_timeout: Nanos::NEVER,
             kept: 0,
             unaccepted: false,
+            internet: None,
+            linger: None,
+            numbers: BTreeMap::new(),
         }
     }
 
@@ -214,16 +233,17 @@ impl Vfs {
         &mut self,
         env: &mut dyn Surroundings,
         caller: &Caller<'_>,
-        kind: SocketKind,
+        (family, kind): (Family, SocketKind),
         status: u32,
     ) -> Result<FileId, Errno> {
-        let socket = self.add_socket(Socket::new(kind));
+        let internet = (family != Family::Unix).then(|| Internet::new(family));
+        let socket = self.add_socket(Socket { internet, ..Socket::new(kind) });
         self.add_nameless(env, caller, Handle::Socket(socket), status).inspect_err(|_| {
             self.sockets.remove(&socket);
         })
     }
 
-    /// `socketpair`: two that are connected to each other.
+    /// `socketpair`: two of the machine that are connected to each other.
     ///
     /// # Errors
     /// `ENFILE`.
@@ -235,8 +255,8 @@ impl Vfs {
         status: u32,
     ) -> Result<(FileId, FileId), Errno> {
         self.check_file_room(2)?;
-        let one = self.make_socket(env, caller, kind, status)?;
-        let other = match self.make_socket(env, caller, kind, status) {
+        let one = self.make_socket(env, caller, (Family::Unix, kind), status)?;
+        let other = match self.make_socket(env, caller, (Family::Unix, kind), status) {
             Ok(other) => other,
             Err(errno) => {
                 self.release(env, one);
@@ -287,6 +307,14 @@ impl Vfs {
         Ok(self.socket(self.socket_of(file)?)?.kind)
     }
 
+    /// The family of the socket that a file is.
+    ///
+    /// # Errors
+    /// `EBADF`, `ENOTSOCK`.
+    pub fn socket_family(&self, file: FileId) -> Result<Family, Errno> {
+        Ok(self.socket(self.socket_of(file)?)?.family())
+    }
+
     fn socket(&self, id: SocketId) -> Result<&Socket, Errno> {
         self.sockets.get(&id).ok_or(Errno::EBADF)
     }
@@ -304,7 +332,7 @@ impl Vfs {
     /// `shutdown`.
     ///
     /// # Errors
-    /// `EBADF`, `ENOTSOCK`, `EINVAL`.
+    /// `EBADF`, `ENOTSOCK`, `EINVAL`; `ENOTCONN` for one of the Internet's that has no other end.
     pub fn shut_down(&mut self, file: FileId, how: u32) -> Result<(), Errno> {
         let id = self.socket_of(file)?;
         let (receive, send) = match how {
@@ -314,16 +342,30 @@ impl Vfs {
             _ => return Err(Errno::EINVAL),
         };
         let socket = self.socket_mut(id)?;
+        let unix = socket.internet.is_none();
+        let listens = socket.listens();
+        let unconnected = socket.internet.as_ref().is_some_and(|internet| {
+            let waits = matches!(internet.connecting, Connecting::At(_));
+            !listens && (waits || internet.remote.is_none())
+        });
         socket.receive_shut |= receive;
         socket.send_shut |= send;
         let peer = socket.peer.filter(|_| socket.kind.connects());
         self.wake_socket(id);
+        // As on Linux, half of it is closed all the same.
+        if unconnected {
+            return Err(Errno::ENOTCONN);
+        }
         if let Some(peer) = peer
             && let Some(other) = self.sockets.get_mut(&peer)
         {
             other.receive_shut |= send;
-            other.send_shut |= receive;
+            // Who is not listened to any more learns that only from a socket of the machine.
+            other.send_shut |= receive && unix;
             self.wake_socket(peer);
+        }
+        if listens && receive {
+            self.refuse_pending(id);
         }
         Ok(())
     }
@@ -336,14 +378,24 @@ impl Vfs {
             if let Some(bound) = &socket.bound {
                 self.bound.remove(bound);
             }
-            let unread = socket.unaccepted || !socket.inbox.is_empty();
-            if let Role::Listening { waiting, .. } = socket.role {
+            self.forget_pending(id, &socket);
+            let resets = socket.internet.as_ref().is_some_and(|internet| internet.resets);
+            if let Some(Internet { local: Some(local), .. }) = socket.internet {
+                self.leave_port(id, socket.kind, local);
+            }
+            let unread = socket.unaccepted || !socket.inbox.is_empty() || resets;
+            if let Role::Listening { waiting, pending, .. } = socket.role {
                 closed.extend(waiting);
+                for id in pending {
+                    self.refuse(id);
+                }
             }
             if let Some(peer) = socket.peer.filter(|_| socket.kind.connects())
                 && let Some(other) = self.sockets.get_mut(&peer)
             {
-                (other.peer, other.receive_shut, other.send_shut) = (None, true, true);
+                (other.peer, other.receive_shut) = (None, true);
+                // Of the Internet's, who has not seen an error learns by sending: see `receiver`.
+                other.send_shut |= other.internet.is_none() || unread;
                 if unread {
                     other.error = Some(Errno::ECONNRESET);
                 }

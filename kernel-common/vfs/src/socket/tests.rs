@@ -7,59 +7,59 @@ use maize_abi::signal::SignalSet;
 use maize_abi::socket::{shut, so};
 use proptest::prelude::*;
 
-use super::{Address, Credentials, Received, Sent, SocketKind, SocketOption, SocketValue};
+use super::{Address, Credentials, Family, Received, Sent, SocketKind, SocketOption, SocketValue};
 use crate::testing::{World, caller_as, with_image};
 use crate::{Caller, Console, FileId, Io, Patience, Stop, Vfs, WaitKey};
 
-struct Fixture {
-    vfs: Vfs,
-    world: World,
+pub(super) struct Fixture {
+    pub(super) vfs: Vfs,
+    pub(super) world: World,
 }
 
 impl Fixture {
-    fn new() -> Fixture {
+    pub(super) fn new() -> Fixture {
         let (mut vfs, mut world) = with_image(&[], Console::Streams);
         world.view = Some(vfs.initial_view(0o22));
         Fixture { vfs, world }
     }
 
-    fn with<R>(&mut self, f: impl FnOnce(&mut Vfs, &mut World, &Caller<'_>) -> R) -> R {
+    pub(super) fn with<R>(&mut self, f: impl FnOnce(&mut Vfs, &mut World, &Caller<'_>) -> R) -> R {
         let view = self.world.view.take().unwrap();
         let result = f(&mut self.vfs, &mut self.world, &caller_as(&view, 0));
         self.world.view = Some(view);
         result
     }
 
-    fn pair(&mut self, kind: SocketKind) -> (FileId, FileId) {
+    pub(super) fn pair(&mut self, kind: SocketKind) -> (FileId, FileId) {
         self.with(|vfs, env, caller| vfs.make_socket_pair(env, caller, kind, 0).unwrap())
     }
 
-    fn socket(&mut self, kind: SocketKind) -> FileId {
-        self.with(|vfs, env, caller| vfs.make_socket(env, caller, kind, 0).unwrap())
+    pub(super) fn socket(&mut self, kind: SocketKind) -> FileId {
+        self.with(|vfs, env, caller| vfs.make_socket(env, caller, (Family::Unix, kind), 0).unwrap())
     }
 
-    fn bind(&mut self, file: FileId, address: &Address) -> Result<(), Errno> {
+    pub(super) fn bind(&mut self, file: FileId, address: &Address) -> Result<(), Errno> {
         let address = Some(address.clone());
         self.with(|vfs, env, caller| vfs.bind_socket(env, caller, file, address))
     }
 
-    fn listen(&mut self, file: FileId, backlog: u32) {
+    pub(super) fn listen(&mut self, file: FileId, backlog: u32) {
         self.with(|vfs, _, caller| vfs.listen(caller, file, backlog).unwrap());
     }
 
-    fn connect(&mut self, file: FileId, to: &Address) -> Io<()> {
+    pub(super) fn connect(&mut self, file: FileId, to: &Address) -> Io<()> {
         self.with(|vfs, env, caller| vfs.connect(env, caller, file, Some(to), Patience::Left))
     }
 
-    fn accept(&mut self, file: FileId) -> Io<FileId> {
+    pub(super) fn accept(&mut self, file: FileId) -> Io<FileId> {
         self.with(|vfs, env, caller| vfs.accept(env, caller, file, 0, Patience::Left))
     }
 
-    fn send(&mut self, file: FileId, bytes: &[u8]) -> Io<usize> {
+    pub(super) fn send(&mut self, file: FileId, bytes: &[u8]) -> Io<usize> {
         self.send_to(file, bytes, None, &[])
     }
 
-    fn send_to(
+    pub(super) fn send_to(
         &mut self,
         file: FileId,
         bytes: &[u8],
@@ -70,28 +70,28 @@ impl Fixture {
         self.with(|vfs, env, caller| vfs.send(env, caller, file, sent, Patience::Left))
     }
 
-    fn receive(&mut self, file: FileId, room: usize) -> Io<(Vec<u8>, Received)> {
+    pub(super) fn receive(&mut self, file: FileId, room: usize) -> Io<(Vec<u8>, Received)> {
         let mut out = vec![0; room];
         let received = self.vfs.receive(file, &mut out, (false, false), None, Patience::Left)?;
         out.truncate(received.count);
         Ok((out, received))
     }
 
-    fn text(&mut self, file: FileId, room: usize) -> Vec<u8> {
+    pub(super) fn text(&mut self, file: FileId, room: usize) -> Vec<u8> {
         self.receive(file, room).unwrap().0
     }
 
-    fn close(&mut self, file: FileId) {
+    pub(super) fn close(&mut self, file: FileId) {
         self.vfs.release(&mut self.world, file);
     }
 
-    fn poll(&self, file: FileId) -> u16 {
+    pub(super) fn poll(&self, file: FileId) -> u16 {
         self.vfs.poll(file, SignalSet::EMPTY).unwrap()
     }
 
     /// What is left when everything is closed.
-    fn is_empty(&self) -> bool {
-        self.vfs.sockets.is_empty() && self.vfs.bound.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.vfs.sockets.is_empty() && self.vfs.bound.is_empty() && self.vfs.ports.is_empty()
     }
 }
 
@@ -196,8 +196,8 @@ fn connections_are_accepted_in_turn_and_wait_for_room() {
         assert!(f.vfs.take_wakes().contains(&key));
         let (text, received) = f.receive(accepted, 9).unwrap();
         assert_eq!((text.as_slice(), received.from), (b"before".as_slice(), None));
-        assert_eq!(f.vfs.peer_name(clients[0]), Ok(Some(&name)));
-        assert_eq!(f.vfs.socket_name(accepted), Ok(Some(&name)));
+        assert_eq!(f.vfs.peer_name(clients[0]).unwrap().as_deref(), Some(&name));
+        assert_eq!(f.vfs.socket_name(accepted).unwrap().as_deref(), Some(&name));
         assert_eq!(f.connect(clients[0], &name), Err(Errno::EISCONN.into()));
         // Who was not accepted is told.
         f.close(server);
@@ -296,10 +296,10 @@ fn what_is_shut_down_ends() {
 fn addresses_are_read_as_they_are_written() {
     for address in [path("/tmp/x"), Address::Abstract(b"\0a\0".to_vec())] {
         let bytes = Address::to_bytes(Some(&address));
-        assert_eq!(Address::from_bytes(&bytes), Ok(address));
+        assert_eq!(Address::from_bytes(Family::Unix, &bytes), Ok(address));
     }
     for bad in [&[][..], &[1, 0], &[2, 0, b'x'], &[1; 111]] {
-        assert_eq!(Address::from_bytes(bad), Err(Errno::EINVAL));
+        assert_eq!(Address::from_bytes(Family::Unix, bad), Err(Errno::EINVAL));
     }
 }
 

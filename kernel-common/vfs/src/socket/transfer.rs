@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use maize_abi::Errno;
 use maize_abi::file::poll;
 
+use super::datagram::LONGEST;
+use super::internet::{Connecting, Internet};
 use super::lost::SOCKETS_UNDER_WAY;
 use super::{
     Address, Credentials, MESSAGE_COST, Message, Role, STRANGERS_MESSAGES, Socket, SocketKind,
@@ -82,11 +84,19 @@ impl Vfs {
     ) -> Io<usize> {
         let id = self.socket_of(file)?;
         let may_wait = self.may_wait(file, sent.now, patience)?;
+        if let Socket { internet: Some(_), kind: SocketKind::Datagram, .. } = self.socket(id)? {
+            return self.send_datagram(id, &sent);
+        }
+        let socket = self.socket(id)?;
+        if let Some(Internet { connecting: Connecting::At(_), .. }) = socket.internet {
+            let key = WaitKey::SocketWritable(id);
+            return Err(Stop::wait_if(may_wait, key, socket.send_timeout));
+        }
         let sockets = self.sockets_among(sent.files);
         if sockets > 0 && self.sockets_under_way + sockets > SOCKETS_UNDER_WAY {
             return Err(Errno::ETOOMANYREFS.into());
         }
-        let to = self.receiver(env, caller, id, &sent)?;
+        let Some(to) = self.receiver(env, caller, id, &sent)? else { return Ok(sent.bytes.len()) };
         let socket = self.socket(id)?;
         let keeps = socket.kind.keeps_messages();
         if keeps && sent.bytes.len() > socket.longest_message() {
@@ -115,24 +125,29 @@ impl Vfs {
             self.hold(*file)?;
         }
         self.sockets_under_way += sockets;
-        let address = self.socket(id)?.name.clone();
-        let sender = sent.sender.unwrap_or(Credentials::of(caller));
+        let socket = self.socket(id)?;
+        let address = socket.name.clone();
+        let sender = match socket.internet {
+            Some(_) => Credentials::NOBODY,
+            None => sent.sender.unwrap_or(Credentials::of(caller)),
+        };
         let files = sent.files.to_vec();
-        let message = Message { bytes, taken: 0, files, from: id, address, sender };
+        let message = Message { bytes, taken: 0, files, from: Some(id), address, sender };
         self.socket_mut(id)?.under_way += message.cost();
         self.socket_mut(to)?.inbox.push_back(message);
         self.wakes.wake(WaitKey::SocketReadable(to));
         Ok(count)
     }
 
-    /// Who gets what is sent.
+    /// Who gets what is sent. Nobody does on a stream of the Internet's whose other end is closed: the
+    /// first bytes are lost there, and the next send learns of it, as on Linux.
     fn receiver(
         &mut self,
         env: &mut dyn Surroundings,
         caller: &Caller<'_>,
         id: SocketId,
         sent: &Sent<'_>,
-    ) -> Io<SocketId> {
+    ) -> Io<Option<SocketId>> {
         let socket = self.socket(id)?;
         let kind = socket.kind;
         let broken = || match kind {
@@ -141,23 +156,31 @@ impl Vfs {
         };
         if kind.connects() {
             let connected = matches!(socket.role, Role::Connected);
-            if kind == SocketKind::Stream && sent.to.is_some() {
+            let internet = socket.internet.as_ref();
+            let unix = internet.is_none();
+            if unix && kind == SocketKind::Stream && sent.to.is_some() {
                 let errno = if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP };
                 return Err(errno.into());
             }
-            if !connected {
+            if unix && !connected {
                 return Err(Errno::ENOTCONN.into());
             }
-            if sent.waited
+            if (sent.waited || !unix)
                 && let Some(errno) = self.socket_mut(id)?.error.take()
             {
                 return Err(errno.into());
             }
-            let socket = self.socket(id)?;
-            if socket.send_shut {
+            let socket = self.socket_mut(id)?;
+            if socket.send_shut || !connected {
                 return Err(broken());
             }
-            return socket.peer.filter(|peer| self.sockets.contains_key(peer)).ok_or_else(broken);
+            if socket.peer.is_none() && !unix {
+                socket.send_shut = true;
+                self.wake_socket(id);
+                return Ok(None);
+            }
+            let peer = socket.peer.filter(|peer| self.sockets.contains_key(peer));
+            return peer.map(Some).ok_or_else(broken);
         }
         if let Some(errno) = self.socket_mut(id)?.error.take() {
             return Err(errno.into());
@@ -181,7 +204,7 @@ impl Vfs {
         if receiver.receive_shut || self.socket(id)?.send_shut {
             return Err(broken());
         }
-        Ok(to)
+        Ok(Some(to))
     }
 
     /// Whether a receiver has as much as it takes from somebody who is not its peer.
@@ -195,9 +218,11 @@ impl Vfs {
 
     /// A message is not under way any more.
     pub(super) fn received(&mut self, message: &Message) {
-        if let Some(sender) = self.sockets.get_mut(&message.from) {
+        if let Some(from) = message.from
+            && let Some(sender) = self.sockets.get_mut(&from)
+        {
             sender.under_way = sender.under_way.saturating_sub(message.cost());
-            self.wakes.wake(WaitKey::SocketWritable(message.from));
+            self.wakes.wake(WaitKey::SocketWritable(from));
         }
     }
 
@@ -251,8 +276,7 @@ impl Vfs {
         let may_wait = self.may_wait(file, now, patience)?;
         let socket = self.socket_mut(id)?;
         if socket.kind.connects() && !matches!(socket.role, Role::Connected) {
-            let stream = socket.kind == SocketKind::Stream;
-            return Err(if stream { Errno::EINVAL } else { Errno::ENOTCONN }.into());
+            return Err(socket.nothing_to_receive(id, may_wait));
         }
         if socket.inbox.is_empty() {
             if let Some(errno) = socket.error.take() {
@@ -337,11 +361,17 @@ impl Vfs {
             events |= READABLE;
         }
         if socket.kind.connects() && matches!(socket.role, Role::Unconnected) {
+            if let Some(Internet { connecting: Connecting::At(_), .. }) = socket.internet {
+                return events;
+            }
             events |= poll::POLLHUP;
         }
         let full = socket.peer.is_some_and(|peer| self.is_full_for(id, peer));
         if !listens && !full && socket.under_way * 4 <= socket.send_limit {
             events |= WRITABLE;
+        }
+        if socket.internet.is_some() && socket.kind == SocketKind::Stream {
+            events &= !poll::POLLWRBAND;
         }
         events
     }
@@ -356,7 +386,19 @@ impl Vfs {
 impl Socket {
     const fn longest_message(&self) -> usize {
         // As on Linux.
-        self.send_limit - 32
+        if self.internet.is_some() { LONGEST } else { self.send_limit - 32 }
+    }
+
+    /// Why a receive of one that is not connected gives nothing.
+    fn nothing_to_receive(&mut self, id: SocketId, may_wait: bool) -> Stop {
+        match &self.internet {
+            Some(Internet { connecting: Connecting::At(_), .. }) => {
+                Stop::wait_if(may_wait, WaitKey::SocketReadable(id), self.receive_timeout)
+            }
+            Some(_) => self.error.take().unwrap_or(Errno::ENOTCONN).into(),
+            None if self.kind == SocketKind::Stream => Errno::EINVAL.into(),
+            None => Errno::ENOTCONN.into(),
+        }
     }
 
     fn peek(&self, out: &mut [u8]) -> Received {

@@ -8,7 +8,7 @@ use maize_abi::socket::{
     MMSG_MAX, MMSGHDR_LEN, MsgHdr, SCM_CREDENTIALS, SCM_MAX_FD, SCM_RIGHTS, msg, so,
 };
 use maize_hal::Arch;
-use maize_vfs::{Address, Credentials, FileId, Sent, SocketKind, Stop};
+use maize_vfs::{Address, Credentials, Family, FileId, Sent, SocketKind, Stop};
 
 use super::super::{Call, CallResult};
 use super::segments::{STEP, Segments};
@@ -52,19 +52,28 @@ pub(super) async fn sendto<A: Arch>(call: Call<'_, A>) -> CallResult {
     let [_, address, len, _, to, ..] = call.args;
     let (file, _) = socket_argument(call)?;
     let segments = Segments::one(call, address, len)?;
-    let to = destination(call, to, call.uint(5)).await?;
+    let to = destination(call, file, to, call.uint(5)).await?;
     send(call, file, segments, Along { flags: call.uint(3), to, control: Control::default() }).await
 }
 
+/// The address that a program gives. A stream of the Internet's has no use for one, as on Linux.
 async fn destination<A: Arch>(
     call: Call<'_, A>,
+    file: FileId,
     address: u64,
     len: u32,
 ) -> Result<Option<Address>, Errno> {
     if address == 0 || len == 0 {
         return Ok(None);
     }
-    Address::from_bytes(&address_bytes(call, address, len).await?).map(Some)
+    let bytes = address_bytes(call, address, len).await?;
+    let (family, kind) = call.k.with(|s| {
+        Ok::<_, Errno>((s.files.vfs.socket_family(file)?, s.files.vfs.socket_kind(file)?))
+    })?;
+    if family != Family::Unix && kind == SocketKind::Stream {
+        return Ok(None);
+    }
+    Address::from_bytes(family, &bytes).map(Some)
 }
 
 /// The header at an address.
@@ -92,13 +101,17 @@ async fn send_message<A: Arch>(call: Call<'_, A>, at: u64, flags: u32) -> CallRe
     let (file, _) = socket_argument(call)?;
     let header = header(call, at).await?;
     let segments = Segments::read(call, header.iov, header.iov_len).await?;
-    let to = destination(call, header.name, header.name_len).await?;
+    let to = destination(call, file, header.name, header.name_len).await?;
     if header.control_len > CONTROL_MOST {
         return Err(Errno::ENOBUFS);
     }
     let mut control = vec![0; header.control_len as usize];
     call.k.read_user(call.current, header.control, &mut control).await?;
-    let control = call.k.with(|s| s.control_to_send(call.current, &control))?;
+    let mut control = call.k.with(|s| s.control_to_send(call.current, &control))?;
+    // What these mean is a matter of the machine's own sockets.
+    if call.k.with(|s| s.files.vfs.socket_family(file))? != Family::Unix {
+        control = Control::default();
+    }
     send(call, file, segments, Along { flags, to, control }).await
 }
 
@@ -187,7 +200,12 @@ async fn send<A: Arch>(
     mut segments: Segments,
     along: Along,
 ) -> CallResult {
-    const KNOWN: u32 = msg::MSG_DONTWAIT | msg::MSG_NOSIGNAL | msg::MSG_EOR;
+    const KNOWN: u32 = msg::MSG_DONTWAIT
+        | msg::MSG_NOSIGNAL
+        | msg::MSG_EOR
+        | msg::MSG_MORE
+        | msg::MSG_CONFIRM
+        | msg::MSG_DONTROUTE;
     let current = call.current;
     if along.flags & !KNOWN != 0 {
         return Err(Errno::EOPNOTSUPP);
@@ -195,6 +213,10 @@ async fn send<A: Arch>(
     let now = along.flags & msg::MSG_DONTWAIT != 0;
     let kind = call.k.with(|s| s.files.vfs.socket_kind(file))?;
     let whole = kind != SocketKind::Stream;
+    // What comes later would be of the same message.
+    if whole && along.flags & msg::MSG_MORE != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
     if whole && segments.left() > call.k.with(|s| s.files.vfs.longest_message(file))? as u64 {
         return Err(Errno::EMSGSIZE);
     }

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use maize_abi::Errno;
 use maize_abi::file::o;
-use maize_abi::socket::{SOCKADDR_MAX, af, so, sock};
+use maize_abi::socket::{SOCKADDR_MAX, af, ipproto, so, sock};
 use maize_hal::{Arch, Nanos};
-use maize_vfs::{Address, FileId, SocketKind, SocketOption, SocketValue, socket_timeout};
+use maize_vfs::{Address, Family, FileId, SocketKind, SocketOption, SocketValue, socket_timeout};
 
 use super::super::clock::timeval_bytes;
 use super::super::{Call, CallResult};
@@ -16,27 +16,42 @@ use crate::state::State;
 use crate::thread::Current;
 use crate::user_memory::UserRange;
 
-/// The kind and the flags of a new socket.
+/// The family, the kind and the flags of a new socket.
 ///
 /// # Errors
 /// As `socket`.
-fn kind<A: Arch>(call: Call<'_, A>) -> Result<(SocketKind, u32), Errno> {
+fn kind<A: Arch>(call: Call<'_, A>) -> Result<(Family, SocketKind, u32), Errno> {
     let (domain, number, protocol) = (call.uint(0), call.uint(1), call.uint(2));
     let flags = number & !sock::SOCK_TYPE_MASK;
     if flags & !(o::O_CLOEXEC | o::O_NONBLOCK) != 0 {
         return Err(Errno::EINVAL);
     }
-    if domain != u32::from(af::AF_UNIX) {
-        return Err(Errno::EAFNOSUPPORT);
-    }
+    let family = Family::from_number(domain)?;
+    let number = number & sock::SOCK_TYPE_MASK;
     // Before the kind is looked at, as on Linux.
-    if number & sock::SOCK_TYPE_MASK >= sock::SOCK_MAX {
+    if number >= sock::SOCK_MAX {
         return Err(Errno::EINVAL);
     }
-    if protocol > u32::from(af::AF_UNIX) {
+    if family == Family::Unix {
+        if protocol > u32::from(af::AF_UNIX) {
+            return Err(Errno::EPROTONOSUPPORT);
+        }
+        return Ok((family, SocketKind::from_number(number)?, flags));
+    }
+    if protocol >= ipproto::IPPROTO_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let (kind, own) = match number {
+        sock::SOCK_STREAM => (SocketKind::Stream, ipproto::IPPROTO_TCP),
+        sock::SOCK_DGRAM => (SocketKind::Datagram, ipproto::IPPROTO_UDP),
+        // There is nothing below the two.
+        sock::SOCK_RAW => return Err(Errno::EPROTONOSUPPORT),
+        _ => return Err(Errno::ESOCKTNOSUPPORT),
+    };
+    if protocol != 0 && protocol != own {
         return Err(Errno::EPROTONOSUPPORT);
     }
-    Ok((SocketKind::from_number(number & sock::SOCK_TYPE_MASK)?, flags))
+    Ok((family, kind, flags))
 }
 
 /// The socket that argument 0 is a descriptor of, and its kind.
@@ -49,14 +64,17 @@ pub(super) fn socket_argument<A: Arch>(call: Call<'_, A>) -> Result<(FileId, Soc
 }
 
 pub(super) fn socket<A: Arch>(call: Call<'_, A>) -> CallResult {
-    let (kind, flags) = kind(call)?;
+    let (family, kind, flags) = kind(call)?;
     install_new(call, flags & o::O_CLOEXEC != 0, |vfs, env, caller| {
-        vfs.make_socket(env, caller, kind, flags)
+        vfs.make_socket(env, caller, (family, kind), flags)
     })
 }
 
 pub(super) async fn pair<A: Arch>(call: Call<'_, A>) -> CallResult {
-    let (kind, flags) = kind(call)?;
+    let (family, kind, flags) = kind(call)?;
+    if family != Family::Unix {
+        return Err(Errno::EOPNOTSUPP);
+    }
     install_pair(call, call.args[3], flags, |vfs, env, caller| {
         vfs.make_socket_pair(env, caller, kind, flags)
     })
@@ -134,9 +152,10 @@ impl AddressRoom {
 pub(super) async fn bind<A: Arch>(call: Call<'_, A>) -> CallResult {
     let (file, _) = socket_argument(call)?;
     let bytes = address_bytes(call, call.args[1], call.uint(2)).await?;
+    let family = call.k.with(|s| s.files.vfs.socket_family(file))?;
     // Only the family: any name.
-    let any = bytes == af::AF_UNIX.to_le_bytes();
-    let address = if any { None } else { Some(Address::from_bytes(&bytes)?) };
+    let any = family == Family::Unix && bytes == af::AF_UNIX.to_le_bytes();
+    let address = if any { None } else { Some(Address::from_bytes(family, &bytes)?) };
     call.k
         .with(|s| {
             s.with_files(call.current, |vfs, env, caller| {
@@ -157,8 +176,10 @@ pub(super) fn listen<A: Arch>(call: Call<'_, A>) -> CallResult {
 pub(super) async fn connect<A: Arch>(call: Call<'_, A>) -> CallResult {
     let (file, kind) = socket_argument(call)?;
     let bytes = address_bytes(call, call.args[1], call.uint(2)).await?;
-    let forgets = kind == SocketKind::Datagram && Address::family(&bytes)? == af::AF_UNSPEC;
-    let address = if forgets { None } else { Some(Address::from_bytes(&bytes)?) };
+    let family = call.k.with(|s| s.files.vfs.socket_family(file))?;
+    let may_forget = kind == SocketKind::Datagram || family != Family::Unix;
+    let forgets = may_forget && Address::family(&bytes)? == af::AF_UNSPEC;
+    let address = if forgets { None } else { Some(Address::from_bytes(family, &bytes)?) };
     call.wait_until(Errno::ERESTARTSYS, |s, patience| {
         s.with_files(call.current, |vfs, env, caller| {
             vfs.connect(env, caller, file, address.as_ref(), patience)
@@ -208,7 +229,7 @@ impl<A: Arch> State<A> {
     fn address_of(&self, file: FileId, peer: bool) -> Vec<u8> {
         let vfs = &self.files.vfs;
         let address = if peer { vfs.peer_name(file) } else { vfs.socket_name(file) };
-        Address::to_bytes(address.unwrap_or(None))
+        Address::to_bytes(address.unwrap_or(None).as_deref())
     }
 }
 
@@ -234,13 +255,15 @@ pub(super) fn shutdown<A: Arch>(call: Call<'_, A>) -> CallResult {
 /// The option that a call names.
 ///
 /// # Errors
-/// `EOPNOTSUPP` for another level than the socket's own; `ENOPROTOOPT`.
+/// `ENOPROTOOPT`.
 fn option<A: Arch>(call: Call<'_, A>) -> Result<(FileId, SocketOption), Errno> {
     let (file, _) = socket_argument(call)?;
-    if call.uint(1) != so::SOL_SOCKET {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    Ok((file, SocketOption::from_number(call.uint(2))?))
+    let (level, number) = (call.uint(1), call.uint(2));
+    let option = match level {
+        so::SOL_SOCKET => SocketOption::from_number(number)?,
+        level => SocketOption::Protocol(level, number),
+    };
+    Ok((file, option))
 }
 
 fn value_bytes(value: SocketValue) -> Vec<u8> {
@@ -253,6 +276,9 @@ fn value_bytes(value: SocketValue) -> Vec<u8> {
         SocketValue::Credentials(of) => {
             [of.pid, of.uid, of.gid].map(u32::to_le_bytes).as_flattened().to_vec()
         }
+        SocketValue::Linger(on, seconds) => {
+            [i32::from(on), seconds].map(i32::to_le_bytes).as_flattened().to_vec()
+        }
     }
 }
 
@@ -263,7 +289,8 @@ pub(super) async fn getsockopt<A: Arch>(call: Call<'_, A>) -> CallResult {
     let room = u64::try_from(room).map_err(|_| Errno::EINVAL)?;
     let (file, option) = option(call)?;
     let len = match option {
-        SocketOption::Told(_) | SocketOption::Number(_) => 4,
+        SocketOption::Told(_) | SocketOption::Number(_) | SocketOption::Protocol(..) => 4,
+        SocketOption::Linger => 8,
         SocketOption::Time(_) => 16,
         SocketOption::PeerCredentials => 12,
     };
@@ -281,7 +308,14 @@ pub(super) async fn setsockopt<A: Arch>(call: Call<'_, A>) -> CallResult {
     let len = u64::try_from(len).map_err(|_| Errno::EINVAL)?;
     let (file, option) = option(call)?;
     let value = match option {
-        SocketOption::Number(_) => {
+        SocketOption::Linger => {
+            if len < 8 {
+                return Err(Errno::EINVAL);
+            }
+            let [both] = call.k.read_words::<1>(call.current, address).await?;
+            SocketValue::Linger(both as i32 != 0, (both >> 32) as i32)
+        }
+        SocketOption::Number(_) | SocketOption::Protocol(..) => {
             if len < 4 {
                 return Err(Errno::EINVAL);
             }
