@@ -66,6 +66,7 @@ pub const GROUPS: &[Group] = &[
             Step::Packages(&[
                 "kernel-common/abi",
                 "kernel-common/hal",
+                "kernel-common/radix",
                 "kernel-common/mm",
                 "kernel-common/vfs",
                 "kernel-common/core",
