@@ -1,9 +1,10 @@
-/* migrate_stress [THREADS [MOVES [SEED]]]
+/* migrate_stress [THREADS [MOVES [SEED [SEEDS]]]]
  *
  * Everything at once: threads that go to a random CPU again and again, and between two moves add to
  * shared sums, map, protect and unmap memory, fork children that move as well, send each other
  * queued signals, pass bytes through a pipe, and all meet at barriers made of futexes, where the
- * sums must be what they have to be. It ends by itself and says the same whatever its size. */
+ * sums must be what they have to be. It does so with one seed after the other, ends by itself, and says the
+ * same whatever its size. */
 #include "check.h"
 #include "cpus.h"
 #include "futex.h"
@@ -15,7 +16,7 @@
 /* A move in so many is followed by a fork, and between two barriers there are so many moves. */
 enum { FORK_EVERY = 41, MEETING_EVERY = 10, SIGNAL = 40 };
 
-static long threads = 6, moves = 40, seed = 1;
+static long threads = 4, moves = 10, seed = 1, seeds = 10;
 static size_t page;
 
 /* A number that depends on nothing but its place: what a thread adds to the sums in a turn. */
@@ -25,6 +26,12 @@ static uint64_t term(uint64_t thread, uint64_t turn)
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
     x = (x ^ x >> 27) * 0x94d049bb133111ebu;
     return x ^ x >> 31;
+}
+
+/* Whether a thread forks after a turn; now and then, with another rhythm for each seed. */
+static int forks_after(uint64_t thread, uint64_t turn)
+{
+    return (turn + 11 * thread + 5 * (uint64_t)seed) % FORK_EVERY == FORK_EVERY - 1;
 }
 
 static uint64_t next(uint64_t *state)
@@ -178,7 +185,7 @@ static void *work(void *argument)
         default:
             break;
         }
-        if ((turn + (long)me) % FORK_EVERY == FORK_EVERY - 1)
+        if (forks_after(me, (uint64_t)turn))
             use_a_child(&random, value);
         if (turn % MEETING_EVERY == MEETING_EVERY - 1) {
             meet();
@@ -202,7 +209,7 @@ static void sums_are_right(void)
         for (long turn = 0; turn < moves; turn++) {
             uint64_t value = term((uint64_t)i, (uint64_t)turn);
             all += value;
-            if ((turn + i) % FORK_EVERY == FORK_EVERY - 1)
+            if (forks_after((uint64_t)i, (uint64_t)turn))
                 children += value, forks++;
         }
     CHECK(locked_sum == all);
@@ -226,20 +233,40 @@ static long number(const char *text)
     char *end;
     long value = strtol(text, &end, 10);
     if (*end != '\0' || value < 1) {
-        say("usage: migrate_stress [THREADS [MOVES [SEED]]]");
+        say("usage: migrate_stress [THREADS [MOVES [SEED [SEEDS]]]]");
         exit(2);
     }
     return value;
 }
 
+/* One seed from the beginning to the end. */
+static void run(pthread_t *all, const pthread_attr_t *small)
+{
+    locked_sum = atomic_sum = 0;
+    sent = handled = 0;
+    of_children->sum = 0, of_children->children = 0;
+    memset(slots, 0, (size_t)threads * sizeof *slots);
+    for (long i = 0; i < threads; i++)
+        CHECK(pthread_create(&all[i], small, work, (void *)(intptr_t)i) == 0);
+    for (long i = 0; i < threads; i++)
+        CHECK(pthread_join(all[i], NULL) == 0);
+}
+
+static void all_threads_are_back(void)
+{
+    CHECK_EQUAL(arrived, 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
-        threads = number(argv[1]);
+        threads = number(argv[1]), seeds = 1;
     if (argc > 2)
         moves = number(argv[2]);
     if (argc > 3)
         seed = number(argv[3]);
+    if (argc > 4)
+        seeds = number(argv[4]);
     page = (size_t)sysconf(_SC_PAGESIZE);
     find_cpus();
     slots = calloc((size_t)threads, sizeof *slots);
@@ -254,13 +281,12 @@ int main(int argc, char **argv)
     pthread_attr_t small;
     CHECK(pthread_attr_init(&small) == 0);
     CHECK(pthread_attr_setstacksize(&small, 128 << 10) == 0);
-    for (long i = 0; i < threads; i++)
-        CHECK(pthread_create(&all[i], &small, work, (void *)(intptr_t)i) == 0);
-    for (long i = 0; i < threads; i++)
-        CHECK(pthread_join(all[i], NULL) == 0);
-    say("all threads are back");
-    RUN(sums_are_right);
-    RUN(signals_are_all_there);
-    RUN(nobody_is_left);
+    for (; seeds > 0; seeds--, seed++) {
+        run(all, &small);
+        RUN(all_threads_are_back);
+        RUN(sums_are_right);
+        RUN(signals_are_all_there);
+        RUN(nobody_is_left);
+    }
     return 0;
 }
