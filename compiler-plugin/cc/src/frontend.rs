@@ -77,6 +77,7 @@ pub fn compile(
         .args(lines)
         .args(["-c", "-o", "-"])
         .arg(source)
+        .stdin(Stdio::inherit())
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| CompileError::Tool { program: CLANG.to_owned(), error })?;

@@ -8,7 +8,7 @@ use crate::CompileError;
 use crate::link::Library;
 
 /// What is to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Goal {
     /// Only what the front end itself prints.
     FrontEnd,
@@ -18,8 +18,29 @@ pub enum Goal {
     Program,
     /// A line on this compiler.
     Version,
+    /// How it is used.
+    Help,
     /// The name of the target.
     Machine,
+    /// Where something is, or what it is called: by the option that asks.
+    Answer(Question),
+}
+
+/// What build systems ask of a compiler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// What the front end answers.
+    FrontEnd(String),
+    /// Where a tool is.
+    Tool(String),
+    /// Where a file of the libraries is.
+    File(String),
+    /// The folder that headers and libraries are in.
+    Sysroot,
+    /// What is known without looking.
+    Known(&'static str),
+    /// What the linker says of itself.
+    Linker,
 }
 
 /// A command line, understood.
@@ -45,6 +66,8 @@ pub struct Options {
     pub sysroot: Option<PathBuf>,
     /// Folder for the program at each step.
     pub steps: Option<PathBuf>,
+    /// Whether to say what is done.
+    pub verbose: bool,
     /// Options that mean nothing here, for a warning.
     pub ignored: Vec<String>,
 }
@@ -59,6 +82,9 @@ pub enum File {
     /// `-l` of this name.
     Library(String),
 }
+
+/// Options with which only the front end does anything.
+const FRONT_END: [&str; 5] = ["-E", "-M", "-MM", "-fsyntax-only", "-###"];
 
 /// Options with a value in the next word, for the front end.
 const WITH_VALUE: [&str; 14] = [
@@ -76,6 +102,38 @@ const WITH_VALUE: [&str; 14] = [
     "-Xclang",
     "-Xpreprocessor",
     "-isysroot",
+];
+
+/// Options with a value in the next word that says nothing here.
+const WITHOUT_EFFECT: [&str; 10] = [
+    "-Xlinker",
+    "-Xassembler",
+    "-z",
+    "-u",
+    "--param",
+    "-rpath",
+    "-soname",
+    "-dumpbase",
+    "-dumpdir",
+    "-aux-info",
+];
+
+/// Options that would make another program than is made here, and why.
+const REFUSED: [(&str, &str); 14] = [
+    ("-S", "there is no one assembly of all targets"),
+    ("-shared", "programs are static"),
+    ("-r", "objects are bitcode, which an archive keeps together"),
+    ("-T", "the places of sections are the same in every program"),
+    ("-e", "programs begin at `main`"),
+    ("-target", "the target is every instruction set"),
+    ("--target", "the target is every instruction set"),
+    ("-fopenmp", "there is no library for OpenMP"),
+    ("-fsanitize", "there is no library for sanitizers"),
+    ("-print-libgcc-file-name", "the compiler's own functions are not one file for all targets"),
+    ("-Wl,-r", "objects are bitcode, which an archive keeps together"),
+    ("-Wl,-T", "the places of sections are the same in every program"),
+    ("-Wl,--wrap", "calls are bound before there is anything to link"),
+    ("-Wl,--defsym", "symbols are bound before there is anything to link"),
 ];
 
 /// Libraries that are part of the C library.
@@ -98,7 +156,8 @@ const IGNORED_STARTS: [&str; 12] = [
 ];
 
 /// Options that have their effect anyway.
-const IGNORED: [&str; 13] = [
+const IGNORED: [&str; 14] = [
+    "-m64",
     "-static",
     "-pipe",
     "-s",
@@ -114,6 +173,18 @@ const IGNORED: [&str; 13] = [
     "-mno-red-zone",
 ];
 
+/// Options without their effect, of which a warning tells.
+const UNHEEDED: [&str; 8] = [
+    "-ffast-math",
+    "-march=native",
+    "-pg",
+    "--coverage",
+    "-ftest-coverage",
+    "-fprofile-arcs",
+    "-fprofile-generate",
+    "-finstrument-functions",
+];
+
 fn usage(text: String) -> CompileError {
     CompileError::Usage(text)
 }
@@ -123,9 +194,43 @@ fn is_cxx(path: &Path) -> bool {
     path.extension().and_then(|e| e.to_str()).is_some_and(|ending| endings.contains(&ending))
 }
 
+/// Whether a file is assembly, by its ending.
+#[must_use]
+pub fn is_assembly(path: &Path) -> bool {
+    matches!(path.extension().and_then(|e| e.to_str()), Some("s" | "S" | "sx" | "asm"))
+}
+
 fn is_source(path: &Path) -> bool {
     matches!(path.extension().and_then(|e| e.to_str()), Some("c" | "i" | "bc" | "ll"))
         || is_cxx(path)
+        || is_assembly(path)
+}
+
+/// Files within files of options, at the most: more name each other.
+const MOST_RESPONSES: usize = 100;
+
+/// Options, with those in the files that `@FILE` names.
+fn with_responses(words: impl IntoIterator<Item = String>) -> Result<Vec<String>, CompileError> {
+    let mut all = Vec::new();
+    let mut next: Vec<String> = words.into_iter().collect();
+    next.reverse();
+    let mut files = 0;
+    while let Some(word) = next.pop() {
+        let Some(file) = word.strip_prefix('@') else {
+            all.push(word);
+            continue;
+        };
+        files += 1;
+        if files > MOST_RESPONSES {
+            return Err(usage(format!("{word}: too many files of options")));
+        }
+        let path = Path::new(file);
+        let text = std::fs::read_to_string(path).map_err(CompileError::file(path))?;
+        let words = shlex::split(&text)
+            .ok_or_else(|| usage(format!("{word}: a quotation that does not end")))?;
+        next.extend(words.into_iter().rev());
+    }
+    Ok(all)
 }
 
 impl Options {
@@ -145,28 +250,25 @@ impl Options {
             library: Library::C,
             sysroot: None,
             steps: None,
+            verbose: false,
             ignored: Vec::new(),
         };
-        let mut words = words.into_iter();
+        let mut words = with_responses(words)?.into_iter();
         let mut language = None;
         while let Some(word) = words.next() {
             let mut value =
                 |name: &str| words.next().ok_or_else(|| usage(format!("{name} wants a value")));
             match word.as_str() {
                 "-c" => options.goal = Goal::Objects,
-                "-E" | "-M" | "-MM" | "-fsyntax-only" => {
-                    options.goal = Goal::FrontEnd;
-                    options.front_end.push(word);
-                }
-                "-S" => return Err(usage("-S: there is no one assembly of all targets".into())),
-                "-shared" => return Err(usage("-shared: programs are static".into())),
-                "--version" | "-v" => options.goal = Goal::Version,
+                name if FRONT_END.contains(&name) => options.front_end.push(word),
+                "--version" => options.goal = Goal::Version,
+                "--help" => options.goal = Goal::Help,
+                "-v" => options.verbose = true,
                 "-dumpmachine" => options.goal = Goal::Machine,
                 "-o" => options.output = Some(value("-o")?.into()),
                 "-x" => language = Some(value("-x")?).filter(|language| language != "none"),
                 "-L" => options.folders.push(value("-L")?.into()),
                 "-l" => options.add_library(&value("-l")?),
-                "-T" | "-Xlinker" | "-z" => drop(value(&word)?),
                 "-nostdlib" | "-nodefaultlibs" => options.library = Library::None,
                 "-pthread" => options.front_end.push("-D_REENTRANT".to_owned()),
                 "--sysroot" => options.sysroot = Some(value("--sysroot")?.into()),
@@ -175,11 +277,68 @@ impl Options {
                     let value = value(name)?;
                     options.front_end.extend([word, value]);
                 }
+                name if WITHOUT_EFFECT.contains(&name) => drop(value(name)?),
                 name if IGNORED.contains(&name) => {}
                 _ => options.parse_start(word, language.as_ref())?,
             }
         }
+        // Where these are said, no object is wanted, whatever else is.
+        if options.front_end.iter().any(|word| FRONT_END.contains(&word.as_str())) {
+            options.goal = Goal::FrontEnd;
+        }
+        // As gcc's, for who only wants to know.
+        if options.verbose && options.files.is_empty() && options.goal == Goal::Program {
+            options.goal = Goal::Version;
+        }
         Ok(options)
+    }
+
+    /// An option that asks something, or that would make another program.
+    fn parse_question(&mut self, word: &str) -> Result<bool, CompileError> {
+        let is = |name: &str| {
+            word.strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['=', ',']))
+        };
+        if let Some((name, why)) = REFUSED.iter().find(|(name, _)| is(name)) {
+            return Err(usage(format!("{name}: {why}")));
+        }
+        let question = word.strip_prefix("-").unwrap_or(word);
+        let question = question.strip_prefix("-").unwrap_or(question);
+        let question = if let Some(name) = question.strip_prefix("print-prog-name=") {
+            Question::Tool(name.to_owned())
+        } else if let Some(name) = question.strip_prefix("print-file-name=") {
+            Question::File(name.to_owned())
+        } else if question == "print-sysroot" {
+            Question::Sysroot
+        } else if question == "print-multiarch" {
+            Question::Known("")
+        } else if ["print-multi-directory", "print-multi-os-directory"].contains(&question) {
+            Question::Known(".")
+        } else if question.starts_with("print-") || question == "dumpversion" {
+            Question::FrontEnd(word.to_owned())
+        } else if question == "dumpfullversion" {
+            Question::FrontEnd("-dumpversion".to_owned())
+        } else if ["-Wl,--version", "-Wl,-v", "-Wl,-V"].contains(&word) {
+            Question::Linker
+        } else {
+            return Ok(false);
+        };
+        self.goal = Goal::Answer(question);
+        Ok(true)
+    }
+
+    /// What is passed to the preprocessor as one word.
+    fn parse_preprocessor(&mut self, words: &str) {
+        let mut words = words.split(',');
+        while let Some(word) = words.next() {
+            self.front_end.push(word.to_owned());
+            // With a file, where the compiler's own have none.
+            if (word == "-MD" || word == "-MMD")
+                && let Some(file) = words.next()
+            {
+                self.front_end.extend(["-MF".to_owned(), file.to_owned()]);
+            }
+        }
     }
 
     fn add_library(&mut self, name: &str) {
@@ -189,7 +348,10 @@ impl Options {
     }
 
     fn parse_start(&mut self, word: String, language: Option<&String>) -> Result<(), CompileError> {
-        if let Some(polls) = word.strip_prefix("--polls=") {
+        if self.parse_question(&word)? {
+        } else if let Some(words) = word.strip_prefix("-Wp,") {
+            self.parse_preprocessor(words);
+        } else if let Some(polls) = word.strip_prefix("--polls=") {
             self.polls = match polls {
                 "none" => Polls::None,
                 "calls" => Polls::Calls,
@@ -217,7 +379,7 @@ impl Options {
             // `-Ofast` would let the two targets round differently.
             self.front_end.push(if level == "fast" { "-O3".to_owned() } else { word });
         } else if IGNORED_STARTS.iter().any(|start| word.starts_with(start)) {
-        } else if word == "-ffast-math" || word == "-march=native" || word.starts_with("-mcpu=") {
+        } else if UNHEEDED.contains(&word.as_str()) || word.starts_with("-mcpu=") {
             self.ignored.push(word);
         } else if word.starts_with("-m") {
             return Err(usage(format!("{word}: an option of one instruction set")));
@@ -283,7 +445,7 @@ mod tests {
         let library = File::Library("z".to_owned());
         let [a, b] = ["a.o", "libb.a"].map(|name| File::Object(name.into()));
         assert_eq!(options.files, [a, b, library]);
-        assert_eq!((options.goal, options.polls), (Goal::Program, Polls::Calls));
+        assert_eq!((&options.goal, options.polls), (&Goal::Program, Polls::Calls));
         assert_eq!((options.link_level(), parse("a.c -o p").unwrap().link_level()), (2, 0));
     }
 
@@ -298,8 +460,52 @@ mod tests {
 
     #[test]
     fn what_has_no_meaning_is_refused() {
-        for line in ["-mavx2 a.c", "-shared a.c", "-S a.c", "-o", "--polls=often", "-O9"] {
+        for line in ["-mavx2 a.c", "-shared a.c", "-S a.c", "-o", "--polls=often", "-O9"]
+            .into_iter()
+            .chain(["-r a.o", "--target=x86_64-linux-gnu a.c", "-target x", "-fopenmp a.c"])
+            .chain(["-fsanitize=address a.c", "-Wl,--wrap=f a.o", "-Wl,-r a.o", "-T script a.o"])
+        {
             assert!(matches!(parse(line), Err(CompileError::Usage(_))), "{line}");
         }
+    }
+
+    #[test]
+    fn build_systems_get_their_answers() {
+        let goal = |line: &str| parse(line).unwrap().goal;
+        assert_eq!(goal("-print-prog-name=ar"), Goal::Answer(Question::Tool("ar".into())));
+        assert_eq!(goal("--print-file-name=libc.a"), Goal::Answer(Question::File("libc.a".into())));
+        let front_end = |word: &str| Goal::Answer(Question::FrontEnd(word.into()));
+        assert_eq!(goal("-print-search-dirs"), front_end("-print-search-dirs"));
+        assert_eq!(goal("-dumpfullversion"), front_end("-dumpversion"));
+        assert_eq!((goal("-v"), goal("-v a.c -c")), (Goal::Version, Goal::Objects));
+        assert_eq!((goal("-### a.c"), goal("-E -c a.c")), (Goal::FrontEnd, Goal::FrontEnd));
+    }
+
+    #[test]
+    fn options_of_other_programs_are_passed_on_or_dropped() {
+        let options = parse("-Wp,-MD,d/a.d -Wp,-DX=1,-DY --param a=b -u f -c a.c").unwrap();
+        assert_eq!(options.front_end.join(" "), "-MD -MF d/a.d -DX=1 -DY");
+        assert_eq!(options.files, [File::Source("a.c".into(), None)]);
+        assert_eq!(parse("-pg --coverage a.c").unwrap().ignored, ["-pg", "--coverage"]);
+    }
+
+    #[test]
+    fn files_of_options_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let [inner, outer] = ["inner", "outer"].map(|name| folder.path().join(name));
+        std::fs::write(&inner, "-DA='x y'\n\"b c.c\"").unwrap();
+        std::fs::write(&outer, format!("-O2 @{}\n-c", inner.display())).unwrap();
+        let parse = |file: &Path| Options::parse([format!("@{}", file.display())]);
+        let options = parse(&outer).unwrap();
+        assert_eq!(
+            (options.goal, options.front_end.join("|")),
+            (Goal::Objects, "-O2|-DA=x y".into())
+        );
+        assert_eq!(options.files, [File::Source("b c.c".into(), None)]);
+        std::fs::write(&inner, format!("@{}", outer.display())).unwrap();
+        assert!(matches!(parse(&outer), Err(CompileError::Usage(_))));
+        std::fs::write(&inner, "'").unwrap();
+        assert!(matches!(parse(&inner), Err(CompileError::Usage(_))));
+        assert!(matches!(parse(&folder.path().join("none")), Err(CompileError::File { .. })));
     }
 }

@@ -39,6 +39,12 @@ impl Sysroot {
             })
     }
 
+    /// All of it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
     /// Headers.
     #[must_use]
     pub fn include(&self) -> PathBuf {

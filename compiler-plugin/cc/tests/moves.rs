@@ -220,3 +220,15 @@ fn a_cxx_program_moves() {
         assert!(errors.contains(reason), "{errors}");
     }
 }
+
+#[test]
+fn complex_numbers_events_and_processes_are_as_everywhere() {
+    let program = Program::hosted("beyond.c", &["-O2", "-pthread"]);
+    for isa in Isa::ALL {
+        for every in ["self:1", "self:50"] {
+            let run = program.run(isa, &[("MAIZE_MIGRATE", every)]);
+            let found = (run.status, run.text.as_str());
+            assert_eq!(found, (0, ""), "{isa} {every}: {}", run.errors);
+        }
+    }
+}

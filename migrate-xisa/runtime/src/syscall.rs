@@ -33,6 +33,18 @@ numbers! {
     RT_SIGQUEUEINFO RtSigqueueinfo; RT_TGSIGQUEUEINFO RtTgsigqueueinfo; GETPID Getpid; FUTEX Futex; NANOSLEEP Nanosleep;
 }
 
+/// A `struct epoll_event` as x86_64 has it: without a gap before its data.
+#[must_use]
+pub const fn pack_event([events, _, low, high]: [u32; 4]) -> [u32; 3] {
+    [events, low, high]
+}
+
+/// A `struct epoll_event` as all others have it.
+#[must_use]
+pub const fn unpack_event([events, low, high]: [u32; 3]) -> [u32; 4] {
+    [events, 0, low, high]
+}
+
 /// Calls that may wait until something happens outside of the thread.
 pub const WAITING: [u16; 38] = waiting![
     Read Write Readv Writev Pread64 Pwrite64 Preadv Pwritev Connect Accept Accept4 Recvfrom Sendto
@@ -112,6 +124,13 @@ pub fn stat_from_x86_64(native: [u64; 18]) -> [u64; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_keep_their_bits_and_data() {
+        let event = [0x8000_0001, 0xdead, 0x1122_3344, 0x5566_7788];
+        assert_eq!(pack_event(event), [0x8000_0001, 0x1122_3344, 0x5566_7788]);
+        assert_eq!(unpack_event(pack_event(event)), [0x8000_0001, 0, 0x1122_3344, 0x5566_7788]);
+    }
 
     #[test]
     fn numbers_and_flags_are_linux_s() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use maize_llvm::Module;
+use maize_llvm::{Linkage, Module};
 
 /// What any code may need.
 pub(crate) const ALWAYS: [&str; 4] = ["memcpy", "memmove", "memset", "memcmp"];
@@ -63,6 +63,18 @@ const MATH: [&str; 34] = [
     "modf",
     "fmod",
 ];
+
+/// Options for the linker: what a code generator calls functions of 128-bit floating point where `long double`
+/// is another type.
+pub(crate) fn aliases(module: &Module) -> Vec<String> {
+    let defined = |name: &str| {
+        let function = module.function(name).filter(|f| !f.is_declaration());
+        function.is_some_and(|f| f.linkage() == Linkage::LLVMExternalLinkage)
+    };
+    let operations = MATH.into_iter().chain(["fmin", "fmax"]);
+    let defined = operations.filter(|operation| defined(&format!("{operation}l")));
+    defined.map(|operation| format!("--defsym={operation}f128={operation}l")).collect()
+}
 
 /// Names of the functions that the intrinsics and instructions of a module may become.
 pub(crate) fn called_by_intrinsics(module: &Module) -> BTreeSet<String> {

@@ -129,6 +129,15 @@ pub fn link(request: &Request, sysroot: &Sysroot) -> Result<Program, CompileErro
     Ok(program)
 }
 
+/// Has the linker say which it is.
+///
+/// # Errors
+/// [`CompileError::Tool`] if there is none.
+pub fn tell_version() -> Result<(), CompileError> {
+    let run = Command::new(LINKER).arg("--version").status();
+    run.map(drop).map_err(|error| CompileError::Tool { program: LINKER.to_owned(), error })
+}
+
 /// A look at the program between steps.
 struct Steps<'p>(Option<&'p Path>);
 
@@ -268,6 +277,7 @@ fn write_program(
         .arg(work.join("script"))
         .arg(&code)
         .arg(&metadata)
+        .args(library::aliases(&module))
         .args(sysroot.native_libraries(isa)?)
         .arg("-o")
         .arg(&output)

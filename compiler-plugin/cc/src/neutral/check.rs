@@ -145,11 +145,11 @@ mod tests {
             ("%x = load x86_fp80, ptr %p\nret void", "x87"),
             ("%x = load half, ptr %p\nret void", "16-bit"),
             ("%x = call ptr @llvm.returnaddress(i32 0)\nret void", "return address"),
-            ("%x = call i32 @vfork() returns_twice\nret void", "`vfork`"),
+            ("%x = call i32 @again() returns_twice\nret void", "`again`"),
             ("%x = atomicrmw add ptr %p, i128 1 seq_cst\nret void", "128 bits"),
         ] {
             let text = format!(
-                "declare i32 @vfork()\ndeclare ptr @llvm.returnaddress(i32)\n\
+                "declare i32 @again()\ndeclare ptr @llvm.returnaddress(i32)\n\
                  define void @f(ptr %p) {{\n{body}\n}}"
             );
             let found = refused_in(&text);

@@ -19,6 +19,17 @@ pub(super) fn is_set_jump(name: &str) -> bool {
     PLAIN.contains(&name) || name == WITH_MASK || name == SET_JUMP_FUNCTION
 }
 
+/// `vfork` is what C says that it may be, the same as `fork`: it returns once in either process, each of which
+/// has its own memory.
+pub(super) fn make_vfork_fork(module: &Module) {
+    const TWICE: [&str; 1] = ["returns_twice"];
+    let Some(function) = module.function("vfork") else { return };
+    function.remove_attributes(Place::Function, &TWICE);
+    for call in function.users().into_iter().filter(|user| user.is_call()) {
+        call.remove_attributes(Place::Function, &TWICE);
+    }
+}
+
 /// Lowers every call of `setjmp`, `_setjmp` and `sigsetjmp`.
 pub(super) fn lower_set_jumps(module: &Module) {
     let pointer = module.pointer_type();

@@ -40,6 +40,7 @@ const DROPPED: [&str; 7] =
 /// # Errors
 /// [`CompileError::Refused`] with everything in it that cannot move.
 pub fn neutralise(module: &Module, machine: &Machine) -> Result<(), CompileError> {
+    jumps::make_vfork_fork(module);
     let refusals = check::refusals(module);
     if !refusals.is_empty() {
         return Err(CompileError::Refused(refusals));

@@ -8,7 +8,10 @@ use core::arch::{asm, global_asm};
 use super::ENOSYS;
 use crate::clone::STACK_TOP;
 use crate::records::ThreadBlock;
-use crate::syscall::{open_flags_from_x86_64, open_flags_to_x86_64, stat_from_x86_64, to_x86_64};
+use crate::syscall::{
+    open_flags_from_x86_64, open_flags_to_x86_64, pack_event, stat_from_x86_64, to_x86_64,
+    unpack_event,
+};
 use crate::top::TOP_BYTES;
 
 pub(crate) const ISA: maize_xisa_metadata::Isa = maize_xisa_metadata::Isa::X86_64;
@@ -315,8 +318,6 @@ global_asm!(
     kept = const TOP_BYTES,
 );
 
-const EINVAL: i64 = -22;
-
 /// A system call by this instruction set's number.
 pub(crate) fn raw_syscall(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {
     let result: i64;
@@ -403,7 +404,24 @@ pub(crate) fn program_syscall(number: u64, mut arguments: [u64; 6]) -> i64 {
             return result;
         }
         // Their structures are packed on x86_64 only.
-        EPOLL_CTL | EPOLL_PWAIT => return EINVAL,
+        EPOLL_CTL if arguments[3] != 0 => {
+            // SAFETY: the program gave the place of a `struct epoll_event`, as it would the kernel.
+            let packed = unsafe { pack_event((arguments[3] as *const [u32; 4]).read_unaligned()) };
+            arguments[3] = packed.as_ptr() as u64;
+            return native_syscall(number, arguments);
+        }
+        EPOLL_PWAIT => {
+            let found = crate::handlers::system_call(number, arguments);
+            // Each is unpacked to where no packed one is any more that was not.
+            for at in (0..usize::try_from(found).unwrap_or(0)).rev() {
+                // SAFETY: the kernel has written as many packed events to where the program has room for them.
+                unsafe {
+                    let packed = (arguments[1] as *const [u32; 3]).add(at).read_unaligned();
+                    (arguments[1] as *mut [u32; 4]).add(at).write_unaligned(unpack_event(packed));
+                }
+            }
+            return found;
+        }
         _ => {}
     }
     crate::handlers::system_call(number, arguments)
