@@ -21,6 +21,7 @@ pub mod machine;
 pub mod memory_size;
 pub mod placement;
 pub mod process;
+pub mod profile;
 pub mod ramdisk;
 pub mod root;
 pub mod run;

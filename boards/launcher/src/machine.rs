@@ -34,6 +34,8 @@ pub struct Machine {
     pub window: Option<WindowPort>,
     /// Where a debugger connects.
     pub gdb: Option<GdbPort>,
+    /// A plugin of the emulator, with its arguments.
+    pub plugin: Option<OsString>,
 }
 
 /// The device that gives a machine the fabric's window.
@@ -124,6 +126,9 @@ impl Machine {
                 args.flag("-S");
             }
         }
+        if let Some(plugin) = &self.plugin {
+            args.option("-plugin", plugin);
+        }
         args.0
     }
 
@@ -190,6 +195,7 @@ mod tests {
             console: 9,
             window: None,
             gdb: None,
+            plugin: None,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::live::Remote;
 use crate::machine::GdbStart;
 use crate::memory_size::MemorySize;
 use crate::placement::PlacementError;
+use crate::profile::Profiled;
 use crate::ramdisk::{GuestFile, PATH, RamDiskError};
 use crate::root::{Root, RootError};
 use crate::session::{Session, SessionConfig};
@@ -76,6 +77,8 @@ pub struct RunConfig {
     pub stats: bool,
     /// Whether instances write traces, of which [`RunOutcome::timeline`] is made.
     pub trace: bool,
+    /// Whether what the machines execute is counted, for [`RunOutcome::profile`].
+    pub profile: bool,
     /// Whether machines without the program that end are started again.
     pub restart_machines: bool,
     /// `Some`: no program runs, all instances wait for work. Unless it is empty it is the request to
@@ -110,6 +113,8 @@ pub struct RunOutcome {
     pub stats: FabricStats,
     /// The trace of all instances as Chrome's trace-event JSON, if asked for.
     pub timeline: Option<String>,
+    /// What the machines executed, see [`crate::profile::Profiler::report`], or why that is not known; if asked for.
+    pub profile: Option<Result<String, String>>,
     /// From the start of the first machine to the message before the first user instruction.
     pub ready: Option<Duration>,
     /// Steps of the boot by the kernel's clock: name, and nanoseconds since its entry.
@@ -166,6 +171,9 @@ pub enum RunError {
     /// The kernel's image.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// The profiler.
+    #[error("--profile: {0:#}")]
+    Profile(anyhow::Error),
     /// QEMU.
     #[error("{0} could not be started: {1} (./maize doctor says what is missing)")]
     Start(String, std::io::Error),
@@ -207,6 +215,7 @@ impl RunConfig {
             verbose: false,
             stats: false,
             trace: false,
+            profile: false,
             restart_machines: false,
             exercise: None,
             gdb: None,
@@ -327,8 +336,15 @@ pub fn run(config: RunConfig, workspace: &Workspace) -> Result<RunOutcome, RunEr
         remote: config.remote,
         source_root: workspace.root().to_owned(),
     };
-    let outcome = Session::start(session, starter, window)?.run();
+    let profiler = starter.profiler().cloned();
+    let machines = starter.machines();
+    let machines = machines.map(|(name, _, _, elf)| Profiled { name, kernel: elf.to_owned() });
+    let machines: Vec<Profiled> = machines.collect();
+    let mut outcome = Session::start(session, starter, window)?.run();
     drop(registered);
+    outcome.profile = profiler.map(|profiler| {
+        profiler.report(&machines, workspace).map_err(|error| format!("--profile: {error:#}"))
+    });
     Ok(outcome)
 }
 

@@ -16,6 +16,7 @@ use crate::machine::{GdbPort, GdbStart, Machine, WindowPort, emulator};
 use crate::memory_size::MemorySize;
 use crate::placement;
 use crate::process::{LauncherEnds, MachineEnds, Process, streams};
+use crate::profile::Profiler;
 use crate::ramdisk::Files;
 use crate::run::{RunConfig, RunError, host, kernel_files};
 use crate::topology::MachineSpec;
@@ -50,6 +51,7 @@ pub struct Starter {
     server: Option<(Server, u16)>,
     gdb: Option<GdbStart>,
     emulator: Option<PathBuf>,
+    profiler: Option<Profiler>,
     folder: PathBuf,
 }
 
@@ -105,9 +107,26 @@ impl Starter {
             blueprints.push(Blueprint { spec: *spec, memory, kernel, elf, first, action });
             first += spec.instances;
         }
-        let folder = folder.to_owned();
-        let emulator = config.emulator.clone();
-        Ok(Self { blueprints, files, record, server, gdb: config.gdb, emulator, folder })
+        let profiler = match config.profile {
+            true => Some(Profiler::set_up(workspace, folder).map_err(RunError::Profile)?),
+            false => None,
+        };
+        Ok(Self {
+            blueprints,
+            files,
+            record,
+            server,
+            gdb: config.gdb,
+            emulator: config.emulator.clone(),
+            profiler,
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// What counts the blocks that the machines execute, if asked for.
+    #[must_use]
+    pub const fn profiler(&self) -> Option<&Profiler> {
+        self.profiler.as_ref()
     }
 
     /// The name of each machine, its first instance and how many it has, and its kernel's symbols.
@@ -169,6 +188,7 @@ impl Starter {
             console: theirs.console_number(),
             window: theirs.window_number().map(|server| WindowPort { server, vectors }),
             gdb: self.gdb.map(|start| GdbPort { socket, start }),
+            plugin: self.profiler.as_ref().map(|profiler| profiler.option(index)),
         };
         Ok((machine, theirs, ours))
     }

@@ -67,6 +67,14 @@ impl Symbols {
         places
     }
 
+    /// The function of the kernel that an address is in, without what is inlined there.
+    #[must_use]
+    pub fn function(&self, address: u64) -> Option<String> {
+        let symbol = self.loader.find_symbol(address)?;
+        let name = addr2line::demangle_auto(symbol.into(), None);
+        Some(strip_hash(&name).to_owned())
+    }
+
     fn shorten(&self, file: &str) -> String {
         let relative = Path::new(file).strip_prefix(&self.workspace);
         relative.map_or_else(|_| file.to_owned(), |path| path.display().to_string())

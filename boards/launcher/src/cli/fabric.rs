@@ -99,6 +99,10 @@ struct FabricOptions {
     /// Write what all instances did to a JSON file for Perfetto or Chrome's tracing page.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Write how many blocks of code the machines executed, by function of their kernels, to a file. The
+    /// programs run more slowly.
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     /// Start a machine again that ends before the program does, unless it is the program's.
     #[arg(long)]
     restart_machines: bool,
@@ -215,6 +219,7 @@ impl FabricOptions {
     ) -> anyhow::Result<u8> {
         let (stats, dry_run) = (self.stats, self.dry_run);
         let (stats_json, trace) = (self.stats_json.clone(), self.trace.clone());
+        let profile = self.profile.clone();
         let config = self.config(program, arguments, tty)?;
         if dry_run {
             for line in run::dry_run(&config, workspace)? {
@@ -225,12 +230,18 @@ impl FabricOptions {
         // A program is not run for figures that could not be written.
         let stats_json = stats_json.map(OutputFile::create).transpose()?;
         let trace = trace.map(OutputFile::create).transpose()?;
+        let profile = profile.map(OutputFile::create).transpose()?;
         let outcome = run::run(config, workspace)?;
         if let Some(file) = stats_json {
             file.write(&stats_report::json(&outcome.stats))?;
         }
         if let (Some(file), Some(timeline)) = (trace, &outcome.timeline) {
             file.write(timeline)?;
+        }
+        match (profile, &outcome.profile) {
+            (Some(file), Some(Ok(table))) => file.write(table)?,
+            (_, Some(Err(error))) => eprintln!("maize: {error}"),
+            _ => {}
         }
         if stats {
             eprint!("{}", stats_report::table(&outcome.stats));
@@ -281,6 +292,7 @@ impl FabricOptions {
         config.verbose = self.verbose;
         config.stats = self.stats || self.stats_json.is_some();
         config.trace = self.trace.is_some();
+        config.profile = self.profile.is_some();
         config.restart_machines = self.restart_machines;
         config.gdb = self.gdb.map(|start| match start {
             Start::Wait => GdbStart::Wait,

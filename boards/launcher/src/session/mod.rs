@@ -371,6 +371,7 @@ impl Session {
             reports: self.reports,
             stats: self.stats,
             timeline,
+            profile: None,
             ready: self.ready,
             phases: self.phases,
         }

@@ -57,6 +57,30 @@ fn a_program_runs_as_if_it_were_alone() {
 
 #[test]
 #[ignore = "boots machines"]
+fn a_profile_names_what_both_kernels_executed() {
+    let mut config = script(Isa::X86_64, "ls -R /proc/self | wc -l");
+    config.topology = "x86_64+aarch64".parse().unwrap();
+    config.profile = true;
+    let outcome = run(config, &Workspace::find().unwrap()).unwrap();
+    assert_eq!(outcome.ending, Ending::Exited(0), "{}", outcome.consoles.concat());
+    let table = outcome.profile.unwrap().unwrap();
+    let mut rows = table.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    assert_eq!(rows.next().unwrap(), ["machine", "blocks", "instructions", "function"]);
+    let mut stepped = BTreeSet::new();
+    for row in rows {
+        let [machine, blocks, instructions, function] = row[..] else { panic!("{row:?}") };
+        let [blocks, instructions] = [blocks, instructions].map(|n| n.parse::<u64>().unwrap());
+        assert!(0 < blocks && blocks <= instructions, "{row:?}");
+        if function.contains("kernel::Kernel") && function.ends_with("::step") {
+            assert!(blocks > 100, "{row:?}");
+            stepped.insert(machine.to_owned());
+        }
+    }
+    assert_eq!(stepped, ["0/x86_64", "1/aarch64"].map(str::to_owned).into(), "{table}");
+}
+
+#[test]
+#[ignore = "boots machines"]
 fn every_instance_tells_its_counters() {
     for (isa, topology, times) in [
         (Isa::X86_64, "x86_64*2", 3),
