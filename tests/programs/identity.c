@@ -204,6 +204,33 @@ static void system_size(void)
     CHECK(cpu < 1024);
 }
 
+static void read_id(const char *name, char text[38])
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/sys/kernel/random/%s", name);
+    int file = open(path, O_RDONLY);
+    CHECK(file >= 0 && read(file, text, 38) == 37 && text[36] == '\n');
+    CHECK(text[8] == '-' && text[14] == '4' && text[23] == '-');
+    text[36] = 0;
+    CHECK(close(file) == 0);
+}
+
+static void random_ids(void)
+{
+    char boot[2][38], fresh[2][38];
+    for (int n = 0; n < 2; n++) {
+        read_id("boot_id", boot[n]);
+        read_id("uuid", fresh[n]);
+    }
+    CHECK(strcmp(boot[0], boot[1]) == 0 && strcmp(fresh[0], fresh[1]) != 0);
+}
+
+static void personalities(void)
+{
+    CHECK_EQUAL(syscall(SYS_personality, 0xffffffffu), 0);
+    CHECK_EQUAL(syscall(SYS_personality, 0), 0);
+}
+
 static void random_bytes(void)
 {
     unsigned char first[64] = {0}, second[64] = {0};
@@ -224,5 +251,7 @@ int main(void)
     RUN(parent_death_signal);
     RUN(system_size);
     RUN(random_bytes);
+    RUN(random_ids);
+    RUN(personalities);
     return 0;
 }

@@ -12,6 +12,7 @@ pub mod file;
 pub mod isa;
 pub mod migration;
 pub mod pte;
+pub mod shm;
 pub mod signal;
 pub mod socket;
 pub mod syscall;

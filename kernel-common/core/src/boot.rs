@@ -20,6 +20,7 @@ use crate::homes::Homes;
 use crate::ids::IdSequence;
 use crate::kernel::{Config, Kernel};
 use crate::sched::RunQueue;
+use crate::segments::Segments;
 use crate::state::State;
 use crate::stats::Stats;
 use crate::timer::{FileTimers, Timers};
@@ -55,6 +56,7 @@ impl<A: Arch> Kernel<A> {
             host,
             memory,
             files: Files::new(),
+            segments: Segments::default(),
             tasks,
             waits: Waits::default(),
             timers: Timers::default(),

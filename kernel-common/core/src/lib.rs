@@ -28,6 +28,7 @@ mod report;
 mod robust;
 mod rseq;
 mod sched;
+mod segments;
 mod signal;
 mod state;
 mod stats;

@@ -19,6 +19,7 @@ use crate::ids::{IdSequence, Pid, Tid};
 use crate::migrate::MovePage;
 use crate::process::Process;
 use crate::sched::RunQueue;
+use crate::segments::Segments;
 use crate::stats::Stats;
 use crate::thread::Thread;
 use crate::timer::{FileTimers, TimerAction, Timers};
@@ -30,6 +31,7 @@ pub(crate) struct State<A: Arch> {
     pub(crate) host: Box<dyn HostIo>,
     pub(crate) memory: Memory,
     pub(crate) files: Files,
+    pub(crate) segments: Segments,
 
     pub(crate) tasks: TaskQueue,
     pub(crate) waits: Waits,

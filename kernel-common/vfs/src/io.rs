@@ -168,6 +168,11 @@ impl Vfs {
         // The text is made when reading starts at the start, and stays the same until then.
         let made = match &file.handle {
             Handle::Text(Some(_)) if at > 0 => None,
+            _ if proc::is_random(node) => {
+                let mut bytes = [0; 16];
+                env.random(&mut bytes);
+                Some(proc::uuid(bytes).into_bytes())
+            }
             _ => Some(proc::text(self, node, env.proc(), caller)?),
         };
         let file = self.file_mut(id)?;

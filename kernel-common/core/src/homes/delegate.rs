@@ -109,6 +109,8 @@ const fn is_served_at_home(call: Sysno) -> bool {
             | N::Mlockall
             | N::Munlockall
             | N::Membarrier
+            | N::Shmat
+            | N::Shmdt
     )
 }
 

@@ -118,6 +118,7 @@ impl<A: Arch> State<A> {
         if !self.processes.values().any(|p| p.space == Some(space)) {
             self.end_group(space);
             self.memory.destroy_space(space);
+            self.drop_removed_segments();
             self.wake_background();
         }
     }

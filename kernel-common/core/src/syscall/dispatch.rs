@@ -4,7 +4,7 @@ use maize_abi::{Errno, Sysno};
 use maize_hal::Arch;
 
 use super::{
-    Call, files, fork, futex, identity, limits, memory, sched, signal, system, time, timers, wait,
+    Call, files, fork, futex, identity, limits, memory, sched, shm, signal, system, time, timers, wait,
 };
 use crate::lifecycle;
 
@@ -103,7 +103,14 @@ pub(super) async fn dispatch<A: Arch>(
         N::IoprioGet => sched::ioprio_get(call),
         N::IoprioSet => sched::ioprio_set(call),
 
+        // System V shared memory.
+        N::Shmget => shm::shmget(call),
+        N::Shmat => shm::shmat(call).await,
+        N::Shmdt => shm::shmdt(call).await,
+        N::Shmctl => shm::shmctl(call).await,
+
         // The system and its limits.
+        N::Personality => system::personality(call),
         N::Uname => system::uname(call).await,
         N::Sethostname => system::sethostname(call).await,
         N::Sysinfo => system::sysinfo(call).await,

@@ -50,7 +50,7 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
 
 /// The caller's space, with what other threads have begun on it carried out. What one of them
 /// begins before the caller's next step is carried out by that step.
-async fn space<A: Arch>(call: Call<'_, A>) -> Result<SpaceId, Errno> {
+pub(super) async fn space<A: Arch>(call: Call<'_, A>) -> Result<SpaceId, Errno> {
     let space = call.k.with(|s| s.thread_space(call.current.tid)).ok_or(Errno::ESRCH)?;
     finish_steps(call.k, call.current, space).await?;
     Ok(space)
@@ -136,7 +136,11 @@ async fn mmap<A: Arch>(call: Call<'_, A>) -> CallResult {
 }
 
 async fn munmap<A: Arch>(call: Call<'_, A>) -> CallResult {
-    let [start, len, ..] = call.args;
+    unmap(call, (call.args[0], call.args[1])).await
+}
+
+/// Takes mappings of the caller's away, as a step of a call.
+pub(super) async fn unmap<A: Arch>(call: Call<'_, A>, (start, len): (u64, u64)) -> CallResult {
     let space = space(call).await?;
     call.k.with(|s| s.memory.unmap(&mut s.arch, space, start, len))?;
     finish_steps(call.k, call.current, space).await?;

@@ -23,6 +23,7 @@ mod identity;
 mod limits;
 mod memory;
 mod sched;
+mod shm;
 mod signal;
 mod system;
 mod time;

@@ -109,3 +109,14 @@ pub(super) async fn syslog<A: Arch>(call: Call<'_, A>) -> CallResult {
         _ => Err(Errno::EINVAL),
     }
 }
+
+/// `personality`. Programs run in the ordinary one; of its flags, addresses that are not random hold
+/// already, and the others are refused.
+pub(super) fn personality<A: Arch>(call: Call<'_, A>) -> CallResult {
+    const ASK: u32 = u32::MAX;
+    const ADDR_NO_RANDOMIZE: u32 = 0x004_0000;
+    match call.uint(0) {
+        ASK | 0 | ADDR_NO_RANDOMIZE => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}

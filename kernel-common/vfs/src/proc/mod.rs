@@ -14,8 +14,12 @@ use crate::Vfs;
 use crate::caller::Caller;
 
 pub use node::ProcNode;
-pub(crate) use node::{entries, is_dir, is_link, link, look_up, mode, number, owner, parent, path};
+pub(crate) use node::{
+    entries, is_dir, is_link, is_random, link, look_up, mode, number, owner, parent, path,
+};
 pub use source::{Area, Memory, ProcSource, System, SystemMemory, Task};
+
+pub(crate) use system::uuid;
 
 use node::Place;
 

@@ -130,6 +130,7 @@ places! { Fixed:
     BootId        Random     "boot_id"           Text 0o444;
     EntropyAvail  Random     "entropy_avail"     Text 0o444;
     PoolSize      Random     "poolsize"          Text 0o444;
+    Uuid          Random     "uuid"              Text 0o444;
     ThreadsMax    SysKernel  "threads-max"       Text 0o444;
     KernelVersion SysKernel  "version"           Text 0o444;
     SysVm         Sys        "vm"                Dir  0o555;
@@ -188,6 +189,11 @@ fn kind(node: ProcNode) -> Type {
 
 pub(crate) fn is_dir(node: ProcNode) -> bool {
     kind(node) == Type::Dir
+}
+
+/// Whether its text is another one each time, and made of random bytes.
+pub(crate) const fn is_random(node: ProcNode) -> bool {
+    matches!(node.0, Place::Fixed(Fixed::Uuid))
 }
 
 pub(crate) fn is_link(node: ProcNode) -> bool {

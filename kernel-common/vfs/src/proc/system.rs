@@ -78,6 +78,8 @@ pub(super) fn text(vfs: &Vfs, file: Fixed, source: &dyn ProcSource, caller: &Cal
         // Directories and links have no text.
         Fixed::SelfLink => caller.pid.to_string(),
         Fixed::Root
+        // What reads it makes it: `is_random`.
+        | Fixed::Uuid
         | Fixed::ThreadSelf
         | Fixed::Maize
         | Fixed::Sys
@@ -89,7 +91,7 @@ pub(super) fn text(vfs: &Vfs, file: Fixed, source: &dyn ProcSource, caller: &Cal
 }
 
 /// Random bytes as the text of a random UUID, which says by some of its bits that it is one.
-fn uuid(mut bytes: [u8; 16]) -> String {
+pub(crate) fn uuid(mut bytes: [u8; 16]) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut text = String::new();

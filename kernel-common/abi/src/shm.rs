@@ -1,0 +1,100 @@
+//! System V shared memory: numbers and structures, the same on all 64-bit instruction sets.
+
+/// Commands and flags.
+pub mod ipc {
+    #![allow(missing_docs, reason = "the names are Linux's own")]
+    pub const IPC_PRIVATE: i32 = 0;
+    pub const IPC_CREAT: u32 = 0o1000;
+    pub const IPC_EXCL: u32 = 0o2000;
+    pub const IPC_RMID: u32 = 0;
+    pub const IPC_SET: u32 = 1;
+    pub const IPC_STAT: u32 = 2;
+    pub const SHM_LOCK: u32 = 11;
+    pub const SHM_UNLOCK: u32 = 12;
+    /// Of `shmget`.
+    pub const SHM_HUGETLB: u32 = 0o4000;
+    /// Of `shmat`.
+    pub const SHM_RDONLY: u32 = 0o10_000;
+    pub const SHM_RND: u32 = 0o20_000;
+    pub const SHM_REMAP: u32 = 0o40_000;
+    pub const SHM_EXEC: u32 = 0o100_000;
+    /// Of a mode: the segment goes with its last mapping.
+    pub const SHM_DEST: u32 = 0o1000;
+}
+
+/// `struct shmid64_ds`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ShmidDs {
+    /// What it was asked for by.
+    pub key: i32,
+    /// Owner and group.
+    pub owner: (u32, u32),
+    /// Who made it.
+    pub creator: (u32, u32),
+    /// Permissions, and `SHM_DEST`.
+    pub mode: u32,
+    /// Bytes.
+    pub len: u64,
+    /// Seconds since the epoch of the last `shmat`, `shmdt` and change.
+    pub times: [i64; 3],
+    /// The processes that made it and that used it last.
+    pub pids: [u32; 2],
+    /// Mappings.
+    pub attached: u64,
+}
+
+impl ShmidDs {
+    /// Bytes of the structure.
+    pub const LEN: usize = 112;
+
+    /// The structure as C has it.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let ShmidDs { owner, creator, times, pids, .. } = *self;
+        let words = [self.key as u32, owner.0, owner.1, creator.0, creator.1, self.mode];
+        let mut out = [0; Self::LEN];
+        for (chunk, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *chunk = word.to_le_bytes();
+        }
+        let [at, dt, ct] = times.map(|time| time as u64);
+        let both = u64::from(pids[0]) | u64::from(pids[1]) << 32;
+        let longs = [self.len, at, dt, ct, both, self.attached];
+        for (chunk, long) in out[48..].as_chunks_mut::<8>().0.iter_mut().zip(longs) {
+            *chunk = long.to_le_bytes();
+        }
+        out
+    }
+
+    /// What `IPC_SET` takes of the structure's bytes: owner, group, permissions.
+    #[must_use]
+    pub fn settable(bytes: &[u8; Self::LEN]) -> (u32, u32, u32) {
+        let (words, _) = bytes.as_chunks::<4>();
+        let word = |n: usize| u32::from_le_bytes(words[n]);
+        (word(1), word(2), word(5))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_where_c_has_them() {
+        let segment = ShmidDs {
+            key: -2,
+            owner: (1, 2),
+            creator: (3, 4),
+            mode: 0o1600,
+            len: 5,
+            times: [6, 7, 8],
+            pids: [9, 10],
+            attached: 11,
+        };
+        let bytes = segment.to_bytes();
+        assert_eq!(ShmidDs::settable(&bytes), (1, 2, 0o1600));
+        assert_eq!(i32::from_le_bytes(*bytes.first_chunk().unwrap()), -2);
+        for (at, value) in [(48, 5), (56, 6), (64, 7), (72, 8), (80, 9), (84, 10), (88, 11)] {
+            assert_eq!(bytes[at], value, "{at}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Segments of System V shared memory: memory objects that programs find by a number or a key.
+//!
+//! The registry has them, as it has files. A segment is mapped as a file is that processes share, so its
+//! pages are coherent wherever they are used. One that was removed is there until nothing maps it.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::vec::Vec;
+
+use maize_abi::shm::{ShmidDs, ipc};
+use maize_abi::{Errno, PAGE_SIZE};
+use maize_hal::{Arch, Nanos};
+use maize_mm::{Label, ObjectId, PageStore, SpaceId};
+
+use crate::ids::Pid;
+use crate::state::State;
+
+/// Segments at most (`kernel.shmmni`).
+const MOST: usize = 4096;
+
+/// Bytes of one at most.
+const LARGEST: u64 = 1 << 46;
+
+/// Which of a segment's times to set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Attached = 0,
+    Detached = 1,
+    Changed = 2,
+}
+
+#[derive(Debug)]
+struct Segment {
+    object: ObjectId,
+    /// Without what is counted when it is asked for.
+    facts: ShmidDs,
+}
+
+/// All segments, by their numbers, which are not used again.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    all: BTreeMap<u32, Segment>,
+    next: u32,
+    /// Segments that are removed and still mapped.
+    removed: usize,
+}
+
+impl<A: Arch> State<A> {
+    /// Seconds since the epoch.
+    fn seconds(&self) -> i64 {
+        (self.wall_clock().0 / Nanos::SECOND.0) as i64
+    }
+
+    fn segment(&mut self, id: i32) -> Result<&mut Segment, Errno> {
+        let id = u32::try_from(id).map_err(|_| Errno::EINVAL)?;
+        self.segments.all.get_mut(&id).ok_or(Errno::EINVAL)
+    }
+
+    /// The segment of a key, or a new one: `shmget`.
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENOENT`, `EINVAL` for a size that it cannot have, `ENOSPC`, `ENOMEM`.
+    pub(crate) fn find_segment(
+        &mut self,
+        by: Pid,
+        (key, len, flags): (i32, u64, u32),
+    ) -> Result<u64, Errno> {
+        self.drop_removed_segments();
+        let there = |segment: &Segment| {
+            key != ipc::IPC_PRIVATE
+                && segment.facts.key == key
+                && segment.facts.mode & ipc::SHM_DEST == 0
+        };
+        if let Some((id, segment)) = self.segments.all.iter().find(|(_, it)| there(it)) {
+            return match flags & (ipc::IPC_CREAT | ipc::IPC_EXCL) == ipc::IPC_CREAT | ipc::IPC_EXCL
+            {
+                true => Err(Errno::EEXIST),
+                false if len > segment.facts.len => Err(Errno::EINVAL),
+                false => Ok(u64::from(*id)),
+            };
+        }
+        if key != ipc::IPC_PRIVATE && flags & ipc::IPC_CREAT == 0 {
+            return Err(Errno::ENOENT);
+        }
+        if len == 0 || len > LARGEST {
+            return Err(Errno::EINVAL);
+        }
+        // There are no huge pages.
+        if flags & ipc::SHM_HUGETLB != 0 {
+            return Err(Errno::ENOMEM);
+        }
+        if self.segments.all.len() >= MOST || self.segments.next > i32::MAX as u32 {
+            return Err(Errno::ENOSPC);
+        }
+        let size = len.next_multiple_of(PAGE_SIZE as u64);
+        let mut store = self.memory.store(&mut self.arch);
+        let object = store.create(size).map_err(|_| Errno::ENOMEM)?;
+        let facts = ShmidDs {
+            key,
+            mode: flags & 0o777,
+            len,
+            times: [0, 0, self.seconds()],
+            pids: [by.0, 0],
+            ..ShmidDs::default()
+        };
+        let id = self.segments.next;
+        self.segments.next += 1;
+        self.segments.all.insert(id, Segment { object, facts });
+        Ok(u64::from(id))
+    }
+
+    /// What is mapped for a segment: its object, its length, and what `/proc/PID/maps` shows.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is none.
+    pub(crate) fn segment_to_map(&mut self, id: i32) -> Result<(ObjectId, u64, Label), Errno> {
+        /// The device number of what no path leads to.
+        const DEVICE: u64 = 1;
+        let Segment { object, facts } = self.segment(id)?;
+        let path = format!("/SYSV{:08x} (deleted)", facts.key);
+        let label = Label { path, device: DEVICE, inode: id as u64 };
+        Ok((*object, facts.len, label))
+    }
+
+    /// Notes who has used a segment, and when.
+    pub(crate) fn note_segment(&mut self, object: ObjectId, by: Pid, event: Event) {
+        let now = self.seconds();
+        let mut all = self.segments.all.values_mut();
+        if let Some(segment) = all.find(|segment| segment.object == object) {
+            segment.facts.times[event as usize] = now;
+            segment.facts.pids[1] = by.0;
+        }
+    }
+
+    /// The segment that is mapped at an address, and where its pages are now.
+    pub(crate) fn segment_at(
+        &self,
+        space: SpaceId,
+        address: u64,
+    ) -> Option<(ObjectId, Vec<(u64, u64)>)> {
+        let page = PAGE_SIZE as u64;
+        let is_segment = |object| self.segments.all.values().find(|it| it.object == object);
+        let areas = || self.memory.areas(space).ok().into_iter().flatten();
+        // Its first pages may have been unmapped.
+        let of_it = |start: u64, first: u64| start.checked_sub(first * page) == Some(address);
+        let found = areas()
+            .find_map(|area| is_segment(area.object).filter(|_| of_it(area.start, area.first)))?;
+        let end = address.saturating_add(found.facts.len.next_multiple_of(page));
+        let ranges = areas()
+            .filter(|area| area.object == found.object && of_it(area.start, area.first))
+            .filter(|area| area.end <= end)
+            .map(|area| (area.start, area.end - area.start));
+        Some((found.object, ranges.collect()))
+    }
+
+    /// How often a segment is mapped.
+    fn attachments(&self, object: ObjectId) -> u64 {
+        let spaces: BTreeSet<SpaceId> = self.processes.values().filter_map(|p| p.space).collect();
+        let count = |space: &SpaceId| {
+            let areas = self.memory.areas(*space).ok().into_iter().flatten();
+            let starts: BTreeSet<u64> = areas
+                .filter(|area| area.object == object)
+                .map(|area| area.start.wrapping_sub(area.first * PAGE_SIZE as u64))
+                .collect();
+            starts.len() as u64
+        };
+        spaces.iter().map(count).sum()
+    }
+
+    /// What `IPC_STAT` tells.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is no such segment.
+    pub(crate) fn segment_facts(&mut self, id: i32) -> Result<ShmidDs, Errno> {
+        self.drop_removed_segments();
+        let (object, facts) = self.segment(id).map(|segment| (segment.object, segment.facts))?;
+        Ok(ShmidDs { attached: self.attachments(object), ..facts })
+    }
+
+    /// `IPC_SET`.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is no such segment.
+    pub(crate) fn change_segment(
+        &mut self,
+        id: i32,
+        (uid, gid, mode): (u32, u32, u32),
+    ) -> Result<(), Errno> {
+        let now = self.seconds();
+        let facts = &mut self.segment(id)?.facts;
+        facts.owner = (uid, gid);
+        facts.mode = facts.mode & !0o777 | mode & 0o777;
+        facts.times[Event::Changed as usize] = now;
+        Ok(())
+    }
+
+    /// `IPC_RMID`.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is no such segment.
+    pub(crate) fn remove_segment(&mut self, id: i32) -> Result<(), Errno> {
+        let facts = &mut self.segment(id)?.facts;
+        if facts.mode & ipc::SHM_DEST == 0 {
+            // As on Linux, no key leads there any more.
+            facts.key = ipc::IPC_PRIVATE;
+            facts.mode |= ipc::SHM_DEST;
+            self.segments.removed += 1;
+        }
+        self.drop_removed_segments();
+        Ok(())
+    }
+
+    /// Frees segments that were removed and that nothing maps any more.
+    pub(crate) fn drop_removed_segments(&mut self) {
+        if self.segments.removed == 0 {
+            return;
+        }
+        let removed = self.segments.all.iter().filter(|(_, it)| it.facts.mode & ipc::SHM_DEST != 0);
+        let unused: Vec<(u32, ObjectId)> = removed
+            .map(|(id, segment)| (*id, segment.object))
+            .filter(|(_, object)| self.attachments(*object) == 0)
+            .collect();
+        for (id, object) in unused {
+            self.segments.all.remove(&id);
+            self.segments.removed -= 1;
+            self.memory.store(&mut self.arch).release(object);
+        }
+    }
+}
