@@ -4,7 +4,8 @@ use maize_abi::{Errno, Sysno};
 use maize_hal::Arch;
 
 use super::{
-    Call, files, fork, futex, identity, limits, memory, sched, shm, signal, system, time, timers, wait,
+    Call, files, fork, futex, identity, limits, memory, sched, shm, signal, system, time, timers,
+    wait,
 };
 use crate::lifecycle;
 
