@@ -42,6 +42,33 @@ pub mod o {
     pub const O_TMPFILE_BIT: u32 = 0o20_000_000;
 }
 
+/// Events and flags of `inotify`.
+pub mod inotify {
+    #![allow(missing_docs, reason = "the names are Linux's own")]
+    pub const IN_ACCESS: u32 = 1;
+    pub const IN_MODIFY: u32 = 2;
+    pub const IN_ATTRIB: u32 = 4;
+    pub const IN_CLOSE_WRITE: u32 = 8;
+    pub const IN_CLOSE_NOWRITE: u32 = 0x10;
+    pub const IN_OPEN: u32 = 0x20;
+    pub const IN_MOVED_FROM: u32 = 0x40;
+    pub const IN_MOVED_TO: u32 = 0x80;
+    pub const IN_CREATE: u32 = 0x100;
+    pub const IN_DELETE: u32 = 0x200;
+    pub const IN_DELETE_SELF: u32 = 0x400;
+    pub const IN_MOVE_SELF: u32 = 0x800;
+    pub const IN_ALL_EVENTS: u32 = 0xfff;
+    pub const IN_Q_OVERFLOW: u32 = 0x4000;
+    pub const IN_IGNORED: u32 = 0x8000;
+    pub const IN_ONLYDIR: u32 = 0x0100_0000;
+    pub const IN_DONT_FOLLOW: u32 = 0x0200_0000;
+    pub const IN_EXCL_UNLINK: u32 = 0x0400_0000;
+    pub const IN_MASK_CREATE: u32 = 0x1000_0000;
+    pub const IN_MASK_ADD: u32 = 0x2000_0000;
+    pub const IN_ISDIR: u32 = 0x4000_0000;
+    pub const IN_ONESHOT: u32 = 0x8000_0000;
+}
+
 /// File type and permission bits of `st_mode`.
 pub mod s {
     #![allow(missing_docs, reason = "the names are Linux's own")]

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
-use maize_abi::file::{Statfs, access, device_number, fcntl, s};
+use maize_abi::file::{Statfs, access, device_number, fcntl, inotify, s};
 use maize_abi::isa::Stat;
 use maize_hal::Nanos;
 
@@ -241,6 +241,7 @@ impl Vfs {
         }
         inode.mode = inode.mode & s::S_IFMT | mode;
         inode.ctime = env.wall_clock();
+        self.target_event(env, caller, target, inotify::IN_ATTRIB);
         Ok(())
     }
 
@@ -274,6 +275,7 @@ impl Vfs {
             }
         }
         inode.ctime = env.wall_clock();
+        self.target_event(env, caller, target, inotify::IN_ATTRIB);
         Ok(())
     }
 
@@ -306,6 +308,14 @@ impl Vfs {
         inode.atime = apply(atime, inode.atime);
         inode.mtime = apply(mtime, inode.mtime);
         inode.ctime = now;
+        // One time alone is as if the bytes had been read or written.
+        let what = match (atime, mtime) {
+            (SetTime::Keep, SetTime::Keep) => return Ok(()),
+            (_, SetTime::Keep) => inotify::IN_ACCESS,
+            (SetTime::Keep, _) => inotify::IN_MODIFY,
+            _ => inotify::IN_ATTRIB,
+        };
+        self.target_event(env, caller, target, what);
         Ok(())
     }
 
@@ -347,7 +357,9 @@ impl Vfs {
                 return Err(Errno::ETXTBSY.into());
             }
         }
-        self.set_len(env, caller, id, len)
+        self.set_len(env, caller, id, len)?;
+        self.target_event(env, caller, target, inotify::IN_MODIFY);
+        Ok(())
     }
 
     fn set_len(

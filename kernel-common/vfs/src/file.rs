@@ -4,13 +4,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
-use maize_abi::file::o;
+use maize_abi::file::{inotify, o};
 use maize_abi::signal::SignalSet;
 
 use crate::Vfs;
 use crate::caller::Surroundings;
 use crate::device::Device;
-use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId, TerminalId};
+use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId, TerminalId, WatchSetId};
 use crate::inode::Kind;
 use crate::node::Node;
 use crate::outcome::WaitKey;
@@ -35,6 +35,8 @@ pub(crate) enum Handle {
     Counter(CounterId),
     Interests(InterestId),
     Socket(SocketId),
+    /// What happens to other files (`inotify`).
+    Watches(WatchSetId),
     /// Signals of whoever reads it (`signalfd`).
     Signals(SignalSet),
     /// A process (`pidfd`), by its id.
@@ -188,6 +190,11 @@ impl Vfs {
     }
 
     fn close(&mut self, env: &mut dyn Surroundings, id: FileId, file: &File) {
+        if !matches!(file.handle, Handle::Place) {
+            let closed =
+                if file.writable { inotify::IN_CLOSE_WRITE } else { inotify::IN_CLOSE_NOWRITE };
+            self.tell_of(file.node, file.place.as_ref(), closed);
+        }
         match file.handle {
             Handle::Pipe(end) => self.close_pipe_end(end.pipe, file),
             Handle::Terminal(id) => self.close_terminal(id),
@@ -200,6 +207,7 @@ impl Vfs {
             Handle::Interests(set) => {
                 self.interests.remove(&set);
             }
+            Handle::Watches(set) => self.tree.watches.remove(set),
             Handle::Signals(_) => self.signal_files -= 1,
             Handle::Process(..) => self.process_files -= 1,
             _ => {}

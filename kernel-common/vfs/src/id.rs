@@ -30,6 +30,10 @@ impl TerminalId {
     pub const CONSOLE: TerminalId = TerminalId(0);
 }
 
+/// A set of watches (`inotify`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WatchSetId(pub(crate) u64);
+
 /// A socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub(crate) u64);

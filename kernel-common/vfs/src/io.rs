@@ -1,7 +1,7 @@
 //! Reading, writing and positioning.
 
 use maize_abi::Errno;
-use maize_abi::file::{fcntl, o, s, seek};
+use maize_abi::file::{fcntl, inotify, o, s, seek};
 use maize_mm::ObjectId;
 
 use crate::Vfs;
@@ -121,6 +121,7 @@ impl Vfs {
                 }
                 Ok(received.count)
             }
+            Handle::Watches(set) => self.tree.watches.read(set, out),
             // Signals are the caller's, who takes them itself.
             Handle::Interests(_) | Handle::Signals(_) | Handle::Process(..) => {
                 Err(Errno::EINVAL.into())
@@ -149,6 +150,9 @@ impl Vfs {
         let inode = self.tree.get_mut(inode)?;
         if !keeps_time && count > 0 && inode.atime <= inode.mtime.max(inode.ctime) {
             inode.atime = now;
+        }
+        if count > 0 {
+            self.file_event(id, inotify::IN_ACCESS);
         }
         Ok(count)
     }
@@ -251,9 +255,10 @@ impl Vfs {
                 let sent = Sent { now: nonblocking, ..Sent::bytes(bytes) };
                 self.send(env, caller, id, sent, Patience::Left)
             }
-            Handle::Interests(_) | Handle::Signals(_) | Handle::Process(..) => {
-                Err(Errno::EINVAL.into())
-            }
+            Handle::Watches(_)
+            | Handle::Interests(_)
+            | Handle::Signals(_)
+            | Handle::Process(..) => Err(Errno::EINVAL.into()),
         };
         refuse_wait(result, nonblocking)
     }
@@ -297,6 +302,9 @@ impl Vfs {
         let file = self.file_mut(id)?;
         if place == Place::Position {
             file.position = at + count as u64;
+        }
+        if count > 0 {
+            self.file_event(id, inotify::IN_MODIFY);
         }
         Ok(count)
     }
@@ -462,6 +470,8 @@ impl Vfs {
             }
             Handle::Terminal(_) | Handle::Master(_) => (Flow::Once, self.readable_now(env, id)?),
             Handle::Counter(_) => (Flow::Once, 8),
+            // All of an event or nothing is read: as much room as the caller has.
+            Handle::Watches(_) => (Flow::Once, u64::MAX),
             _ => (Flow::ToEnd, u64::MAX),
         })
     }
@@ -482,6 +492,7 @@ impl Vfs {
                 self.terminals.get(id).map_or(0, |t| 1 + t.pending_output() as u64)
             }
             Handle::Socket(_) => self.receivable(id)? as u64,
+            Handle::Watches(set) => self.tree.watches.pending(set) as u64,
             Handle::Regular(inode) => {
                 self.tree.get(inode)?.len(env.store()).saturating_sub(file.position)
             }

@@ -116,6 +116,7 @@ impl Vfs {
                 Handle::Pipe(_)
                 | Handle::Regular(_)
                 | Handle::Socket(_)
+                | Handle::Watches(_)
                 | Handle::Stream(HostStream::Input),
             ) => Ok(()),
             _ => Err(Errno::ENOTTY),

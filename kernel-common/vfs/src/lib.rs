@@ -59,6 +59,7 @@ mod terminal;
 #[cfg(test)]
 mod testing;
 mod tree;
+mod watch;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -67,7 +68,7 @@ pub use attributes::{SetTime, Target};
 pub use caller::{At, Caller, Job, Surroundings, View};
 pub use console::Console;
 pub use descriptor::{Descriptor, FdTable, NR_OPEN};
-pub use id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId, TerminalId};
+pub use id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId, TerminalId, WatchSetId};
 pub use interest::{Change, Interest, Told};
 pub use io::{Flow, Place};
 pub use lock::{LockKind, LockOwner, Record};
@@ -150,6 +151,9 @@ impl Vfs {
     /// The keys that were woken since the last call.
     #[must_use]
     pub fn take_wakes(&mut self) -> Vec<WaitKey> {
+        for set in self.tree.watches.take_woken() {
+            self.wakes.wake(WaitKey::WatchReadable(set));
+        }
         let mut woken = self.wakes.take();
         if woken.is_empty() {
             return woken;

@@ -1,7 +1,7 @@
 //! Opening files.
 
 use maize_abi::Errno;
-use maize_abi::file::{access, o, s};
+use maize_abi::file::{access, inotify, o, s};
 
 use crate::Vfs;
 use crate::caller::{At, Caller, Surroundings, store_errno};
@@ -78,6 +78,21 @@ impl Vfs {
         caller: &Caller<'_>,
         at: At,
         path: &[u8],
+        how: OpenHow,
+    ) -> Result<FileId, Errno> {
+        let file = self.open_quietly(env, caller, (at, path), how)?;
+        if !how.has(o::O_PATH) {
+            self.file_event(file, inotify::IN_OPEN);
+        }
+        Ok(file)
+    }
+
+    /// As [`Self::open`], and nobody is told that it was opened.
+    fn open_quietly(
+        &mut self,
+        env: &mut dyn Surroundings,
+        caller: &Caller<'_>,
+        (at, path): (At, &[u8]),
         how: OpenHow,
     ) -> Result<FileId, Errno> {
         self.check_file_room(1)?;
@@ -249,6 +264,7 @@ impl Vfs {
         let object = inode.object(env.store())?;
         env.store().truncate(object, 0).map_err(store_errno)?;
         inode.modified(now);
+        self.file_event(file, inotify::IN_MODIFY);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use maize_abi::signal::Signal;
 use maize_hal::Nanos;
 use maize_mm::NeedPage;
 
-use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId, TerminalId};
+use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId, TerminalId, WatchSetId};
 
 /// Something whose change a caller can wait for.
 ///
@@ -47,6 +47,8 @@ pub enum WaitKey {
     SocketWritable(SocketId),
     /// The socket takes another message or connection, or is gone.
     SocketRoom(SocketId),
+    /// Something that is watched has happened.
+    WatchReadable(WatchSetId),
     /// A signal that the file asks for was sent to somebody.
     SignalSent(FileId),
     /// The process that the file stands for has ended.

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
-use maize_abi::file::s;
+use maize_abi::file::{inotify, s};
 
 use crate::Vfs;
 use crate::caller::Surroundings;
@@ -55,6 +55,7 @@ impl Vfs {
             count += 1;
         }
         self.file_mut(id)?.position = position;
+        self.file_event(id, inotify::IN_ACCESS);
         Ok(count)
     }
 

@@ -38,6 +38,7 @@ impl Vfs {
             Handle::Counter(id) => self.counters.get(&id).map_or(0, crate::counter::Counter::poll),
             Handle::Interests(id) => self.poll_interests(id, pending),
             Handle::Socket(id) => self.poll_socket(id),
+            Handle::Watches(set) => self.tree.watches.poll(set),
             Handle::Signals(wanted) if wanted.intersection(pending) == SignalSet::EMPTY => 0,
             Handle::Signals(_) => poll::POLLIN | poll::POLLRDNORM,
             Handle::Process(_, Fate::Alive) => 0,
@@ -80,6 +81,7 @@ impl Vfs {
             Handle::Socket(id) => {
                 [Some(WaitKey::SocketReadable(id)), Some(WaitKey::SocketWritable(id))]
             }
+            Handle::Watches(set) => [Some(WaitKey::WatchReadable(set)), None],
             Handle::Signals(_) => [Some(WaitKey::SignalSent(id)), None],
             Handle::Process(..) => [Some(WaitKey::ProcessEnded(id)), None],
             _ => [None, None],

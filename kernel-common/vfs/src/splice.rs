@@ -55,6 +55,7 @@ impl Vfs {
         match self.file(file)?.handle {
             Handle::Directory
             | Handle::Counter(_)
+            | Handle::Watches(_)
             | Handle::Interests(_)
             | Handle::Signals(_)
             | Handle::Process(..) => Err(Errno::EINVAL),

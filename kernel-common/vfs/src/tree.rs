@@ -10,11 +10,13 @@
 use alloc::collections::BTreeMap;
 
 use maize_abi::Errno;
+use maize_abi::file::inotify;
 use maize_hal::Nanos;
 use maize_mm::PageStore;
 
 use crate::id::InodeId;
 use crate::inode::{Content, Inode, Kind};
+use crate::watch::Watches;
 
 /// What the programs of one kernel can take of its memory, other than by files' bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,17 +40,25 @@ impl Default for Limits {
 /// Links to one file at most.
 const LINK_MAX: u32 = 65_000;
 
+/// What is told beside an event of a directory.
+const fn directory_flag(is_dir: bool) -> u32 {
+    if is_dir { inotify::IN_ISDIR } else { 0 }
+}
+
 #[derive(Debug)]
 pub(crate) struct Tree {
     inodes: BTreeMap<InodeId, Inode>,
     next: u64,
     name_bytes: usize,
     pub(crate) limits: Limits,
+    /// Who is told of what happens to names.
+    pub(crate) watches: Watches,
 }
 
 impl Tree {
-    pub(crate) const fn new(limits: Limits) -> Tree {
-        Tree { inodes: BTreeMap::new(), next: 1, name_bytes: 0, limits }
+    pub(crate) fn new(limits: Limits) -> Tree {
+        let (inodes, watches) = (BTreeMap::new(), Watches::default());
+        Tree { inodes, next: 1, name_bytes: 0, limits, watches }
     }
 
     /// # Errors
@@ -127,6 +137,7 @@ impl Tree {
         if !unused {
             return;
         }
+        self.watches.gone(id);
         match self.inodes.remove(&id).map(|inode| inode.kind) {
             Some(Kind::Regular(Content::Object(object))) => store.release(object),
             Some(Kind::Symlink(target)) => self.name_bytes -= target.len(),
@@ -178,6 +189,10 @@ impl Tree {
             inode.nlink += 1;
         }
         inode.ctime = now;
+        if inode.nlink > 1 && !is_dir {
+            self.watches.tell(id, (inotify::IN_ATTRIB, 0), 0, b"");
+        }
+        self.watches.tell(dir, (inotify::IN_CREATE, directory_flag(is_dir)), 0, name);
         Ok(())
     }
 
@@ -196,7 +211,13 @@ impl Tree {
         let id = parent.directory_mut()?.remove(name).ok_or(Errno::ENOENT)?;
         parent.modified(now);
         self.name_bytes -= name.len();
+        let is_dir = self.get(id).is_ok_and(Inode::is_dir);
+        if !is_dir {
+            self.watches.tell(id, (inotify::IN_ATTRIB, 0), 0, b"");
+        }
         self.drop_link(store, dir, id, now);
+        // As on Linux, after what is told of the file itself.
+        self.watches.tell(dir, (inotify::IN_DELETE, directory_flag(is_dir)), 0, name);
         Ok(())
     }
 
@@ -257,6 +278,7 @@ impl Tree {
             self.get_mut(from_dir)?.nlink -= 1;
             self.get_mut(to_dir)?.nlink += 1;
         }
+        self.tell_moved(id, (from_dir, from), (to_dir, to), replaced);
         if let Some(replaced) = replaced {
             self.drop_link(store, to_dir, replaced, now);
         }
@@ -287,8 +309,28 @@ impl Tree {
         }
         self.get_mut(from_dir)?.modified(now);
         self.get_mut(to_dir)?.modified(now);
+        self.tell_moved(one, (from_dir, from), (to_dir, to), None);
+        self.tell_moved(other, (to_dir, to), (from_dir, from), None);
         self.place(one, to_dir, to, now)?;
         self.place(other, from_dir, from, now)
+    }
+
+    /// Tells of a move, and of what it replaced.
+    fn tell_moved(
+        &mut self,
+        id: InodeId,
+        (from_dir, from): (InodeId, &[u8]),
+        (to_dir, to): (InodeId, &[u8]),
+        replaced: Option<InodeId>,
+    ) {
+        let flag = directory_flag(self.get(id).is_ok_and(Inode::is_dir));
+        let cookie = self.watches.next_move();
+        self.watches.tell(from_dir, (inotify::IN_MOVED_FROM, flag), cookie, from);
+        self.watches.tell(to_dir, (inotify::IN_MOVED_TO, flag), cookie, to);
+        if let Some(replaced) = replaced {
+            self.watches.tell(replaced, (inotify::IN_ATTRIB, 0), 0, b"");
+        }
+        self.watches.tell(id, (inotify::IN_MOVE_SELF, 0), 0, b"");
     }
 
     /// Tells a moved inode where it is.

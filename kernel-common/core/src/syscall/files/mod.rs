@@ -23,6 +23,7 @@ mod splice;
 mod stream;
 mod timers;
 mod transfer;
+mod watches;
 
 use alloc::vec::Vec;
 
@@ -80,6 +81,10 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
         N::PidfdSendSignal => processes::send_signal(call).await,
         N::PidfdGetfd => processes::get_file(call),
         N::MemfdCreate => open::memfd_create(call).await,
+        N::InotifyInit => watches::init(call, false),
+        N::InotifyInit1 => watches::init(call, true),
+        N::InotifyAddWatch => watches::add(call).await,
+        N::InotifyRmWatch => watches::remove(call),
         N::Fsync | N::Fdatasync | N::Syncfs => descriptors::check(call),
         N::SyncFileRange | N::Fadvise64 | N::Readahead => descriptors::check(call),
         N::Sync => Ok(0),
