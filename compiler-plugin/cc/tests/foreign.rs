@@ -24,8 +24,9 @@ impl Sources {
         let from = cache().join("foreign").join(name);
         assert!(from.is_dir(), "{} is missing: ./maize test xisa makes it", from.display());
         let folder = tempfile::tempdir().unwrap();
+        // With their times, by which makefiles see that what was generated is current.
         let mut copy = Command::new("cp");
-        succeed(copy.arg("-r").arg(format!("{}/.", from.display())).arg(folder.path()));
+        succeed(copy.arg("-rp").arg(format!("{}/.", from.display())).arg(folder.path()));
         Self(folder)
     }
 
@@ -252,6 +253,43 @@ fn bzip2_packs_and_unpacks() {
         pair.stays(&unpack, &[1000]);
         assert!(pair.travels(&unpack, 300, 20) > 3);
     }
+}
+
+#[test]
+#[ignore = "the program takes long to build"]
+fn lz4_packs_and_unpacks() {
+    let pair = Pair::new("lz4", "programs/lz4", |sources, cc, _| {
+        sources.make("programs", &[&format!("CC={cc}"), "CFLAGS=-O2 -w", "lz4"]);
+    });
+    let text = |arguments| Case { arguments, input: pair.theirs.at("lib/lz4hc.c") };
+    for case in [text(&["-1c"]), text(&["-9c"])] {
+        pair.stays(&case, &[7, 1000]);
+        assert!(pair.travels(&case, 2000, 20) > 3);
+    }
+    let packed = pair.theirs.at("packed");
+    std::fs::write(&packed, pair.expected(&text(&["-9c"]))).unwrap();
+    let unpack = Case { arguments: &["-dc"], input: packed };
+    pair.stays(&unpack, &[1, 7]);
+    assert!(pair.travels(&unpack, 100, 20) > 3);
+}
+
+#[test]
+#[ignore = "the program takes long to build"]
+fn mawk_runs_a_script() {
+    let pair = Pair::new("mawk", "mawk", |sources, cc, _| {
+        let mut configure = sources.command(".", "./configure");
+        configure.args(["--disable-init-srand", "--with-builtin-regex"]).env("CC", cc);
+        succeed(&mut configure);
+        sources.make(".", &["mawk"]);
+    });
+    // With commands that it runs by `popen`.
+    let script = own_input("job.awk").display().to_string();
+    let whole = Case { arguments: &["-f", &script], input: pair.theirs.at("bi_funct.c") };
+    pair.stays(&whole, &[1, 7, 1000]);
+    let words = "{ for (i = 1; i <= NF; i++) { gsub(/[^a-z]/, \"\", $i); n[$i]++ } } \
+                 END { for (w in n) s = (s + length(w) * n[w]) % 10007; print NR, s }";
+    let words = Case { arguments: &[words], input: pair.theirs.at("bi_funct.c") };
+    assert!(pair.travels(&words, 2000, 30) > 3);
 }
 
 #[test]
