@@ -118,11 +118,11 @@ impl Wakes {
         self.0.insert(key);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn take(&mut self) -> Vec<WaitKey> {
-        // Nearly always: every step of the kernel asks.
-        if self.0.is_empty() {
-            return Vec::new();
-        }
         core::mem::take(&mut self.0).into_iter().collect()
     }
 }

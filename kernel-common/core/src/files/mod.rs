@@ -263,6 +263,10 @@ impl<A: Arch> State<A> {
 
     /// Carries on what file operations have made possible for others.
     pub(crate) fn wake_files(&mut self) {
+        // Nearly always: every step asks, some of them twice.
+        if !self.files.vfs.has_news() {
+            return;
+        }
         // First, since it makes room that someone may wait for.
         self.console_pump();
         for key in self.files.vfs.take_wakes() {
