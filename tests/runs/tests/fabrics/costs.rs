@@ -12,8 +12,8 @@ const LIMIT: Duration = Duration::from_secs(240);
 
 /// Figure, messages, most bytes of their bodies, pages.
 const COSTS: [(&str, f64, f64, f64); 12] = [
-    ("there and back", 5.0, 700.0, 2.0),
-    ("there and back, stack unused", 5.0, 700.0, 2.0),
+    ("there and back", 2.0, 700.0, 0.0),
+    ("there and back, stack unused", 2.0, 700.0, 0.0),
     ("system call", 2.0, 600.0, 0.0),
     ("system call at home", 0.0, 0.0, 0.0),
     ("clock_gettime", 0.0, 0.0, 0.0),
@@ -28,6 +28,10 @@ const COSTS: [(&str, f64, f64, f64); 12] = [
 
 /// How far a count may be off: the interrupts of timers and of the host also end stays.
 const TOLERANCE: f64 = 0.2;
+
+/// More messages, and pages, of a move there and back until the stack's page is in memory that both machines
+/// see. How soon that is depends on how closely the moves follow each other.
+const BEFORE_THE_WINDOW: (f64, f64) = (3.0, 2.0);
 
 #[test]
 #[ignore = "boots machines"]
@@ -45,8 +49,12 @@ fn operations_cost_what_they_cost() {
         let [Some(sent), Some(bytes), Some(with_page)] = figure.counts else {
             panic!("{name}: not counted");
         };
-        let close = |count: f64, wanted: f64| (count - wanted).abs() <= TOLERANCE;
-        assert!(close(sent, messages) && close(with_page, pages), "{figure:?}");
+        let moves = name.starts_with("there and back");
+        let (late, late_pages) = if moves { BEFORE_THE_WINDOW } else { (0.0, 0.0) };
+        let close = |count: f64, wanted: f64, late: f64| {
+            (wanted - TOLERANCE..=wanted + late + TOLERANCE).contains(&count)
+        };
+        assert!(close(sent, messages, late) && close(with_page, pages, late_pages), "{figure:?}");
         assert!(bytes <= most_bytes + 1.0, "{name}: {bytes} bytes");
     }
 }
