@@ -29,6 +29,9 @@ const COSTS: [(&str, f64, f64, f64); 12] = [
 /// How far a count may be off: the interrupts of timers and of the host also end stays.
 const TOLERANCE: f64 = 0.2;
 
+/// Bytes of those stays, and of news about how busy an instance is, per operation.
+const STRAY_BYTES: f64 = 10.0;
+
 /// More messages, and pages, of a move there and back until the stack's page is in memory that both machines
 /// see. How soon that is depends on how closely the moves follow each other.
 const BEFORE_THE_WINDOW: (f64, f64) = (3.0, 2.0);
@@ -55,6 +58,6 @@ fn operations_cost_what_they_cost() {
             (wanted - TOLERANCE..=wanted + late + TOLERANCE).contains(&count)
         };
         assert!(close(sent, messages, late) && close(with_page, pages, late_pages), "{figure:?}");
-        assert!(bytes <= most_bytes + 1.0, "{name}: {bytes} bytes");
+        assert!(bytes <= most_bytes + STRAY_BYTES, "{name}: {bytes} bytes");
     }
 }
