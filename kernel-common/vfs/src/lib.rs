@@ -157,6 +157,7 @@ impl Vfs {
         !self.wakes.is_empty()
             || self.consumed > 0
             || self.terminals.has_signals()
+            || self.tree.watches.has_woken()
             || !self.pending_output(OutputStream::Stdout).is_empty()
             || !self.pending_output(OutputStream::Stderr).is_empty()
     }
