@@ -71,8 +71,8 @@ fn separate_compilation_and_archives_give_the_same_program() {
 #[test]
 fn what_cannot_move_is_refused_with_its_line() {
     let source = "int f(int x) {\n  __asm__(\"nop\");\n  return x;\n}\n\
-                  int vfork(void) __attribute__((returns_twice));\n\
-                  int g(void) {\n  return vfork();\n}\n";
+                  int twice(void) __attribute__((returns_twice));\n\
+                  int g(void) {\n  return twice();\n}\n";
     let errors = build::refused(source);
     assert!(errors.contains("t.c:2: error: in `f`: inline assembly (`nop`)"), "{errors}");
     assert!(errors.contains("t.c:7: error: in `g`: a function that returns twice"), "{errors}");
