@@ -47,22 +47,26 @@ fn lose_the_second(coherence: Coherence, arguments: &[&str], order: Order) -> Ve
     let consoles = outcome.consoles.concat();
     assert_eq!(outcome.ending, Ending::Exited(0), "{said:?}\n{consoles}");
     let reports = &outcome.reports;
-    let told = reports
-        .iter()
-        .any(|(_, text)| text.contains("was on instance 1, which is gone: the process ends"));
-    assert!(told, "{reports:?}\n{consoles}");
+    let told = |what: &str| reports.iter().any(|(_, text)| text.contains(what));
+    // The thread may have been in a call at home at that moment: then it is its stack that is lost.
+    let report = match said.first().map(String::as_str) {
+        Some("on the lost CPU: signal 9") => "was on instance 1, which is gone: the process ends",
+        Some("on the lost CPU: signal 7") => "a page was on an instance which is gone",
+        other => panic!("{other:?}\n{reports:?}\n{consoles}"),
+    };
+    assert!(told(report), "{reports:?}\n{consoles}");
     said
 }
 
-const ALIKE: [&str; 3] =
-    ["on the lost CPU: signal 9", "beside it: status 0", "on another CPU: status 0"];
+/// What becomes of those that were not there.
+const OTHERS: [&str; 2] = ["beside it: status 0", "on another CPU: status 0"];
 
 #[test]
 #[ignore = "boots machines"]
 fn a_group_ends_with_one_of_its_three_machines_and_nothing_else_does() {
     for coherence in [Coherence::Directory, Coherence::Voting] {
         let said = lose_the_second(coherence, &[], Order::Kill(1));
-        assert_eq!(said[..3], ALIKE, "{coherence:?}");
+        assert_eq!(said[1..3], OTHERS, "{coherence:?}");
         assert_eq!(said[3..], ["there again: Invalid argument"], "{coherence:?}");
     }
 }
@@ -71,6 +75,6 @@ fn a_group_ends_with_one_of_its_three_machines_and_nothing_else_does() {
 #[ignore = "boots machines"]
 fn a_machine_that_returns_takes_threads_again() {
     let said = lose_the_second(Coherence::Directory, &["returns"], Order::Restart(1));
-    assert_eq!(said[..3], ALIKE);
+    assert_eq!(said[1..3], OTHERS);
     assert_eq!(said[3..], ["there again: went", "on the CPU that returned: status 0"]);
 }

@@ -82,6 +82,8 @@ pub(crate) struct Pages {
     asking: BTreeMap<(ObjectId, u64), u32>,
     /// Empty, but for the room that it has.
     deeds: Vec<Deed>,
+    /// Whether it was reported that the last death has cost pages.
+    told_of_loss: bool,
 }
 
 impl From<PageKey> for PageName {
@@ -129,6 +131,7 @@ impl Pages {
             promotes: settings.window.is_some(),
             asking: BTreeMap::new(),
             deeds: Vec::new(),
+            told_of_loss: false,
         }
     }
 
@@ -314,6 +317,7 @@ impl<A: Arch> State<A> {
     /// A peer is dead.
     pub(crate) fn page_peer_died(&mut self, peer: InstanceId) {
         let node = NodeId(peer.0);
+        self.fabric.pages.told_of_loss = false;
         self.fabric.pages.delayed.retain(|(from, ..)| *from != peer);
         for copies in self.fabric.pages.copies.values_mut() {
             copies.retain(|(from, ..)| *from != peer);

@@ -2,7 +2,7 @@
 
 use maize_abi::pte::Access as Rights;
 use maize_coherence::{Access, Failure};
-use maize_hal::{Arch, Nanos};
+use maize_hal::{Arch, Nanos, Report};
 use maize_mm::{FaultError, NeedPage, SpaceId};
 
 use super::Pages;
@@ -80,6 +80,11 @@ impl<A: Arch> State<A> {
             None | Some(Failure::Stale) => Ok(()),
             Some(failure @ (Failure::Lost | Failure::HomeDied)) => {
                 log::warn!("page {} of {:?}: {failure:?}", need.index, need.object);
+                // A program that goes on may touch any number of them.
+                if !core::mem::replace(&mut self.fabric.pages.told_of_loss, true) {
+                    let text = "a page was on an instance which is gone: who uses it gets SIGBUS";
+                    self.host.report(Report::Fault { text: text.into() });
+                }
                 Err(FaultError::PastEnd)
             }
         }
