@@ -12,7 +12,7 @@ use crate::file::Handle;
 use crate::id::FileId;
 use crate::outcome::Io;
 use crate::stream::HostStream;
-use crate::terminal::Requester;
+use crate::terminal::{Request, Requester};
 
 /// What a request results in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +96,11 @@ pub const fn extent(number: u32) -> (usize, usize) {
     }
 }
 
+/// The `int` that the argument of a request points to.
+pub(crate) fn int(input: &[u8]) -> Result<i32, Errno> {
+    input.first_chunk().map(|bytes| i32::from_le_bytes(*bytes)).ok_or(Errno::EFAULT)
+}
+
 impl Vfs {
     /// Whether a file knows an `ioctl` request.
     ///
@@ -139,8 +144,7 @@ impl Vfs {
         self.check_ioctl(id, number)?;
         match (number, &self.file(id)?.handle) {
             (request::FIONBIO, _) => {
-                let on = *input.first_chunk().ok_or(Errno::EFAULT)? != [0; 4];
-                let flags = if on { o::O_NONBLOCK } else { 0 };
+                let flags = if int(input)? != 0 { o::O_NONBLOCK } else { 0 };
                 self.set_status(id, flags, o::O_NONBLOCK)?;
                 return Ok(Answer::DONE);
             }
@@ -160,14 +164,15 @@ impl Vfs {
             has_terminal: self.terminals.controlling(session).is_some(),
         };
         let session_of = |group| env.proc().session_of_group(group);
+        let asked = Request { by, number, argument, input, session_of: &session_of };
         let (terminal, answer) = match self.file(id)?.handle {
             Handle::Terminal(id) => {
                 let terminal = self.terminals.get_mut(id)?;
-                (id, terminal.control_request(by, number, (argument, input), &session_of))
+                (id, terminal.control_request(asked))
             }
             Handle::Master(id) => {
                 let pseudo = self.terminals.pseudo_mut(id)?;
-                (id, pseudo.request(by, number, (argument, input), &session_of))
+                (id, pseudo.request(asked))
             }
             _ => return Err(Errno::ENOTTY.into()),
         };

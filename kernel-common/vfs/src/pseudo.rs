@@ -20,14 +20,14 @@ use crate::device::PSEUDO_MAJOR;
 use crate::file::Handle;
 use crate::id::{FileId, InodeId, TerminalId};
 use crate::inode::{Inode, Kind};
-use crate::ioctl::Answer;
+use crate::ioctl::{Answer, int};
 use crate::mount::PTS_FS;
 use crate::node::Node;
 use crate::open::OpenHow;
 use crate::outcome::{Io, Patience, Stop, WaitKey};
 use crate::path::{Follow, Walk};
 use crate::root::{kernel_caller, kernel_view};
-use crate::terminal::{Requester, Terminal, TerminalSignal};
+use crate::terminal::{Request, Terminal, TerminalSignal};
 
 /// Pseudo-terminals at most (Linux's `kernel.pty.max`).
 pub(crate) const MOST: usize = 256;
@@ -84,21 +84,15 @@ impl Pseudo {
     }
 
     /// Serves a request of the master.
-    pub(crate) fn request(
-        &mut self,
-        by: Requester,
-        number: u32,
-        (argument, input): (u64, &[u8]),
-        session_of: &dyn Fn(u32) -> Option<u32>,
-    ) -> Io<Answer> {
-        match number {
+    pub(crate) fn request(&mut self, asked: Request<'_>) -> Io<Answer> {
+        match asked.number {
             request::TIOCGPTN => Ok(Answer::number(self.number)),
             request::TIOCGPTLCK => Ok(Answer::number(u32::from(self.locked))),
             request::TIOCSPTLCK => {
-                self.locked = *input.first_chunk().ok_or(Errno::EFAULT)? != [0; 4];
+                self.locked = int(asked.input)? != 0;
                 Ok(Answer::DONE)
             }
-            _ => self.terminal.master_request(by, number, (argument, input), session_of),
+            _ => self.terminal.master_request(asked),
         }
     }
 }

@@ -9,7 +9,7 @@ use maize_abi::termios::{
 use super::Terminal;
 use crate::caller::Job;
 use crate::id::TerminalId;
-use crate::ioctl::Answer;
+use crate::ioctl::{Answer, int};
 use crate::outcome::{Io, Stop, WaitKey};
 
 /// Who makes a request.
@@ -22,8 +22,21 @@ pub(crate) struct Requester {
     pub(crate) has_terminal: bool,
 }
 
+/// A request.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) by: Requester,
+    pub(crate) number: u32,
+    /// The call's third argument.
+    pub(crate) argument: u64,
+    /// What it points to: as many bytes as [`crate::ioctl::extent`] says.
+    pub(crate) input: &'a [u8],
+    /// Tells the session of a process group.
+    pub(crate) session_of: &'a dyn Fn(u32) -> Option<u32>,
+}
+
 /// The number of the one line discipline there is.
-const N_TTY: u32 = 0;
+const N_TTY: i32 = 0;
 
 /// Whether output is stopped and started by the usual characters.
 fn stops_as_usual(modes: &Termios) -> bool {
@@ -31,15 +44,9 @@ fn stops_as_usual(modes: &Termios) -> bool {
 }
 
 impl Terminal {
-    /// Serves a request. `argument` is the call's third argument, `input` what it points to;
-    /// `session_of` tells the session of a process group.
-    pub(crate) fn control_request(
-        &mut self,
-        by: Requester,
-        number: u32,
-        (argument, input): (u64, &[u8]),
-        session_of: &dyn Fn(u32) -> Option<u32>,
-    ) -> Io<Answer> {
+    /// Serves a request.
+    pub(crate) fn control_request(&mut self, asked: Request<'_>) -> Io<Answer> {
+        let Request { by, number, argument, input, .. } = asked;
         match number {
             request::TCGETS => Ok(Answer::bytes(&self.modes.to_bytes())),
             request::TCGETS2 => Ok(Answer::bytes(&self.modes.to_bytes2())),
@@ -70,10 +77,9 @@ impl Terminal {
                 Ok(Answer::DONE)
             }
             request::TIOCGEXCL => Ok(Answer::number(u32::from(self.exclusive))),
-            request::TIOCGETD => Ok(Answer::number(N_TTY)),
+            request::TIOCGETD => Ok(Answer::number(N_TTY as u32)),
             request::TIOCSETD => {
-                let number = *input.first_chunk().ok_or(Errno::EFAULT)?;
-                let known = u32::from_le_bytes(number) == N_TTY;
+                let known = int(input)? == N_TTY;
                 if known { Ok(Answer::DONE) } else { Err(Errno::EINVAL.into()) }
             }
             request::TCFLSH => self.flush(by.job, argument),
@@ -83,7 +89,7 @@ impl Terminal {
                 self.wait_drained()?;
                 Ok(Answer::DONE)
             }
-            _ => self.session_request(by, number, (argument, input), session_of),
+            _ => self.session_request(asked),
         }
     }
 
@@ -148,13 +154,8 @@ impl Terminal {
         Ok(Answer::DONE)
     }
 
-    fn session_request(
-        &mut self,
-        by: Requester,
-        number: u32,
-        (argument, input): (u64, &[u8]),
-        session_of: &dyn Fn(u32) -> Option<u32>,
-    ) -> Io<Answer> {
+    fn session_request(&mut self, asked: Request<'_>) -> Io<Answer> {
+        let Request { by, number, argument, input, session_of } = asked;
         let session = by.job.session;
         let is_ours = self.session == Some(session);
         match number {
@@ -187,8 +188,7 @@ impl Terminal {
                 if !is_ours {
                     return Err(Errno::ENOTTY.into());
                 }
-                let group = i32::from_le_bytes(*input.first_chunk().ok_or(Errno::EFAULT)?);
-                let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
+                let group = u32::try_from(int(input)?).map_err(|_| Errno::EINVAL)?;
                 match session_of(group) {
                     None => Err(Errno::ESRCH.into()),
                     Some(other) if other != session => Err(Errno::EPERM.into()),
@@ -204,16 +204,11 @@ impl Terminal {
 
     /// Serves a request of a pseudo-terminal's master that is about the terminal's modes, size or
     /// session, or that only a master knows.
-    pub(crate) fn master_request(
-        &mut self,
-        by: Requester,
-        number: u32,
-        (argument, input): (u64, &[u8]),
-        session_of: &dyn Fn(u32) -> Option<u32>,
-    ) -> Io<Answer> {
-        match number {
+    pub(crate) fn master_request(&mut self, asked: Request<'_>) -> Io<Answer> {
+        let Request { argument, input, .. } = asked;
+        match asked.number {
             request::TIOCPKT => {
-                let on = *input.first_chunk().ok_or(Errno::EFAULT)? != [0; 4];
+                let on = int(input)? != 0;
                 self.packet = on.then(|| self.packet.unwrap_or(packet::TIOCPKT_DATA));
                 Ok(Answer::DONE)
             }
@@ -244,7 +239,7 @@ impl Terminal {
             // Who has the other side may know what it does not control.
             request::TIOCGPGRP => Ok(Answer::number(self.foreground.unwrap_or(0))),
             request::TIOCGSID => Ok(Answer::number(self.session.ok_or(Errno::ENOTTY)?)),
-            _ => self.control_request(by, number, (argument, input), session_of),
+            _ => self.control_request(asked),
         }
     }
 

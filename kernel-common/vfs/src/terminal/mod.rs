@@ -11,7 +11,7 @@ mod control;
 mod edit;
 mod output;
 
-pub(crate) use control::Requester;
+pub(crate) use control::{Request, Requester};
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

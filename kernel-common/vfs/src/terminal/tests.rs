@@ -212,7 +212,7 @@ fn ioctl(t: &mut Terminal, job: Job, number: u32, input: &[u8]) -> Io<Answer> {
         30 => Some(30),
         _ => None,
     };
-    t.control_request(by, number, (0, input), &session_of)
+    t.control_request(Request { by, number, argument: 0, input, session_of: &session_of })
 }
 
 #[test]
