@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use crate::ioctl::Answer;
 use crate::open::OpenHow;
 use crate::pseudo::MOST;
-use crate::testing::{World, caller_as, with_image};
+use crate::testing::{World, with_view};
 use crate::{
-    At, Caller, Console, FileId, Io, Patience, Place, Recipient, Stop, TerminalId, TerminalSignal,
-    Vfs, WaitKey,
+    At, Caller, FileId, Io, Patience, Place, Recipient, Stop, TerminalId, TerminalSignal, Vfs,
+    WaitKey,
 };
 
 const IN: u16 = poll::POLLIN | poll::POLLRDNORM;
@@ -27,16 +27,12 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Fixture {
-        let (mut vfs, mut world) = with_image(&[], Console::Streams);
-        world.view = Some(vfs.initial_view(0o22));
+        let (vfs, world) = with_view();
         Fixture { vfs, world }
     }
 
     fn with<R>(&mut self, f: impl FnOnce(&mut Vfs, &mut World, &Caller<'_>) -> R) -> R {
-        let view = self.world.view.take().unwrap();
-        let result = f(&mut self.vfs, &mut self.world, &caller_as(&view, 0));
-        self.world.view = Some(view);
-        result
+        self.world.call(&mut self.vfs, f)
     }
 
     fn open(&mut self, path: &str, flags: u32) -> Result<FileId, Errno> {

@@ -236,6 +236,27 @@ pub(crate) fn with_image(image: &[u8], console: Console) -> (Vfs, World) {
     (vfs, world)
 }
 
+/// As [`with_image`] over no image, with a view for [`World::call`].
+pub(crate) fn with_view() -> (Vfs, World) {
+    let (mut vfs, mut world) = with_image(&[], Console::Streams);
+    world.view = Some(vfs.initial_view(0o22));
+    (vfs, world)
+}
+
+impl World {
+    /// Does something as the superuser, with the world's view.
+    pub(crate) fn call<R>(
+        &mut self,
+        vfs: &mut Vfs,
+        f: impl FnOnce(&mut Vfs, &mut World, &Caller<'_>) -> R,
+    ) -> R {
+        let view = self.view.take().unwrap();
+        let result = f(vfs, self, &caller_as(&view, 0));
+        self.view = Some(view);
+        result
+    }
+}
+
 /// Attributes of a member that most tests do not care for.
 pub(crate) struct MemberInfo {
     pub(crate) ino: u32,

@@ -369,8 +369,8 @@ mod tests {
     use maize_abi::signal::SignalSet;
 
     use super::*;
-    use crate::testing::{World, caller_as, with_image};
-    use crate::{Console, OpenHow, Patience, Place};
+    use crate::testing::{World, with_view};
+    use crate::{OpenHow, Patience, Place};
 
     struct Fixture {
         vfs: Vfs,
@@ -379,16 +379,12 @@ mod tests {
 
     impl Fixture {
         fn new() -> Fixture {
-            let (mut vfs, mut world) = with_image(&[], Console::Streams);
-            world.view = Some(vfs.initial_view(0o22));
+            let (vfs, world) = with_view();
             Fixture { vfs, world }
         }
 
         fn with<R>(&mut self, f: impl FnOnce(&mut Vfs, &mut World, &Caller<'_>) -> R) -> R {
-            let view = self.world.view.take().unwrap();
-            let result = f(&mut self.vfs, &mut self.world, &caller_as(&view, 0));
-            self.world.view = Some(view);
-            result
+            self.world.call(&mut self.vfs, f)
         }
 
         fn watches(&mut self) -> Result<FileId, Errno> {

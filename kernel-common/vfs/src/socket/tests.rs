@@ -8,8 +8,8 @@ use maize_abi::socket::{shut, so};
 use proptest::prelude::*;
 
 use super::{Address, Credentials, Family, Received, Sent, SocketKind, SocketOption, SocketValue};
-use crate::testing::{World, caller_as, with_image};
-use crate::{Caller, Console, FileId, Io, Patience, Stop, Vfs, WaitKey};
+use crate::testing::{World, with_view};
+use crate::{Caller, FileId, Io, Patience, Stop, Vfs, WaitKey};
 
 pub(super) struct Fixture {
     pub(super) vfs: Vfs,
@@ -18,16 +18,12 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) fn new() -> Fixture {
-        let (mut vfs, mut world) = with_image(&[], Console::Streams);
-        world.view = Some(vfs.initial_view(0o22));
+        let (vfs, world) = with_view();
         Fixture { vfs, world }
     }
 
     pub(super) fn with<R>(&mut self, f: impl FnOnce(&mut Vfs, &mut World, &Caller<'_>) -> R) -> R {
-        let view = self.world.view.take().unwrap();
-        let result = f(&mut self.vfs, &mut self.world, &caller_as(&view, 0));
-        self.world.view = Some(view);
-        result
+        self.world.call(&mut self.vfs, f)
     }
 
     pub(super) fn pair(&mut self, kind: SocketKind) -> (FileId, FileId) {
