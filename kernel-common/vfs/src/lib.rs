@@ -64,8 +64,6 @@ mod watch;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use maize_hal::OutputStream;
-
 pub use attributes::{SetTime, Target};
 pub use caller::{At, Caller, Job, Surroundings, View};
 pub use console::Console;
@@ -150,18 +148,6 @@ pub struct Vfs {
 }
 
 impl Vfs {
-    /// Whether there is anything that [`Vfs::take_wakes`], [`Vfs::take_signals`], [`Vfs::pending_output`] or
-    /// [`Vfs::take_consumed`] would return.
-    #[must_use]
-    pub fn has_news(&self) -> bool {
-        !self.wakes.is_empty()
-            || self.consumed > 0
-            || self.terminals.has_signals()
-            || self.tree.watches.has_woken()
-            || !self.pending_output(OutputStream::Stdout).is_empty()
-            || !self.pending_output(OutputStream::Stderr).is_empty()
-    }
-
     /// The keys that were woken since the last call.
     #[must_use]
     pub fn take_wakes(&mut self) -> Vec<WaitKey> {

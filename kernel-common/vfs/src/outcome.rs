@@ -118,10 +118,6 @@ impl Wakes {
         self.0.insert(key);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn take(&mut self) -> Vec<WaitKey> {
         core::mem::take(&mut self.0).into_iter().collect()
     }

@@ -180,12 +180,6 @@ impl Terminals {
         });
     }
 
-    pub(crate) fn has_signals(&self) -> bool {
-        !self.last_signals.is_empty()
-            || self.console.has_signals()
-            || self.pseudo.values().any(|pseudo| pseudo.terminal.has_signals())
-    }
-
     pub(crate) fn take_signals(&mut self) -> Vec<TerminalSignal> {
         let mut signals = self.console.take_signals();
         signals.append(&mut self.last_signals);

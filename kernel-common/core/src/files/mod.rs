@@ -262,11 +262,11 @@ impl<A: Arch> State<A> {
     }
 
     /// Carries on what file operations have made possible for others.
+    ///
+    /// Every step takes it, some of them twice, and nearly always there is nothing to take. Nobody asks
+    /// beforehand whether there is: who answered would have to know all that can be taken, and who waits
+    /// for what that answer forgot would wait for ever.
     pub(crate) fn wake_files(&mut self) {
-        // Nearly always: every step asks, some of them twice.
-        if !self.files.vfs.has_news() {
-            return;
-        }
         // First, since it makes room that someone may wait for.
         self.console_pump();
         for key in self.files.vfs.take_wakes() {

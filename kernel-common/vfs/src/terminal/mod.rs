@@ -112,10 +112,6 @@ impl Terminal {
         self.foreground = Some(foreground);
     }
 
-    pub(crate) fn has_signals(&self) -> bool {
-        !self.signals.is_empty()
-    }
-
     pub(crate) fn take_signals(&mut self) -> Vec<TerminalSignal> {
         core::mem::take(&mut self.signals)
     }

@@ -14,6 +14,7 @@ mod fabric_hostile;
 mod fabric_memory;
 mod fabric_moves;
 mod fabric_stress;
+mod files;
 mod hostile;
 mod kernel_heap;
 mod processes;
