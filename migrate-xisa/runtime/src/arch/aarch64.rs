@@ -19,33 +19,17 @@ pub(crate) struct Registers {
     vector: [[u64; 2]; 32],
 }
 
-const SP: usize = 31;
-const PC: usize = 32;
+pub(super) const SP: usize = 31;
+pub(super) const PC: usize = 32;
 
 /// Vector registers whose low half a callee keeps: from `v8` on.
 const FIRST_LOW: usize = 8;
 
 impl Registers {
-    pub(crate) fn pc(&self) -> u64 {
-        self.general[PC]
-    }
-
     /// Those that a callee keeps.
     pub(crate) fn kept(&self) -> Kept {
         let low = core::array::from_fn(|n| self.vector[FIRST_LOW + n][0]);
         Kept { general: self.general, low }
-    }
-
-    pub(crate) fn set_pc(&mut self, pc: u64) {
-        self.general[PC] = pc;
-    }
-
-    pub(crate) fn sp(&self) -> u64 {
-        self.general[SP]
-    }
-
-    pub(crate) fn set_sp(&mut self, sp: u64) {
-        self.general[SP] = sp;
     }
 
     /// The first two arguments of the call.
@@ -59,27 +43,11 @@ impl Registers {
 #[derive(Clone)]
 #[repr(C)]
 pub(crate) struct Kept {
-    general: [u64; 34],
+    pub(super) general: [u64; 34],
     low: [u64; 8],
 }
 
 impl Kept {
-    pub(crate) fn pc(&self) -> u64 {
-        self.general[PC]
-    }
-
-    pub(crate) fn set_pc(&mut self, pc: u64) {
-        self.general[PC] = pc;
-    }
-
-    pub(crate) fn sp(&self) -> u64 {
-        self.general[SP]
-    }
-
-    pub(crate) fn set_sp(&mut self, sp: u64) {
-        self.general[SP] = sp;
-    }
-
     /// The place of a register by DWARF's number, if unwinding restores it.
     pub(crate) fn of_dwarf(&mut self, number: u16) -> Option<&mut u64> {
         match number {

@@ -16,6 +16,31 @@ pub(crate) use x86_64::*;
 
 const ENOSYS: i64 = -38;
 
+/// The two registers that every frame has, by the instruction set's numbers.
+macro_rules! of_frames {
+    ($($registers:ty),*) => {$(
+        impl $registers {
+            pub(crate) fn pc(&self) -> u64 {
+                self.general[PC]
+            }
+
+            pub(crate) fn set_pc(&mut self, pc: u64) {
+                self.general[PC] = pc;
+            }
+
+            pub(crate) fn sp(&self) -> u64 {
+                self.general[SP]
+            }
+
+            pub(crate) fn set_sp(&mut self, sp: u64) {
+                self.general[SP] = sp;
+            }
+        }
+    )*};
+}
+
+of_frames!(Registers, Kept);
+
 /// How a function that was entered came back.
 #[repr(C)]
 pub(crate) struct Outcome {

@@ -23,29 +23,13 @@ pub(crate) struct Registers {
     vector: [u128; 16],
 }
 
-const SP: usize = 7;
-const PC: usize = 16;
+pub(super) const SP: usize = 7;
+pub(super) const PC: usize = 16;
 
 impl Registers {
-    pub(crate) fn pc(&self) -> u64 {
-        self.general[PC]
-    }
-
     /// Those that a callee keeps: no vector register.
     pub(crate) fn kept(&self) -> Kept {
         Kept { general: self.general }
-    }
-
-    pub(crate) fn set_pc(&mut self, pc: u64) {
-        self.general[PC] = pc;
-    }
-
-    pub(crate) fn sp(&self) -> u64 {
-        self.general[SP]
-    }
-
-    pub(crate) fn set_sp(&mut self, sp: u64) {
-        self.general[SP] = sp;
     }
 
     /// The first two arguments of the call.
@@ -58,26 +42,10 @@ impl Registers {
 #[derive(Clone)]
 #[repr(C)]
 pub(crate) struct Kept {
-    general: [u64; 18],
+    pub(super) general: [u64; 18],
 }
 
 impl Kept {
-    pub(crate) fn pc(&self) -> u64 {
-        self.general[PC]
-    }
-
-    pub(crate) fn set_pc(&mut self, pc: u64) {
-        self.general[PC] = pc;
-    }
-
-    pub(crate) fn sp(&self) -> u64 {
-        self.general[SP]
-    }
-
-    pub(crate) fn set_sp(&mut self, sp: u64) {
-        self.general[SP] = sp;
-    }
-
     /// The place of a register by DWARF's number, if unwinding restores it.
     pub(crate) fn of_dwarf(&mut self, number: u16) -> Option<&mut u64> {
         self.general.get_mut(usize::from(number)).filter(|_| number <= 16)
