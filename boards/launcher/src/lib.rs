@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod checks;
+mod command;
 pub mod compiler;
 pub mod console;
 pub mod cpio;
@@ -20,6 +21,7 @@ pub mod live;
 pub mod machine;
 pub mod memory_size;
 pub mod placement;
+mod plugin;
 pub mod process;
 pub mod profile;
 pub mod ramdisk;

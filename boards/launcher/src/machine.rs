@@ -165,7 +165,7 @@ fn concat<const N: usize>(parts: [OsString; N]) -> OsString {
 }
 
 /// A path inside a QEMU option that is a comma-separated list.
-fn escape_commas(path: &Path) -> OsString {
+pub(crate) fn escape_commas(path: &Path) -> OsString {
     let text = path.to_string_lossy();
     if text.contains(',') { text.replace(',', ",,").into() } else { path.into() }
 }

@@ -10,10 +10,10 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
+use crate::plugin;
 use crate::symbols::Symbols;
 use crate::workspace::Workspace;
 
@@ -48,12 +48,7 @@ impl Profiler {
     pub fn set_up(workspace: &Workspace, folder: &Path) -> anyhow::Result<Self> {
         let plugin = folder.join("blocks.so");
         let source = workspace.root().join("boards/launcher/profile/blocks.c");
-        let mut compile = Command::new("cc");
-        compile.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&plugin).arg(&source);
-        let output = compile.output().context("cc, which --profile needs")?;
-        if !output.status.success() {
-            bail!("{}: {}", source.display(), String::from_utf8_lossy(&output.stderr).trim());
-        }
+        plugin::build(&source, &plugin)?;
         Ok(Self { plugin, folder: folder.to_owned() })
     }
 
@@ -64,10 +59,7 @@ impl Profiler {
     /// What the emulator's `-plugin` says for a machine.
     #[must_use]
     pub fn option(&self, machine: usize) -> OsString {
-        let mut option = OsString::from(&self.plugin);
-        option.push(",out=");
-        option.push(self.table(machine));
-        option
+        plugin::option(&self.plugin, &self.table(machine))
     }
 
     /// The profile of all machines, most blocks first: machine, blocks, instructions and function,

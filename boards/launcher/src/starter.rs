@@ -107,10 +107,8 @@ impl Starter {
             blueprints.push(Blueprint { spec: *spec, memory, kernel, elf, first, action });
             first += spec.instances;
         }
-        let profiler = match config.profile {
-            true => Some(Profiler::set_up(workspace, folder).map_err(RunError::Profile)?),
-            false => None,
-        };
+        let profiler = config.profile.then(|| Profiler::set_up(workspace, folder));
+        let profiler = profiler.transpose().map_err(RunError::Profile)?;
         Ok(Self {
             blueprints,
             files,

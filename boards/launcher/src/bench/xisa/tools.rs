@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use maize_hostlink::boot::Isa;
 
+use crate::command::output;
 use crate::compiler::Compiler;
+use crate::plugin;
 use crate::workspace::Workspace;
 
 /// What compiles, runs and counts.
@@ -47,17 +49,6 @@ pub(super) enum Moves {
 /// What `MAIZE_MIGRATE` is for that.
 const EVERY_POINT: &str = "self:1";
 
-/// Runs a command that must succeed, for what it prints on both outputs.
-fn output(command: &mut Command) -> anyhow::Result<(String, String)> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
-    let [text, errors] =
-        [output.stdout, output.stderr].map(|t| String::from_utf8_lossy(&t).into_owned());
-    if !output.status.success() {
-        bail!("{command:?} ended with {}: {errors}", output.status);
-    }
-    Ok((text, errors))
-}
-
 impl Tools {
     /// Builds what is missing.
     pub(super) fn set_up(workspace: &Workspace, isa: Isa) -> anyhow::Result<Self> {
@@ -67,9 +58,7 @@ impl Tools {
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let sources = root.join("compiler-plugin/cc/tests/bench");
         let counter = folder.join("count.so");
-        let mut compile = Command::new("cc");
-        compile.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&counter).arg(sources.join("count.c"));
-        output(&mut compile)?;
+        plugin::build(&sources.join("count.c"), &counter)?;
         Ok(Self {
             isa,
             folder,
