@@ -10,6 +10,7 @@ use maize_abi::migration::LEAVE;
 use maize_abi::pte::Access;
 use maize_abi::{Isa, PAGE_SIZE, Sysno};
 use maize_hal::Arch;
+use maize_mm::ObjectId;
 use maize_wire::InstanceId;
 use serde::{Deserialize, Serialize};
 
@@ -51,10 +52,9 @@ impl<A: Arch> State<A> {
             return None;
         }
         let address = self.threads.get_mut(&current.tid)?.needs_next.take()?;
-        let space = self.thread_space(current.tid)?;
-        let area = self.memory.area(space, address)?;
+        let (object, index) = self.place_of(current.tid, address)?;
         // Only what was given up elsewhere: whatever is still there is fetched when it is used.
-        let (_, rights) = self.memory.page(area.object, area.index(address)).unzip();
+        let (_, rights) = self.memory.page(object, index).unzip();
         (rights == Some(Access::empty())).then_some(address)
     }
 
@@ -82,7 +82,7 @@ impl<A: Arch> State<A> {
             match self.pack_page(current, to, key, address) {
                 Some(luggage) => packed.push(luggage),
                 // Nobody could be asked for what is not there.
-                None if !self.is_mapped(current.tid, address) => {}
+                None if self.place_of(current.tid, address).is_none() => {}
                 None => left.push(address),
             }
         }
@@ -92,18 +92,16 @@ impl<A: Arch> State<A> {
         packed
     }
 
-    fn is_mapped(&self, tid: Tid, address: u64) -> bool {
-        self.thread_space(tid).is_some_and(|space| self.memory.area(space, address).is_some())
+    /// The page that a thread finds at an address, if something is mapped there.
+    fn place_of(&self, tid: Tid, address: u64) -> Option<(ObjectId, u64)> {
+        let area = self.memory.area(self.thread_space(tid)?, address)?;
+        Some((area.object, area.index(address)))
     }
 
     /// Whether a page is in memory that `to` maps too: nothing has to be sent for it.
     fn is_shared(&mut self, tid: Tid, to: InstanceId, address: u64) -> bool {
-        let space = self.thread_space(tid);
-        let area = space.and_then(|space| self.memory.area(space, address));
-        let Some((object, index)) = area.map(|area| (area.object, area.index(address))) else {
-            return false;
-        };
-        self.is_in_window(to, object, index)
+        let place = self.place_of(tid, address);
+        place.is_some_and(|(object, index)| self.is_in_window(to, object, index))
     }
 
     fn pack_page(
@@ -113,9 +111,7 @@ impl<A: Arch> State<A> {
         key: SpaceKey,
         address: u64,
     ) -> Option<Luggage> {
-        let space = self.thread_space(current.tid)?;
-        let area = self.memory.area(space, address)?;
-        let (object, index) = (area.object, area.index(address));
+        let (object, index) = self.place_of(current.tid, address)?;
         let page = self.page_to_give(to, (object, index))?;
         let id = RequestId { asker: current.tid.0, sequence: 0 };
         let ask = AskArea { id, space: key, address, access: Access::WRITE.bits() };
@@ -183,14 +179,15 @@ impl<A: Arch> State<A> {
         } else {
             return;
         };
-        let Some(guest) = thread.guest else { return };
+        if thread.guest.is_none() {
+            return;
+        }
         self.release_holds(tid);
         if !self.fabric.pages.can_give(home) {
             return;
         }
         for address in pages {
-            let Some(area) = self.memory.area(guest.space, address) else { continue };
-            let (object, index) = (area.object, area.index(address));
+            let Some((object, index)) = self.place_of(tid, address) else { continue };
             if object.home == home.0 && !self.is_in_window(home, object, index) {
                 self.give_up_page(object, index);
             }
