@@ -10,6 +10,7 @@ extern crate alloc;
 pub mod errno;
 pub mod file;
 pub mod isa;
+pub mod message_queue;
 pub mod migration;
 pub mod pte;
 pub mod shm;

@@ -50,12 +50,9 @@ impl ShmidDs {
     /// The structure as C has it.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
-        let ShmidDs { owner, creator, times, pids, .. } = *self;
-        let words = [self.key as u32, owner.0, owner.1, creator.0, creator.1, self.mode];
+        let ShmidDs { key, owner, creator, mode, times, pids, .. } = *self;
         let mut out = [0; Self::LEN];
-        for (chunk, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(words) {
-            *chunk = word.to_le_bytes();
-        }
+        out[..24].copy_from_slice(permission_words(key, owner, creator, mode).as_flattened());
         let [at, dt, ct] = times.map(|time| time as u64);
         let both = u64::from(pids[0]) | u64::from(pids[1]) << 32;
         let longs = [self.len, at, dt, ct, both, self.attached];
@@ -64,14 +61,26 @@ impl ShmidDs {
         }
         out
     }
+}
 
-    /// What `IPC_SET` takes of the structure's bytes: owner, group, permissions.
-    #[must_use]
-    pub fn settable(bytes: &[u8; Self::LEN]) -> (u32, u32, u32) {
-        let (words, _) = bytes.as_chunks::<4>();
-        let word = |n: usize| u32::from_le_bytes(words[n]);
-        (word(1), word(2), word(5))
-    }
+/// The start of `struct ipc64_perm`.
+pub(crate) fn permission_words(
+    key: i32,
+    owner: (u32, u32),
+    creator: (u32, u32),
+    mode: u32,
+) -> [[u8; 4]; 6] {
+    [key as u32, owner.0, owner.1, creator.0, creator.1, mode].map(u32::to_le_bytes)
+}
+
+/// What `IPC_SET` takes of the bytes of a structure that begins with `struct ipc64_perm`: owner, group,
+/// permissions.
+#[must_use]
+pub fn settable_permissions<const N: usize>(bytes: &[u8; N]) -> (u32, u32, u32) {
+    const { assert!(N >= 24) };
+    let (words, _) = bytes.as_chunks::<4>();
+    let word = |n: usize| u32::from_le_bytes(words[n]);
+    (word(1), word(2), word(5))
 }
 
 #[cfg(test)]
@@ -91,7 +100,7 @@ mod tests {
             attached: 11,
         };
         let bytes = segment.to_bytes();
-        assert_eq!(ShmidDs::settable(&bytes), (1, 2, 0o1600));
+        assert_eq!(settable_permissions(&bytes), (1, 2, 0o1600));
         assert_eq!(i32::from_le_bytes(*bytes.first_chunk().unwrap()), -2);
         for (at, value) in [(48, 5), (56, 6), (64, 7), (72, 8), (80, 9), (84, 10), (88, 11)] {
             assert_eq!(bytes[at], value, "{at}");

@@ -19,6 +19,7 @@ use crate::handle::Handle;
 use crate::homes::Homes;
 use crate::ids::IdSequence;
 use crate::kernel::{Config, Kernel};
+use crate::message_queues::MessageQueues;
 use crate::sched::RunQueue;
 use crate::segments::Segments;
 use crate::state::State;
@@ -57,6 +58,7 @@ impl<A: Arch> Kernel<A> {
             memory,
             files: Files::new(),
             segments: Segments::default(),
+            message_queues: MessageQueues::default(),
             tasks,
             waits: Waits::default(),
             timers: Timers::default(),

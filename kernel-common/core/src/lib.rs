@@ -21,6 +21,7 @@ mod ids;
 mod kernel;
 mod lifecycle;
 pub mod loader;
+mod message_queues;
 mod migrate;
 mod process;
 mod process_timer;

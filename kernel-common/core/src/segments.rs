@@ -47,7 +47,7 @@ pub(crate) struct Segments {
 
 impl<A: Arch> State<A> {
     /// Seconds since the epoch.
-    fn seconds(&self) -> i64 {
+    pub(crate) fn seconds(&self) -> i64 {
         (self.wall_clock().0 / Nanos::SECOND.0) as i64
     }
 

@@ -16,6 +16,7 @@ use crate::futex::Futexes;
 use crate::group::Groups;
 use crate::homes::Homes;
 use crate::ids::{IdSequence, Pid, Tid};
+use crate::message_queues::MessageQueues;
 use crate::migrate::MovePage;
 use crate::process::Process;
 use crate::sched::RunQueue;
@@ -32,6 +33,7 @@ pub(crate) struct State<A: Arch> {
     pub(crate) memory: Memory,
     pub(crate) files: Files,
     pub(crate) segments: Segments,
+    pub(crate) message_queues: MessageQueues,
 
     pub(crate) tasks: TaskQueue,
     pub(crate) waits: Waits,

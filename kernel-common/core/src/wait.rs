@@ -52,6 +52,8 @@ pub(crate) enum WaitKey {
     Unparked(Pid),
     /// A peer has come.
     Peers,
+    /// A message was sent to this queue or received from it, or it has changed or is gone.
+    Messages(u32),
 }
 
 impl WaitKey {

@@ -4,8 +4,8 @@ use maize_abi::{Errno, Sysno};
 use maize_hal::Arch;
 
 use super::{
-    Call, files, fork, futex, identity, limits, memory, sched, shm, signal, system, time, timers,
-    wait,
+    Call, files, fork, futex, identity, limits, memory, message_queues, sched, shm, signal, system,
+    time, timers, wait,
 };
 use crate::lifecycle;
 
@@ -109,6 +109,12 @@ pub(super) async fn dispatch<A: Arch>(
         N::Shmat => shm::shmat(call).await,
         N::Shmdt => shm::shmdt(call).await,
         N::Shmctl => shm::shmctl(call).await,
+
+        // System V message queues.
+        N::Msgget => message_queues::msgget(call),
+        N::Msgsnd => message_queues::msgsnd(call).await,
+        N::Msgrcv => message_queues::msgrcv(call).await,
+        N::Msgctl => message_queues::msgctl(call).await,
 
         // The system and its limits.
         N::Personality => system::personality(call),

@@ -22,6 +22,7 @@ mod futex;
 mod identity;
 mod limits;
 mod memory;
+mod message_queues;
 mod sched;
 mod shm;
 mod signal;
@@ -126,6 +127,8 @@ const fn makes_something(call: Sysno) -> bool {
             | N::Mremap
             | N::RtSigqueueinfo
             | N::RtTgsigqueueinfo
+            | N::Msgget
+            | N::Msgsnd
     )
 }
 

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use maize_abi::pte::Access;
-use maize_abi::shm::{ShmidDs, ipc};
+use maize_abi::shm::{ShmidDs, ipc, settable_permissions};
 use maize_abi::{Errno, PAGE_SIZE, Sysno};
 use maize_hal::Arch;
 use maize_mm::{Backing, MapRequest, Placement, Sharing};
@@ -99,7 +99,7 @@ pub(super) async fn shmctl<A: Arch>(call: Call<'_, A>) -> CallResult {
         ipc::IPC_SET => {
             let mut bytes = [0; ShmidDs::LEN];
             call.k.read_user(call.current, buffer, &mut bytes).await?;
-            call.k.with(|s| s.change_segment(id, ShmidDs::settable(&bytes)))?;
+            call.k.with(|s| s.change_segment(id, settable_permissions(&bytes)))?;
         }
         // Nothing is ever paged out.
         ipc::SHM_LOCK | ipc::SHM_UNLOCK => facts.map(|_| ())?,
