@@ -193,6 +193,40 @@ static void maps_list_the_areas(void)
     CHECK(unlink("mapped") == 0);
 }
 
+/* What smaps says of the area that holds an address, in KiB; -1 if there is no such line. */
+static long in_smaps(const void *address, const char *name)
+{
+    char *text = slurp("/proc/self/smaps", 0);
+    int inside = 0;
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        unsigned long low, high;
+        if (sscanf(line, "%lx-%lx", &low, &high) == 2)
+            inside = (uintptr_t)address >= low && (uintptr_t)address < high;
+        else if (inside && strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':')
+            return strtol(line + strlen(name) + 1, NULL, 10);
+    }
+    return -1;
+}
+
+/* As programs do that look for a bug of old kernels: what was written is dirty in a child, too. */
+static void smaps_tell_what_is_shared(void)
+{
+    char *area = mmap(NULL, 3 * 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *page = area + 4096;
+    CHECK(area != MAP_FAILED && mprotect(page, 4096, PROT_READ | PROT_WRITE) == 0);
+    CHECK_EQUAL(in_smaps(page, "Size"), 4);
+    CHECK_EQUAL(in_smaps(page, "Rss"), 0);
+    *page = 1;
+    CHECK(madvise(page, 4096, MADV_FREE) == 0);
+    *page = 2;
+    CHECK(in_smaps(page, "Rss") == 4 && in_smaps(page, "Anonymous") == 4);
+    CHECK(in_smaps(page, "Private_Dirty") == 4 && in_smaps(page, "Shared_Dirty") == 0);
+    IN_CHILD(CHECK(in_smaps(page, "Shared_Dirty") == 4 && in_smaps(page, "Private_Dirty") == 0);
+             CHECK_EQUAL(in_smaps(page, "Pss"), 2););
+    CHECK_EQUAL(in_smaps(page, "nothing"), -1);
+    CHECK(munmap(area, 3 * 4096) == 0);
+}
+
 static void command_line_and_environment(char **argv)
 {
     char *text = slurp("/proc/self/cmdline", 0);
@@ -341,6 +375,7 @@ int main(int argc, char **argv)
     RUN(status_lines);
     RUN(memory_shows_in_status);
     RUN(maps_list_the_areas);
+    RUN(smaps_tell_what_is_shared);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {

@@ -13,6 +13,7 @@ extern crate alloc;
 
 mod advise;
 mod area;
+mod area_usage;
 mod budget;
 mod change;
 mod error;
@@ -33,6 +34,7 @@ mod store;
 
 pub use advise::Advice;
 pub use area::{Area, AreaFlags, Label, Sharing};
+pub use area_usage::AreaUsage;
 pub use budget::{Budget, Progress};
 pub use change::{OldRange, Relocation};
 pub use error::{FaultError, FaultOutcome, MapError, NeedPage, OutOfMemory};

@@ -283,3 +283,31 @@ fn writing_is_right_at_every_point_of_flattening() {
         assert_eq!(m.hw.violation(), None);
     }
 }
+
+/// What the area at an address takes: pages that several spaces have, and this one's own.
+fn taken(m: &Machine, s: maize_mm::SpaceId) -> [u64; 4] {
+    let area = m.memory.area(s, AT).unwrap();
+    let usage = m.memory.area_usage(area);
+    assert_eq!((usage.shared_clean, usage.private_clean), (0, 0));
+    [usage.shared_dirty, usage.private_dirty, usage.anonymous, usage.proportional]
+        .map(|bytes| bytes / (PAGE / 2))
+}
+
+#[test]
+fn what_a_fork_shares_is_told() {
+    let mut m = Machine::new(FORMATS[0], 256, 8);
+    let s = m.space();
+    m.map_at(s, AT, 4, RW);
+    assert_eq!(taken(&m, s), [0; 4]);
+    m.store(s, AT, 1).unwrap();
+    m.store(s, AT + PAGE, 2).unwrap();
+    // In halves of pages.
+    assert_eq!(taken(&m, s), [0, 4, 4, 4]);
+    let child = m.fork(s);
+    assert_eq!((taken(&m, s), taken(&m, child)), ([4, 0, 4, 2], [4, 0, 4, 2]));
+    m.store(child, AT + 2 * PAGE, 3).unwrap();
+    assert_eq!((taken(&m, s), taken(&m, child)), ([4, 0, 4, 2], [4, 2, 6, 4]));
+    m.exit(child);
+    m.store(s, AT, 4).unwrap();
+    assert_eq!(taken(&m, s), [0, 4, 4, 4]);
+}

@@ -274,6 +274,10 @@ fn proc_has_linux_formats() {
         text(&mut f, "/proc/10/maps"),
         "00400000-00401000 r-xp 00000000 00:02 7                                  /bin/one\n"
     );
+    let smaps = text(&mut f, "/proc/10/smaps");
+    let head = "Size:                  4 kB\nKernelPageSize:        4 kB\n";
+    assert!(smaps.contains(head) && smaps.ends_with("VmFlags: rd ex\n"), "{smaps}");
+    assert!(smaps.contains("\nPrivate_Clean:         4 kB\n"), "{smaps}");
     assert_eq!(f.text("/proc/10/cmdline"), Ok(b"sh\0-c\0\xff\0".to_vec()));
     assert_eq!(text(&mut f, "/proc/10/task/11/comm"), "a)b\n");
     assert_eq!(text(&mut f, "/proc/maize/faults"), "read 1\n");

@@ -8,7 +8,7 @@ use maize_abi::Isa;
 use maize_abi::pte::Access;
 use maize_abi::signal::{SigAction, Signal, SignalSet};
 use maize_hal::{Arch, Nanos};
-use maize_mm::{AreaFlags, Sharing};
+use maize_mm::{AreaFlags, AreaUsage, Sharing};
 use maize_vfs::{Area, FdTable, FileId, Memory, ProcSource, System, SystemMemory, Task, View};
 
 use super::env::Env;
@@ -56,9 +56,35 @@ impl<A: Arch> Env<'_, A> {
         }
     }
 
+    fn mapped(&self, pid: u32) -> impl Iterator<Item = &maize_mm::Area> {
+        let space = self.process(pid).and_then(|process| process.space);
+        space.and_then(|space| self.store.memory().areas(space).ok()).into_iter().flatten()
+    }
+
     /// User and system time of a thread, the time it is in user mode now left out.
     fn times(&self, tid: Tid) -> (Nanos, Nanos) {
         self.threads.get(&tid).map_or((Nanos(0), Nanos(0)), |t| (t.user_time, t.system_time))
+    }
+}
+
+/// What `/proc` shows of an area.
+fn shown(area: &maize_mm::Area) -> Area {
+    let label = area.label.as_deref();
+    let name = match label {
+        Some(label) => label.path.clone(),
+        None if area.flags.contains(AreaFlags::HEAP) => "[heap]".into(),
+        None if area.flags.contains(AreaFlags::STACK) => "[stack]".into(),
+        None => String::new(),
+    };
+    Area {
+        start: area.start,
+        end: area.end,
+        access: [Access::READ, Access::WRITE, Access::EXECUTE]
+            .map(|access| area.access.contains(access)),
+        shared: area.sharing == Sharing::Shared,
+        offset: if label.is_some_and(|l| l.inode != 0) { area.first * PAGE } else { 0 },
+        identity: label.map_or((0, 0), |label| (label.device, label.inode)),
+        name: name.into_bytes(),
     }
 }
 
@@ -159,31 +185,12 @@ impl<A: Arch> ProcSource for Env<'_, A> {
     }
 
     fn areas(&self, pid: u32) -> Vec<Area> {
-        let Some(space) = self.process(pid).and_then(|process| process.space) else {
-            return Vec::new();
-        };
-        let Ok(areas) = self.store.memory().areas(space) else { return Vec::new() };
-        areas
-            .map(|area| {
-                let label = area.label.as_deref();
-                let name = match label {
-                    Some(label) => label.path.clone(),
-                    None if area.flags.contains(AreaFlags::HEAP) => "[heap]".into(),
-                    None if area.flags.contains(AreaFlags::STACK) => "[stack]".into(),
-                    None => String::new(),
-                };
-                Area {
-                    start: area.start,
-                    end: area.end,
-                    access: [Access::READ, Access::WRITE, Access::EXECUTE]
-                        .map(|access| area.access.contains(access)),
-                    shared: area.sharing == Sharing::Shared,
-                    offset: if label.is_some_and(|l| l.inode != 0) { area.first * PAGE } else { 0 },
-                    identity: label.map_or((0, 0), |label| (label.device, label.inode)),
-                    name: name.into_bytes(),
-                }
-            })
-            .collect()
+        self.mapped(pid).map(shown).collect()
+    }
+
+    fn areas_in_use(&self, pid: u32) -> Vec<(Area, AreaUsage)> {
+        let memory = self.store.memory();
+        self.mapped(pid).map(|area| (shown(area), memory.area_usage(area))).collect()
     }
 
     fn limits(&self, pid: u32) -> [(u64, u64); rlimit::COUNT] {

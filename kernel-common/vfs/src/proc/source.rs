@@ -7,6 +7,8 @@ use maize_abi::signal::SignalSet;
 use maize_hal::Nanos;
 
 use crate::caller::View;
+use maize_mm::AreaUsage;
+
 use crate::descriptor::FdTable;
 use crate::id::FileId;
 
@@ -41,6 +43,9 @@ pub trait ProcSource {
 
     /// The areas of a process's address space in order.
     fn areas(&self, pid: u32) -> Vec<Area>;
+
+    /// As [`Self::areas`], each with what it takes.
+    fn areas_in_use(&self, pid: u32) -> Vec<(Area, AreaUsage)>;
 
     /// Resource limits of a process by `RLIMIT_*` number: soft and hard.
     fn limits(&self, pid: u32) -> [(u64, u64); 16];

@@ -7,6 +7,7 @@ use core::fmt::Write;
 
 use maize_abi::Errno;
 use maize_abi::file::{device_number, device_parts};
+use maize_mm::AreaUsage;
 
 use super::node::{Scope, TaskFile};
 use super::system::ticks;
@@ -32,6 +33,9 @@ pub(super) fn text(
         TaskFile::Environ => return Ok(source.environment(scope.pid)),
         TaskFile::Comm => return Ok([&task.name[..], b"\n"].concat()),
         TaskFile::Maps => return Ok(source.areas(scope.pid).iter().flat_map(area).collect()),
+        TaskFile::Smaps => {
+            return Ok(source.areas_in_use(scope.pid).iter().flat_map(area_in_use).collect());
+        }
         TaskFile::Stat => return Ok(stat(vfs, scope, &task)),
         TaskFile::Status => return Ok(status(scope, &task, source)),
         TaskFile::Limits => limits(&source.limits(scope.pid)),
@@ -215,6 +219,44 @@ fn area(area: &Area) -> Vec<u8> {
     }
     line.push(b'\n');
     line
+}
+
+/// An area with what it takes. Nothing is paged out, and there are no huge pages.
+fn area_in_use((shown, usage): &(Area, AreaUsage)) -> Vec<u8> {
+    let lines = [
+        ("Size:", shown.end - shown.start),
+        ("KernelPageSize:", PAGE),
+        ("MMUPageSize:", PAGE),
+        ("Rss:", usage.resident()),
+        ("Pss:", usage.proportional),
+        ("Pss_Dirty:", usage.proportional_dirty),
+        ("Shared_Clean:", usage.shared_clean),
+        ("Shared_Dirty:", usage.shared_dirty),
+        ("Private_Clean:", usage.private_clean),
+        ("Private_Dirty:", usage.private_dirty),
+        ("Referenced:", usage.resident()),
+        ("Anonymous:", usage.anonymous),
+        ("LazyFree:", 0),
+        ("AnonHugePages:", 0),
+        ("ShmemPmdMapped:", 0),
+        ("FilePmdMapped:", 0),
+        ("Shared_Hugetlb:", 0),
+        ("Private_Hugetlb:", 0),
+        ("Swap:", 0),
+        ("SwapPss:", 0),
+        ("Locked:", 0),
+    ];
+    let mut text = area(shown);
+    for (name, bytes) in lines {
+        text.extend(format!("{name:<16}{:>8} kB\n", bytes / 1024).into_bytes());
+    }
+    text.extend_from_slice(b"THPeligible:           0\nVmFlags:");
+    let [read, write, execute] = shown.access;
+    for (has, flag) in [(read, " rd"), (write, " wr"), (execute, " ex"), (shown.shared, " sh")] {
+        text.extend_from_slice(if has { flag.as_bytes() } else { b"" });
+    }
+    text.push(b'\n');
+    text
 }
 
 const LIMITS: [(&str, &str); 16] = [
