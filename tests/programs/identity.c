@@ -122,6 +122,34 @@ static void limits_are_kept(void)
     CHECK_FAILS(getrlimit(100, &limit), EINVAL);
 }
 
+/* Who may raises a hard limit, but not that of descriptors beyond what the system has. */
+static void limits_are_raised(void)
+{
+    enum { MANY = 10032, CAP_SYS_RESOURCE = 24 };
+    struct {
+        uint32_t version;
+        int pid;
+    } header = {0x20080522, 0};
+    uint32_t sets[2][3];
+    CHECK(syscall(SYS_capget, &header, sets) == 0);
+    int may = sets[0][0] >> CAP_SYS_RESOURCE & 1;
+    struct rlimit limit;
+    limit.rlim_cur = limit.rlim_max = 64;
+    IN_CHILD({
+        CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+        limit.rlim_cur = limit.rlim_max = MANY;
+        if (!may) {
+            CHECK_FAILS(setrlimit(RLIMIT_NOFILE, &limit), EPERM);
+            _exit(0);
+        }
+        CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+        CHECK_EQUAL(dup2(1, MANY - 1), MANY - 1);
+        CHECK_FAILS(dup2(1, MANY), EBADF);
+        limit.rlim_cur = limit.rlim_max = RLIM_INFINITY;
+        CHECK_FAILS(setrlimit(RLIMIT_NOFILE, &limit), EPERM);
+    });
+}
+
 static void names(void)
 {
     char name[17] = "";
@@ -247,6 +275,7 @@ int main(void)
     RUN(capabilities_are_told);
     RUN(signals_reach_a_group);
     RUN(limits_are_kept);
+    RUN(limits_are_raised);
     RUN(names);
     RUN(parent_death_signal);
     RUN(system_size);

@@ -2,6 +2,7 @@
 
 use maize_abi::Errno;
 use maize_hal::{Arch, Nanos};
+use maize_vfs::NR_OPEN;
 
 use super::clock::timeval_bytes;
 use super::{Call, CallResult};
@@ -33,9 +34,6 @@ pub(super) async fn getrusage<A: Arch>(call: Call<'_, A>) -> CallResult {
     Ok(0)
 }
 
-/// What `RLIMIT_NOFILE` can be raised to.
-const MAX_DESCRIPTORS: u64 = 4096;
-
 async fn limit<A: Arch>(
     call: Call<'_, A>,
     pid: Pid,
@@ -58,7 +56,7 @@ async fn limit<A: Arch>(
         if soft > hard {
             return Err(Errno::EINVAL);
         }
-        if index == rlimit::RLIMIT_NOFILE && hard > MAX_DESCRIPTORS {
+        if index == rlimit::RLIMIT_NOFILE && hard > NR_OPEN as u64 {
             return Err(Errno::EPERM);
         }
         call.k.with(|s| {
