@@ -349,6 +349,7 @@ fn event(message: LauncherMessage, closed: &mut [bool; 2]) -> Option<Heard> {
             HostEvent::OutputClosed(stream)
         }
         LauncherMessage::StatsRequest => HostEvent::StatsRequest,
+        LauncherMessage::TasksRequest => HostEvent::TasksRequest,
         LauncherMessage::Shutdown => HostEvent::Shutdown,
         LauncherMessage::PeerStopped { .. }
         | LauncherMessage::StopInstance { .. }

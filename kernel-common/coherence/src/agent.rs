@@ -159,6 +159,12 @@ impl<P: Policy<W>, const W: usize> Agent<P, W> {
         self.pages.get(page).filter(|record| record.generation() == page.generation)
     }
 
+    /// The pages of which a transaction is under way here.
+    pub fn busy(&self) -> impl Iterator<Item = (PageKey, &P)> {
+        let busy = self.pages.iter().filter(|(_, record)| record.is_busy());
+        busy.map(|(page, record)| (PageKey { generation: record.generation(), ..page }, record))
+    }
+
     /// The record of a page, whatever its generation.
     pub(crate) fn record_of(&self, object: ObjectId, index: u32) -> Option<&P> {
         self.pages.get(PageKey::new(object, index))

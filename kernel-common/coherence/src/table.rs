@@ -98,6 +98,15 @@ impl<R: Default> Table<R> {
         })
     }
 
+    /// As [`Self::iter_mut`].
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PageKey, &R)> {
+        self.chunks.iter().flat_map(|(place, records)| {
+            records.iter().enumerate().map(move |(offset, record)| {
+                (PageKey::new(place.object(), place.chunk() * CHUNK + offset as u32), record)
+            })
+        })
+    }
+
     /// The records of a range of an object, read only.
     pub(crate) fn range(
         &self,

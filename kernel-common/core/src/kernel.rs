@@ -227,6 +227,7 @@ impl<A: Arch> State<A> {
                     let counters = self.stats.counters();
                     self.host.report(Report::Stats { counters });
                 }
+                HostEvent::TasksRequest => self.report_tasks(),
                 HostEvent::WindowSize { rows, cols } => self.console_resized(rows, cols),
                 HostEvent::Signal(signal) => self.console_signal(signal),
                 HostEvent::Shutdown => self.shut_down(),

@@ -34,6 +34,7 @@ mod signal;
 mod state;
 mod stats;
 mod syscall;
+mod tasks_report;
 mod thread;
 mod timer;
 mod trap;

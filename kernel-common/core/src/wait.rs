@@ -5,6 +5,8 @@
 //! signal; what the event made possible is checked again by who waited.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
@@ -99,6 +101,12 @@ struct Wait {
     woken: Option<Woken>,
 }
 
+impl Wait {
+    fn keys(&self) -> impl Iterator<Item = &WaitKey> {
+        self.first.iter().chain(&self.others)
+    }
+}
+
 /// Who waits for what.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
@@ -131,7 +139,7 @@ impl Waits {
     /// Removes the wait of `task` and returns its timer and how it ended.
     fn end(&mut self, task: TaskId) -> Option<(Option<TimerKey>, Option<Woken>)> {
         let wait = self.by_task.remove(&task)?;
-        for key in wait.first.iter().chain(&wait.others) {
+        for key in wait.keys() {
             self.by_key.remove(&(*key, wait.turn));
         }
         Some((wait.timer, wait.woken))
@@ -149,6 +157,10 @@ impl Waits {
         }
     }
 
+    fn of_task(&self, task: TaskId) -> Option<&Wait> {
+        self.by_task.get(&task)
+    }
+
     /// Ends the wait of `task`. False if it does not wait or its wait has ended already.
     pub(crate) fn finish(&mut self, task: TaskId, how: Woken) -> bool {
         match self.by_task.get_mut(&task) {
@@ -162,12 +174,22 @@ impl Waits {
 
     /// What may interrupt the wait of `task`, if it waits.
     pub(crate) fn interruptible(&self, task: TaskId) -> Option<Interruptible> {
-        self.by_task.get(&task).map(|wait| wait.by)
+        self.of_task(task).map(|wait| wait.by)
+    }
+
+    /// What `task` waits for, as text; `None` if it does not wait.
+    pub(crate) fn describe(&self, task: TaskId) -> Option<String> {
+        let wait = self.of_task(task)?;
+        let Wait { timer, by, woken, .. } = wait;
+        let keys: Vec<_> = wait.keys().collect();
+        let deadline = if timer.is_some() { " with a deadline" } else { "" };
+        let woken = woken.map_or(String::new(), |how| format!(", ended by {how:?}"));
+        Some(format!("waits for {keys:?}{deadline}, interruptible {by:?}{woken}"))
     }
 
     /// Whether `task` waits.
     pub(crate) fn is_waiting(&self, task: TaskId) -> bool {
-        self.by_task.contains_key(&task)
+        self.of_task(task).is_some()
     }
 }
 

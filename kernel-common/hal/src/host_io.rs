@@ -36,6 +36,8 @@ pub enum HostEvent {
     OutputClosed(OutputStream),
     /// Send [`Report::Stats`] now.
     StatsRequest,
+    /// Say on the console what every thread does, and what is under way.
+    TasksRequest,
     /// End the instance.
     Shutdown,
 }

@@ -108,6 +108,8 @@ pub enum LauncherMessage {
         /// The sibling's number.
         instance: u16,
     },
+    /// Say on the console what every thread does, and what is under way.
+    TasksRequest,
 }
 
 /// One of the two output streams.

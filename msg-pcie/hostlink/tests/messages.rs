@@ -88,7 +88,7 @@ fn kernel_messages_come_back() {
 #[test]
 fn launcher_messages_come_back_and_their_bytes_are_fixed() {
     let size = WindowSize { rows: 24, columns: 200 };
-    let cases: [(LauncherMessage, &[u8]); 8] = [
+    let cases: [(LauncherMessage, &[u8]); 9] = [
         (LauncherMessage::WindowSize(size), &[0, 24, 0xc8, 0x01]),
         (LauncherMessage::Signal(2), &[1, 2]),
         (LauncherMessage::OutputClosed(Output::Stderr), &[2, 1]),
@@ -97,6 +97,7 @@ fn launcher_messages_come_back_and_their_bytes_are_fixed() {
         (LauncherMessage::PeerStopped { peer: 3, epoch: 300 }, &[5, 3, 0xac, 0x02]),
         (LauncherMessage::StopInstance { instance: 15 }, &[6, 15]),
         (LauncherMessage::StartInstance { instance: 1 }, &[7, 1]),
+        (LauncherMessage::TasksRequest, &[8]),
     ];
     for (message, bytes) in cases {
         let mut stream = Vec::new();

@@ -36,6 +36,9 @@ pub const HELLO_LIMIT: Duration = Duration::from_secs(60);
 /// Time for machines to end by themselves after the program has, before they are killed.
 pub const END_LIMIT: Duration = Duration::from_secs(3);
 
+/// How long instances may take to say what their threads do, once the time is up.
+const TASKS_LIMIT: Duration = Duration::from_secs(1);
+
 /// Time between two looks at the instances' traces: each keeps at least a thousand events.
 const TRACE_EVERY: Duration = Duration::from_millis(10);
 
@@ -159,8 +162,10 @@ impl Session {
         while self.ending.is_none() {
             self.step(self.next_deadline());
         }
-        if matches!(self.ending, Some(Ending::Exited(_))) {
-            self.drain();
+        match self.ending {
+            Some(Ending::Exited(_)) => self.drain(),
+            Some(Ending::TimedOut) => self.ask_for_tasks(),
+            _ => {}
         }
         for member in &mut self.members {
             member.engine.process.kill();
@@ -291,6 +296,17 @@ impl Session {
         for index in late {
             let limit = HELLO_LIMIT.as_secs();
             self.lose(index, format!("has not said hello in {limit} s"));
+        }
+    }
+
+    /// Has all instances say on their consoles what they wait for: the consoles are shown with the failure.
+    fn ask_for_tasks(&mut self) {
+        for instance in 0..self.config.instances.len() as u16 {
+            self.tell_instance(instance, LauncherMessage::TasksRequest);
+        }
+        let limit = Instant::now() + TASKS_LIMIT;
+        while Instant::now() < limit {
+            self.step(Some(limit));
         }
     }
 

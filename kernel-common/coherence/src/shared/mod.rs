@@ -32,6 +32,7 @@ mod sibling;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::fmt::Debug;
 
 use crate::mutation::Rules;
 use crate::table::Table;
@@ -139,6 +140,18 @@ impl<M: Machine> Shared<M> {
     pub fn asking(&self, page: PageKey) -> Nodes<1> {
         let busy = self.lead.kept.get(page).and_then(|kept| kept.busy.as_ref());
         busy.map_or(Nodes::EMPTY, |busy| busy.asking)
+    }
+
+    /// The pages of which siblings and their lead expect something of each other, and what is noted of them.
+    pub fn busy(&self) -> impl Iterator<Item = (PageKey, &dyn Debug)> {
+        let lead = self.lead.kept.iter().filter(|(_, kept)| kept.busy.is_some());
+        let lead = lead.map(|(page, kept)| {
+            (PageKey { generation: kept.generation, ..page }, kept as &dyn Debug)
+        });
+        let mapped = self.mapped.iter().filter(|(_, mapped)| mapped.is_busy());
+        lead.chain(mapped.map(|(page, mapped)| {
+            (PageKey { generation: mapped.generation, ..page }, mapped as &dyn Debug)
+        }))
     }
 
     /// At the lead: takes all siblings' mappings of a page that the node has. When they are gone, a

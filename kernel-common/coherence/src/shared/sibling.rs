@@ -31,6 +31,11 @@ impl Mapped {
         self.held_until != Time(0)
     }
 
+    /// Whether the lead or this instance has yet to do something.
+    pub(super) const fn is_busy(&self) -> bool {
+        self.asked.is_some() || self.want.is_some() || self.revoke.is_some()
+    }
+
     /// Starts another life of the page.
     fn reset<M, S: Sink<Message<M>>>(&mut self, lead: Sibling, page: PageKey, sink: &mut S) {
         let was = core::mem::take(self);

@@ -10,6 +10,8 @@ mod transport;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use maize_abi::{Isa, IsaKind};
@@ -174,6 +176,19 @@ impl Fabric {
     /// The peers that can be worked with.
     pub(crate) fn usable_peers(&self) -> impl Iterator<Item = InstanceId> + '_ {
         self.peers.iter().filter(|(_, peer)| peer.isa.is_some()).map(|(id, _)| *id)
+    }
+
+    /// What is under way between this instance and others, line by line.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (id, peer) in &self.peers {
+            let (isa, waiting) = (peer.isa, peer.waiting.len());
+            lines.push(format!("{id}: {isa:?}, {waiting} messages wait for room"));
+        }
+        lines.extend(self.asked.unanswered().map(|(to, id)| format!("{to} was asked {id:?}")));
+        lines.extend(self.serving.unanswered().map(|(from, n)| format!("{from} has asked {n:?}")));
+        self.pages.describe(&mut lines);
+        lines
     }
 
     /// Whether all that was posted has been handed to the links.

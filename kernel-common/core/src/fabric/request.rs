@@ -54,6 +54,11 @@ impl Asked {
         }
     }
 
+    /// Requests without an answer yet.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (InstanceId, RequestId)> + '_ {
+        self.pending.iter().filter(|(_, answer)| answer.is_none()).map(|(name, _)| *name)
+    }
+
     /// The answer, if it is there.
     fn take(&mut self, to: InstanceId, id: RequestId) -> Option<Answer> {
         let answer = self.pending.get_mut(&(to, id))?.take()?;
@@ -131,6 +136,14 @@ impl Serving {
             }
             _ => false,
         }
+    }
+
+    /// Requests without an answer yet: who asked, its asker, and the number.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (InstanceId, RequestId)> + '_ {
+        let open = self.all.iter().filter(|(_, served)| served.answer.is_none());
+        open.map(|((from, asker), served)| {
+            (*from, RequestId { asker: *asker, sequence: served.sequence })
+        })
     }
 
     /// Marks a request as cancelled. False if it is not under way.

@@ -7,13 +7,22 @@ use maize_hal::{Arch, Nanos};
 use maize_mm::SpaceId;
 use maize_wire::InstanceId;
 
-use super::{Group, ObjectName, SpaceKey};
+use super::{Group, Groups, ObjectName, SpaceKey};
 use crate::fabric::message::{LEAVING, Leave};
 use crate::handle::Handle;
 use crate::ids::Tid;
 use crate::state::State;
 use crate::thread::Current;
 use crate::wait::{Interruptible, WaitKey};
+
+impl Groups {
+    /// The spaces that are being changed; and for whom and where alone that is still to be confirmed.
+    pub(crate) fn changes(
+        &self,
+    ) -> impl Iterator<Item = (SpaceId, Option<(Tid, InstanceId)>)> + '_ {
+        self.changing.iter().map(|(space, unconfirmed)| (*space, *unconfirmed))
+    }
+}
 
 impl<A: Arch> State<A> {
     /// The space of a thread, if other instances have replicas of it.

@@ -1,6 +1,7 @@
 //! Every kind of fabric boots, and a program runs on it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use maize_hostlink::boot::Isa;
 use maize_launcher::run::{Ending, run};
@@ -53,6 +54,30 @@ fn a_program_runs_as_if_it_were_alone() {
         stats.counters.iter().any(|(name, count)| name == "fabric.sessions" && *count > 0)
     };
     assert_eq!(outcome.stats.instances().filter(|of| sessions(*of)).count(), 2);
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn a_run_that_takes_too_long_says_what_its_threads_wait_for() {
+    let mut consoles = String::new();
+    // A crowded host may need the longer time for the boot.
+    for limit in [6, 60] {
+        let mut config = script(Isa::X86_64, "taskset -c 1 sleep 1000; exit");
+        config.topology = "x86_64+x86_64".parse().unwrap();
+        config.timeout = Some(Duration::from_secs(limit));
+        let outcome = run(config, &Workspace::find().unwrap()).unwrap();
+        assert_eq!(outcome.ending, Ending::TimedOut);
+        consoles = outcome.consoles.concat();
+        let waits = |name: &str, what: &str| {
+            let mut lines = consoles.lines();
+            lines.any(|line| line.contains(name) && line.contains("waits") && line.contains(what))
+        };
+        let other = "0 processes, 0 threads here";
+        if waits("(sh)", "Child") && waits("(sleep)", "deadline") && consoles.contains(other) {
+            return;
+        }
+    }
+    panic!("{consoles}");
 }
 
 #[test]

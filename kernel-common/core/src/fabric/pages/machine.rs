@@ -1,5 +1,7 @@
 //! The page protocol's machine for the objects of one home, whichever policy it runs.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use maize_coherence::adaptive::{Adaptive, Tuning};
@@ -226,6 +228,15 @@ impl Machine {
     /// Siblings that wait for a page.
     pub(crate) fn asking(&self, page: PageKey) -> Nodes {
         each!(self, layers => layers.asking(page))
+    }
+
+    /// The pages of which something is under way, and what is noted of them.
+    pub(crate) fn busy(&self) -> Vec<(PageKey, String)> {
+        each!(self, layers => {
+            let agent = layers.machine().agent().busy();
+            let agent = agent.map(|(page, record)| (page, format!("{record:?}")));
+            agent.chain(layers.busy().map(|(page, noted)| (page, format!("{noted:?}")))).collect()
+        })
     }
 
     /// What kind of message it is.

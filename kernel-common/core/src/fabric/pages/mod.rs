@@ -14,6 +14,8 @@ mod window;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -240,6 +242,25 @@ impl Pages {
     /// A generation that no page of the object had before.
     pub(crate) fn next_generation(&mut self, object: ObjectId) -> u32 {
         self.lives.entry(object).or_default().next()
+    }
+
+    /// The pages that are on their way, and what waits for them.
+    pub(crate) fn describe(&self, lines: &mut Vec<String>) {
+        for machine in self.machines.values() {
+            for (page, noted) in machine.busy() {
+                lines.push(format!("{:?} is {page:?}: {noted}", name::page_of(page)));
+            }
+        }
+        lines
+            .extend(self.paused.iter().map(|(object, count)| format!("{object:?} waits, {count}")));
+        for (from, page, _) in &self.delayed {
+            lines.push(format!("a message of {from} about {:?} waits", page.page));
+        }
+        for ((object, index), waiting) in &self.copies {
+            let count = waiting.len();
+            lines.push(format!("{count} requests wait for page {index} of {object:?}"));
+        }
+        lines.extend(self.held.iter().map(|(tid, pages)| format!("held for {tid}: {pages:?}")));
     }
 
     /// The protocol's names of a range of an object's pages.
