@@ -7,7 +7,8 @@ use crate::{Access, NodeId, ObjectId, PageKey, Sibling, Time};
 /// Something that happened at this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event<M> {
-    /// A thread of this node faulted; it waits for a `Wake` that allows `access`, then tries again.
+    /// A thread of this node faulted; it waits for a `Wake` that allows `access`, then tries again. If that
+    /// is among the actions of this very event, the page is mapped when the last of them is done.
     Fault {
         /// Where.
         page: PageKey,

@@ -265,21 +265,28 @@ impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
         }
     }
 
-    /// Moves what has come into the window.
-    fn continue_promotion<S: Sink<P::Message>>(&mut self, now: Time, page: PageKey, sink: &mut S) {
+    /// Moves what has come into the window. True if the page may be there now, and is not mapped then.
+    fn continue_promotion<S: Sink<P::Message>>(
+        &mut self,
+        now: Time,
+        page: PageKey,
+        sink: &mut S,
+    ) -> bool {
         if !self.promoting.contains(&page) {
-            return;
+            return false;
         }
         if self.agent.record(page).is_none() {
             // Discarded meanwhile.
             self.promoting.remove(&page);
-            return;
+            return false;
         }
-        if self.agent.rights(page) == Some(Access::Write) {
+        let here = self.agent.rights(page) == Some(Access::Write);
+        if here {
             // One try: if the next owner is already waiting, the page will be hot again soon.
             self.promoting.remove(&page);
             self.pass(now, Event::Promote { page }, sink);
         }
+        here
     }
 }
 
@@ -319,8 +326,11 @@ impl<P: Policy<W>, const W: usize> Machine for Adaptive<P, W> {
         }
         if !self.promoting.is_empty()
             && let Some(page) = page
+            && self.continue_promotion(now, page, sink)
+            && let Event::Fault { access, .. } = event
         {
-            self.continue_promotion(now, page, sink);
+            // Whoever asked was woken before the page moved, and need not look again by itself.
+            self.pass(now, Event::Fault { page, access }, sink);
         }
     }
 
