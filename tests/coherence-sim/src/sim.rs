@@ -87,9 +87,14 @@ struct Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Runs,
+    /// Has just faulted.
+    Asks,
     Waits,
     AtBarrier,
-    Discards { index: u32, generation: u32 },
+    Discards {
+        index: u32,
+        generation: u32,
+    },
     Ended,
 }
 
@@ -391,14 +396,26 @@ impl<M: Machine> Sim<M> {
             self.next(at, 20);
             return Ok(());
         }
-        self.threads[at].state = State::Waits;
+        self.threads[at].state = State::Asks;
         if self.machines[usize::from(node)].rights(key) < Some(access) {
             match access {
                 Access::Read => self.tally.read_misses += 1,
                 Access::Write => self.tally.write_misses += 1,
             }
         }
-        self.event(node, Event::Fault { page: key, access }, None)
+        self.event(node, Event::Fault { page: key, access }, None)?;
+        // As in a kernel, the thread waits only when all that followed at once is done: it goes on if the
+        // page is mapped then, and otherwise nothing that came before wakes it.
+        let mapped = self.frames[usize::from(node)].entry(index).or_default().mapped;
+        if self.threads[at].state == State::Asks {
+            if mapped >= Some(access) {
+                self.threads[at].state = State::Runs;
+                self.later(self.now + 200, Happening::Runs { thread: at });
+            } else {
+                self.threads[at].state = State::Waits;
+            }
+        }
+        Ok(())
     }
 
     /// Carries the access out, and compares with the oracle.
@@ -619,7 +636,8 @@ impl<M: Machine> Sim<M> {
                 }
                 _ => continue,
             };
-            if t.node == node && t.state == State::Waits && access.is_none_or(|a| needs <= a) {
+            let waits = t.state == State::Waits || t.state == State::Asks && access.is_none();
+            if t.node == node && waits && access.is_none_or(|a| needs <= a) {
                 t.state = State::Runs;
                 // A stale generation: look again when the discard has been applied.
                 let ns = if access.is_none() { 5_000 } else { 200 };
@@ -636,7 +654,7 @@ impl<M: Machine> Sim<M> {
             let t = &self.threads[thread];
             let same = matches!(t.program.front(),
                 Some(Op::Read(i) | Op::Write(i) | Op::Increment(i)) if *i == page.index);
-            if t.node == node && t.state == State::Waits && same {
+            if t.node == node && matches!(t.state, State::Asks | State::Waits) && same {
                 self.tally.failed += 1;
                 self.threads[thread].state = State::Runs;
                 self.next(thread, 100);
