@@ -72,7 +72,11 @@ impl<const W: usize> Voting<W> {
         if from != cx.home || !asking || !self.work().waiting.remove(from) {
             return;
         }
-        self.work().windowed = true;
+        let work = self.work();
+        work.windowed = true;
+        // As with a Copy of who does not write (D4): if the home calls this node back before the other
+        // answers are here, the round goes on without a Fetch_Write of the home's.
+        work.writers.remove(from);
         self.enter_window(cx);
     }
 
