@@ -172,6 +172,18 @@ pub fn domains<P: Policy<W>, const W: usize>(
     home: Home,
     ahead: u8,
 ) -> Vec<Shared<Agent<P, W>>> {
+    domains_with(nodes, siblings, home, ahead, |agent| agent)
+}
+
+/// As [`domains`], with a layer between the agents and their domains.
+#[must_use]
+pub fn domains_with<P: Policy<W>, M: Machine, const W: usize>(
+    nodes: usize,
+    siblings: usize,
+    home: Home,
+    ahead: u8,
+    layer: impl Fn(Agent<P, W>) -> M,
+) -> Vec<Shared<M>> {
     (0..nodes * siblings)
         .map(|instance| {
             let node = NodeId((instance / siblings) as u16);
@@ -179,7 +191,7 @@ pub fn domains<P: Policy<W>, const W: usize>(
             let sibling = NodeId((instance % siblings) as u16);
             let domain = Domain { sibling, lead: NodeId(0), ahead, hold_ns: HOLD_NS };
             let agent = Agent::new(config, Nodes::first_n(nodes));
-            Shared::new(agent, domain, Nodes::first_n(siblings))
+            Shared::new(layer(agent), domain, Nodes::first_n(siblings))
         })
         .collect()
 }

@@ -3,8 +3,8 @@
 use maize_coherence::adaptive::{Adaptive, Tuning};
 use maize_coherence::directory::Directory;
 use maize_coherence::voting::Voting;
-use maize_coherence::{Home, Machine, NodeId, ObjectId, Policy};
-use maize_coherence_sim::patterns::{PolicyName, agents, domains};
+use maize_coherence::{Agent, Home, Machine, NodeId, ObjectId, Policy};
+use maize_coherence_sim::patterns::{PolicyName, agents, domains, domains_with};
 use maize_coherence_sim::{Op, Settings, Sim, Tally};
 use proptest::prelude::*;
 
@@ -80,16 +80,28 @@ fn holds_on<M: Machine>(
     Ok(sim.tally)
 }
 
+/// The layer that kernels have, with a window that pages move into sooner or later.
+fn layer<P: Policy<1>>(case: &Case, agent: Agent<P>) -> Adaptive<P> {
+    let hot_misses = 1 + (case.seed % 6) as u8;
+    let tuning = Tuning { window_frames: 8, hot_misses, ..Tuning::default() };
+    let mut layer = Adaptive::new(agent, tuning);
+    layer.set_length(ObjectId(1), case.pages, 0);
+    layer
+}
+
 fn adaptive<P: Policy<1>>(case: &Case, home: Home) -> Vec<Adaptive<P>> {
-    let tuning = Tuning { window_frames: 8, ..Tuning::default() };
-    agents::<P, 1>(case.nodes, home)
-        .into_iter()
-        .map(|agent| {
-            let mut layer = Adaptive::new(agent, tuning);
-            layer.set_length(ObjectId(1), case.pages, 0);
-            layer
-        })
-        .collect()
+    agents::<P, 1>(case.nodes, home).into_iter().map(|agent| layer(case, agent)).collect()
+}
+
+/// All layers, as kernels have them, on domains of so many instances.
+fn stacked<P: Policy<1>>(case: &Case, siblings: usize) -> Result<(), TestCaseError> {
+    let home = Home::At(NodeId(0));
+    let nodes = case.nodes.div_ceil(siblings);
+    let settings =
+        Settings { home, seed: case.seed, siblings: siblings as u16, ..Settings::default() };
+    let machines = domains_with::<P, _, 1>(nodes, siblings, home, 4, |agent| layer(case, agent));
+    holds_on(machines, settings, case)?;
+    Ok(())
 }
 
 /// The case's instances in domains of so many.
@@ -151,6 +163,16 @@ proptest! {
     #[test]
     fn siblings_over_voting_equal_the_oracle(case in cases(), siblings in 2usize..=4) {
         layered::<Voting<1>>(&case, siblings, 1)?;
+    }
+
+    #[test]
+    fn all_layers_over_a_directory_equal_the_oracle(case in cases(), siblings in 1usize..=4) {
+        stacked::<Directory<1>>(&case, siblings)?;
+    }
+
+    #[test]
+    fn all_layers_over_voting_equal_the_oracle(case in cases(), siblings in 1usize..=4) {
+        stacked::<Voting<1>>(&case, siblings)?;
     }
 
     #[test]
