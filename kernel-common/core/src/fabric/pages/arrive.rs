@@ -12,7 +12,7 @@ use maize_wire::{InstanceId, Page as Content};
 use super::super::message::{Page, PageName, PageStale};
 use super::machine::{Happened, Nature};
 use super::name::{object_of, page_of};
-use super::{Broken, Pages, UNBOUNDED};
+use super::{Broken, Delayed, Pages, UNBOUNDED};
 use crate::state::State;
 
 impl<A: Arch> State<A> {
@@ -161,6 +161,26 @@ impl<A: Arch> State<A> {
                     Some((_, rights)) => rights.contains(Rights::WRITE),
                     None => !self.memory.is_elsewhere(object, index),
                 })
+    }
+
+    /// Before this instance asks for a page itself: requests for it that wait for the end of a change compete
+    /// with its own, where they are not ordered, and nobody gets the page while one has no answer.
+    pub(super) fn admit_rivals(&mut self, object: ObjectId, index: u64) {
+        let pages = &mut self.fabric.pages;
+        if pages.delayed.is_empty()
+            || pages.machine(object.home).is_none_or(|machine| machine.orders_requests())
+        {
+            return;
+        }
+        let rival = |(_, page, _): &Delayed| page_of(page.page.into()) == (object, index);
+        let delayed = core::mem::take(&mut pages.delayed);
+        let (rivals, others): (Vec<_>, Vec<_>) = delayed.into_iter().partition(rival);
+        pages.delayed = others.into();
+        for (from, message, content) in rivals {
+            if self.on_page(from, message, content).is_err() {
+                self.distrust(from);
+            }
+        }
     }
 
     /// At the home: what was never sent is the home's, alone. A sibling that asks for one page gets its

@@ -47,6 +47,7 @@ impl<A: Arch> State<A> {
         if need.access.contains(Rights::EXECUTE) {
             self.leave_window(page);
         }
+        self.admit_rivals(object, index);
         self.tell_of(page, Happened::Fault { page, access });
         self.failure(need)?;
         let here = self.memory.page(object, index);
