@@ -110,8 +110,8 @@ impl<A: Arch> State<A> {
         let holders = held.iter().filter(|(_, pages)| pages.contains(&named));
         contested.extend(holders.map(|(tid, _)| *tid));
         let from = NodeId(from.0);
-        let event =
-            Happened::Message { from, page: named, bytes: &message.message, frames: &frames };
+        let (bytes, frames) = (&*message.message, &*frames);
+        let event = Happened::Message { from, page: named, bytes, frames, nature };
         let told = self.tell(object.home, event, content.as_deref());
         self.fabric.give_spare(content);
         if !self.memory.has_object(object) {

@@ -33,6 +33,7 @@ pub(crate) enum Happened<'a> {
         page: PageKey,
         bytes: &'a [u8],
         frames: &'a [Frame],
+        nature: Nature,
     },
     Died(NodeId),
     SiblingDied(NodeId),
@@ -244,14 +245,21 @@ impl Machine {
         match self {
             Machine::Directory(_) => nature::<directory::Message<1>>(bytes, |message| {
                 use directory::Body;
-                matches!(message.body, Body::GetS { .. } | Body::GetM { .. } | Body::Put { .. })
+                match message.body {
+                    Body::GetS { .. } | Body::GetM { .. } | Body::Put { .. } => Nature::Request,
+                    Body::Hot => Nature::Hot,
+                    _ => Nature::Other,
+                }
             }),
             Machine::Voting(_) => nature::<voting::Message<1>>(bytes, |message| {
                 use voting::Message;
-                matches!(
-                    message,
-                    Message::Fetch { .. } | Message::FetchWrite | Message::Invalid { .. }
-                )
+                match message {
+                    Message::Fetch { .. } | Message::FetchWrite | Message::Invalid { .. } => {
+                        Nature::Request
+                    }
+                    Message::Hot => Nature::Hot,
+                    _ => Nature::Other,
+                }
             }),
         }
     }
@@ -301,6 +309,8 @@ pub(crate) enum Nature {
     /// A mapping inside this machine is wanted back or is gone. A lead waits for that, whatever has
     /// become of the page meanwhile.
     Shootdown,
+    /// A page is better in the window.
+    Hot,
     /// Anything else, or no message.
     Other,
 }
@@ -312,15 +322,9 @@ impl Nature {
     }
 }
 
-fn nature<M: DeserializeOwned>(bytes: &[u8], asks: impl Fn(M) -> bool) -> Nature {
+fn nature<M: DeserializeOwned>(bytes: &[u8], of: impl Fn(M) -> Nature) -> Nature {
     match postcard::from_bytes::<Message<M>>(bytes) {
-        Ok(Message::Outside(message)) => {
-            if asks(message) {
-                Nature::Request
-            } else {
-                Nature::Other
-            }
-        }
+        Ok(Message::Outside(message)) => of(message),
         Ok(Message::Query { .. }) => Nature::Query,
         Ok(Message::Revoke { .. } | Message::Revoked) => Nature::Shootdown,
         _ => Nature::Other,
@@ -373,7 +377,7 @@ where
     let now = Time(now.0);
     let event = match happened {
         Happened::Fault { page, access } => Event::Fault { page, access },
-        Happened::Message { from, page, bytes, frames } => {
+        Happened::Message { from, page, bytes, frames, .. } => {
             let message: Message<P::Message> =
                 postcard::from_bytes(bytes).map_err(|_| NoMessage)?;
             let mut in_window = message.names_window();

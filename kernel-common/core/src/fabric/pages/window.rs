@@ -14,7 +14,7 @@ use maize_hal::{Arch, Frame, FrameRange, Nanos};
 use maize_mm::ObjectId;
 use maize_wire::InstanceId;
 
-use super::machine::Happened;
+use super::machine::{Happened, Nature};
 use super::name::page_of;
 use crate::state::State;
 use crate::timer::TimerAction;
@@ -107,11 +107,12 @@ impl Windowed {
 }
 
 impl<A: Arch> State<A> {
-    /// Pages that may still move into the window, at an event of one. Instructions are never fetched from
+    /// Pages that may still move into the window, at an event that can have one moved. Instructions are never fetched from
     /// there: nobody would hear that they have changed.
     pub(super) fn window_room(&mut self, happened: &Happened<'_>) -> u32 {
-        let (Happened::Message { page, .. } | Happened::Fault { page, .. } | Happened::Hot(page)) =
-            happened
+        let (Happened::Message { page, nature: Nature::Hot, .. }
+        | Happened::Fault { page, .. }
+        | Happened::Hot(page)) = happened
         else {
             return 0;
         };
