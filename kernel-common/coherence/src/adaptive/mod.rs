@@ -239,7 +239,8 @@ impl<P: Policy<W>, const W: usize> Adaptive<P, W> {
         let place = (page.object, page.index);
         let recent = |heat: &Heat| now.0.saturating_sub(heat.last.0) <= within;
         if self.heat.len() >= REMEMBERED && !self.heat.contains_key(&place) {
-            self.heat.retain(|_, heat| recent(heat));
+            // The older half, too: a node that writes ever new pages would look through all at each of them.
+            self.heat.retain(|_, heat| now.0.saturating_sub(heat.last.0) <= within / 2);
             if self.heat.len() >= REMEMBERED {
                 return false;
             }
