@@ -25,6 +25,7 @@ mod message_queues;
 mod migrate;
 mod process;
 mod process_timer;
+mod recent;
 mod report;
 mod robust;
 mod rseq;

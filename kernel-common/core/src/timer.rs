@@ -9,6 +9,7 @@ use crate::executor::TaskId;
 use crate::fabric::message::PageName;
 use crate::ids::Pid;
 use crate::process_timer::TimerName;
+use crate::recent::Recent;
 use crate::state::State;
 
 /// What to do when a deadline passes.
@@ -50,7 +51,7 @@ pub(crate) struct TimerKey(Nanos, u64);
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     next: u64,
-    queue: BTreeMap<TimerKey, TimerAction>,
+    queue: Recent<TimerKey, TimerAction>,
 }
 
 impl Timers {
@@ -69,13 +70,13 @@ impl Timers {
 
     /// The action of the earliest deadline that is not after `now`.
     pub(crate) fn pop_due(&mut self, now: Nanos) -> Option<TimerAction> {
-        let entry = self.queue.first_entry()?;
-        if entry.key().0 > now { None } else { Some(entry.remove()) }
+        let due = *self.queue.first()?.0;
+        if due.0 > now { None } else { self.queue.remove(&due) }
     }
 
     /// The earliest deadline, or [`Nanos::NEVER`].
     pub(crate) fn next_deadline(&self) -> Nanos {
-        self.queue.first_key_value().map_or(Nanos::NEVER, |(key, _)| key.0)
+        self.queue.first().map_or(Nanos::NEVER, |(key, _)| key.0)
     }
 }
 

@@ -37,6 +37,7 @@ use window::Windowed;
 use super::message::{Page, PageName};
 use super::{Coherence, FabricSettings};
 use crate::ids::Tid;
+use crate::recent::Recent;
 use crate::state::State;
 use crate::timer::TimerKey;
 
@@ -73,7 +74,7 @@ pub(crate) struct Pages {
     /// Pages that came for a thread and are held until it has used them.
     held: BTreeMap<Tid, Vec<PageKey>>,
     /// The timers that bound holds.
-    hold_ends: BTreeMap<PageKey, TimerKey>,
+    hold_ends: Recent<PageKey, TimerKey>,
     /// Threads for which pages are held that somebody else has asked for.
     contested: BTreeSet<Tid>,
     habits: Habits,
@@ -81,7 +82,7 @@ pub(crate) struct Pages {
     /// Whether pages may move into the window.
     promotes: bool,
     /// Pages that were asked for, and the messages about each since: one is the answer.
-    asking: BTreeMap<(ObjectId, u64), u32>,
+    asking: Recent<(ObjectId, u64), u32>,
     /// Empty, but for the room that it has.
     deeds: Vec<Deed>,
     /// Whether it was reported that the last death has cost pages.
@@ -126,12 +127,12 @@ impl Pages {
             copies: BTreeMap::new(),
             lives: BTreeMap::new(),
             held: BTreeMap::new(),
-            hold_ends: BTreeMap::new(),
+            hold_ends: Recent::default(),
             contested: BTreeSet::new(),
             habits: Habits::default(),
             windowed: Windowed::default(),
             promotes: settings.window.is_some(),
-            asking: BTreeMap::new(),
+            asking: Recent::default(),
             deeds: Vec::new(),
             told_of_loss: false,
         }

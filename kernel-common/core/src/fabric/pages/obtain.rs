@@ -53,7 +53,10 @@ impl<A: Arch> State<A> {
         let here = self.memory.page(object, index);
         let here = here.is_some_and(|(_, rights)| rights.contains(wanted));
         if !here {
-            self.fabric.pages.asking.entry((object, index)).or_default();
+            let asking = &mut self.fabric.pages.asking;
+            if !asking.contains_key(&(object, index)) {
+                asking.insert((object, index), 0);
+            }
         }
         Ok(here)
     }
