@@ -59,6 +59,28 @@ pub(crate) enum WaitKey {
 }
 
 impl WaitKey {
+    /// How many kinds there are.
+    const KINDS: usize = 14;
+
+    const fn kind(&self) -> usize {
+        match self {
+            WaitKey::File(_) => 0,
+            WaitKey::Child(_) => 1,
+            WaitKey::Released(_) => 2,
+            WaitKey::ThreadExit(_) => 3,
+            WaitKey::Signal(_) => 4,
+            WaitKey::Futex(_) => 5,
+            WaitKey::Continued(_) => 6,
+            WaitKey::MemoryFreed => 7,
+            WaitKey::Answer(..) => 8,
+            WaitKey::Page(..) => 9,
+            WaitKey::Turn(_) => 10,
+            WaitKey::Parked(_) | WaitKey::Unparked(_) => 11,
+            WaitKey::Peers => 12,
+            WaitKey::Messages(_) => 13,
+        }
+    }
+
     /// Whether what is waited for is part of an access to memory, and so comes soon.
     const fn is_of_access(&self) -> bool {
         matches!(self, WaitKey::Page(..) | WaitKey::Answer(..) | WaitKey::Turn(_))
@@ -110,8 +132,13 @@ impl Wait {
 /// Who waits for what.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
+    /// The wait that has begun last, if it has not ended: what is part of an access or a call mostly does
+    /// before another begins. It is in neither map.
+    newest: Option<(TaskId, Wait)>,
     /// Who waits for a key, in the order in which the waits began.
     by_key: BTreeMap<(WaitKey, u64), TaskId>,
+    /// How many of these keys are of each kind.
+    kinds: [u32; WaitKey::KINDS],
     by_task: BTreeMap<TaskId, Wait>,
     turns: u64,
 }
@@ -126,44 +153,70 @@ impl Waits {
     ) {
         let turn = self.turns;
         self.turns += 1;
-        for key in keys {
-            self.by_key.insert((*key, turn), task);
-        }
         let (first, others) = match keys {
             [] => (None, Vec::new()),
             [first, others @ ..] => (Some(*first), others.to_vec()),
         };
-        self.by_task.insert(task, Wait { first, others, turn, timer, by, woken: None });
+        let wait = Wait { first, others, turn, timer, by, woken: None };
+        if let Some((older, wait)) = self.newest.replace((task, wait))
+            && older != task
+        {
+            for key in wait.keys() {
+                self.by_key.insert((*key, wait.turn), older);
+                self.kinds[key.kind()] += 1;
+            }
+            self.by_task.insert(older, wait);
+        }
     }
 
     /// Removes the wait of `task` and returns its timer and how it ended.
     fn end(&mut self, task: TaskId) -> Option<(Option<TimerKey>, Option<Woken>)> {
+        if let Some((_, wait)) = self.newest.take_if(|(newest, _)| *newest == task) {
+            return Some((wait.timer, wait.woken));
+        }
         let wait = self.by_task.remove(&task)?;
         for key in wait.keys() {
             self.by_key.remove(&(*key, wait.turn));
+            self.kinds[key.kind()] -= 1;
         }
         Some((wait.timer, wait.woken))
     }
 
     /// Ends the waits for `key`, and has the tasks polled.
     pub(crate) fn wake(&mut self, key: WaitKey, tasks: &mut TaskQueue) {
-        for (_, task) in self.by_key.range((key, 0)..=(key, u64::MAX)) {
-            if let Some(wait) = self.by_task.get_mut(task)
-                && wait.woken.is_none()
-            {
-                wait.woken = Some(Woken::Event);
-                tasks.wake(*task);
+        if self.kinds[key.kind()] != 0 {
+            for (_, task) in self.by_key.range((key, 0)..=(key, u64::MAX)) {
+                if let Some(wait) = self.by_task.get_mut(task)
+                    && wait.woken.is_none()
+                {
+                    wait.woken = Some(Woken::Event);
+                    tasks.wake(*task);
+                }
             }
+        }
+        if let Some((task, wait)) = &mut self.newest
+            && wait.woken.is_none()
+            && wait.keys().any(|known| *known == key)
+        {
+            wait.woken = Some(Woken::Event);
+            tasks.wake(*task);
         }
     }
 
     fn of_task(&self, task: TaskId) -> Option<&Wait> {
-        self.by_task.get(&task)
+        match &self.newest {
+            Some((newest, wait)) if *newest == task => Some(wait),
+            _ => self.by_task.get(&task),
+        }
     }
 
     /// Ends the wait of `task`. False if it does not wait or its wait has ended already.
     pub(crate) fn finish(&mut self, task: TaskId, how: Woken) -> bool {
-        match self.by_task.get_mut(&task) {
+        let wait = match &mut self.newest {
+            Some((newest, wait)) if *newest == task => Some(wait),
+            _ => self.by_task.get_mut(&task),
+        };
+        match wait {
             Some(wait) if wait.woken.is_none() => {
                 wait.woken = Some(how);
                 true
@@ -296,5 +349,41 @@ impl<A: Arch> Handle<A> {
     /// Lets everything else that is ready run once. Long work calls this between its steps.
     pub(crate) async fn yield_now(&self, task: TaskId) {
         YieldFuture { handle: self, task, yielded: false }.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn woken(tasks: &mut TaskQueue) -> Vec<TaskId> {
+        core::iter::from_fn(|| tasks.take().0).collect()
+    }
+
+    #[test]
+    fn waits_for_a_key_end_in_the_order_in_which_they_began() {
+        let (mut waits, mut queue) = (Waits::default(), TaskQueue::default());
+        let tasks: Vec<TaskId> = (0..4).map(|_| queue.reserve()).collect();
+        let (page, peers) = (WaitKey::Child(Pid(7)), WaitKey::Peers);
+        let not = Interruptible::Not;
+        waits.begin(tasks[0], &[page], None, not);
+        waits.begin(tasks[1], &[peers], None, not);
+        waits.begin(tasks[2], &[peers, page], None, not);
+        waits.begin(tasks[3], &[page], None, not);
+        assert!(tasks.iter().all(|task| waits.describe(*task).is_some()));
+        waits.wake(page, &mut queue);
+        assert_eq!(woken(&mut queue), [tasks[0], tasks[2], tasks[3]]);
+        waits.wake(page, &mut queue);
+        assert_eq!(woken(&mut queue), [], "each wait ends once");
+        assert!(
+            waits.finish(tasks[1], Woken::TimedOut) && !waits.finish(tasks[3], Woken::TimedOut)
+        );
+        assert_eq!(waits.end(tasks[3]), Some((None, Some(Woken::Event))));
+        assert_eq!(waits.end(tasks[1]), Some((None, Some(Woken::TimedOut))));
+        assert!(waits.is_waiting(tasks[0]) && !waits.is_waiting(tasks[3]));
+        for task in [tasks[0], tasks[2]] {
+            assert_eq!(waits.end(task), Some((None, Some(Woken::Event))));
+        }
+        assert!(waits.by_key.is_empty() && waits.by_task.is_empty() && waits.kinds == [0; _]);
     }
 }
