@@ -114,6 +114,8 @@ impl<A: Arch> State<A> {
     pub(crate) fn release_used(&mut self, tid: Tid) {
         if self.threads.get(&tid).is_none_or(|thread| thread.advanced) {
             self.release_holds(tid);
+        } else {
+            self.release_older_holds(tid);
         }
     }
 

@@ -107,7 +107,7 @@ impl<A: Arch> State<A> {
         if let Some(messages) = asking.get_mut(&(object, index)) {
             *messages += 1;
         }
-        let holders = held.iter().filter(|(_, pages)| pages.contains(&named));
+        let holders = held.iter().filter(|(_, page)| *page == named);
         contested.extend(holders.map(|(tid, _)| *tid));
         let from = NodeId(from.0);
         let (bytes, frames) = (&*message.message, &*frames);

@@ -73,7 +73,7 @@ impl<A: Arch> State<A> {
         let known = self.fabric.pages.key(object, index);
         if known.is_some_and(|known| known.generation <= page.generation) {
             self.tell_of(page, Happened::Expect(page));
-            self.fabric.pages.held.entry(tid).or_default().push(page);
+            self.fabric.pages.held.push((tid, page));
         }
     }
 

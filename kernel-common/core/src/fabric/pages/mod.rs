@@ -71,8 +71,8 @@ pub(crate) struct Pages {
     copies: BTreeMap<(ObjectId, u64), Vec<Delayed>>,
     /// The lives of pages of objects that some were dropped of.
     lives: BTreeMap<ObjectId, Lives>,
-    /// Pages that came for a thread and are held until it has used them.
-    held: BTreeMap<Tid, Vec<PageKey>>,
+    /// Pages that came for a thread and are held until it has used them, first to last.
+    held: Vec<(Tid, PageKey)>,
     /// The timers that bound holds.
     hold_ends: Recent<PageKey, TimerKey>,
     /// Threads for which pages are held that somebody else has asked for.
@@ -101,6 +101,10 @@ impl From<PageName> for PageKey {
     }
 }
 
+/// Pages that one instruction may need at the same time: its own bytes may be in two, and so may each of the
+/// eight elements that a vector is gathered from.
+const AT_ONCE: usize = 18;
+
 /// Bytes of an object of which this instance knows no more than that a sibling maps it.
 const UNBOUNDED: u64 = i64::MAX as u64 & !(PAGE_SIZE as u64 - 1);
 
@@ -126,7 +130,7 @@ impl Pages {
             delayed: VecDeque::new(),
             copies: BTreeMap::new(),
             lives: BTreeMap::new(),
-            held: BTreeMap::new(),
+            held: Vec::new(),
             hold_ends: Recent::default(),
             contested: BTreeSet::new(),
             habits: Habits::default(),
@@ -316,7 +320,7 @@ impl<A: Arch> State<A> {
 
     /// Whether pages are held until the thread has used them.
     pub(crate) fn has_holds(&self, tid: Tid) -> bool {
-        self.fabric.pages.held.contains_key(&tid)
+        self.fabric.pages.held.iter().any(|(holder, _)| *holder == tid)
     }
 
     /// Whether somebody else has asked for one of them. Most pages have been used before that: then no
@@ -328,11 +332,28 @@ impl<A: Arch> State<A> {
     /// The thread has used the pages that came for it: they may go.
     pub(crate) fn release_holds(&mut self, tid: Tid) {
         self.fabric.pages.contested.remove(&tid);
-        for page in self.fabric.pages.held.remove(&tid).unwrap_or_default() {
+        self.release_but(tid, 0);
+    }
+
+    /// The thread is where it was, and may still need pages that came for it: as many as one instruction
+    /// uses. What came before, those that were used in a loop of one instruction among them, may go.
+    pub(crate) fn release_older_holds(&mut self, tid: Tid) {
+        self.release_but(tid, AT_ONCE);
+    }
+
+    /// Lets the pages go that are held for a thread, except the last `kept`.
+    fn release_but(&mut self, tid: Tid, kept: usize) {
+        let held = &self.fabric.pages.held;
+        let mut more = held.iter().filter(|(holder, _)| *holder == tid).count();
+        while more > kept {
+            let held = &mut self.fabric.pages.held;
+            let Some(first) = held.iter().position(|(holder, _)| *holder == tid) else { return };
+            let (_, page) = held.remove(first);
             if let Some(timer) = self.fabric.pages.hold_ends.remove(&page) {
                 self.timers.cancel(timer);
             }
             self.tell_of(page, Happened::Retired(page));
+            more -= 1;
         }
     }
 

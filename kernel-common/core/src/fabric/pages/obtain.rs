@@ -98,7 +98,7 @@ impl<A: Arch> State<A> {
     fn hold_for(&mut self, current: Current, need: NeedPage) {
         if let Some(page) = self.fabric.pages.key(need.object, need.index) {
             let Pages { held, asking, contested, .. } = &mut self.fabric.pages;
-            held.entry(current.tid).or_default().push(page);
+            held.push((current.tid, page));
             if asking.remove(&(need.object, need.index)).is_some_and(|messages| messages > 1) {
                 contested.insert(current.tid);
             }
