@@ -19,6 +19,11 @@ use crate::state::State;
 use crate::timer::TimerAction;
 use crate::wait::WaitKey;
 
+/// What a page may be used for that the protocol grants `access` to.
+pub(super) fn rights_of(access: Access) -> Rights {
+    if access == Access::Write { Rights::all() } else { Rights::READ | Rights::EXECUTE }
+}
+
 impl<A: Arch> State<A> {
     pub(super) fn carry_out(&mut self, deed: Deed, content: AtHand<'_>) {
         match deed {
@@ -27,7 +32,9 @@ impl<A: Arch> State<A> {
                 self.lend(to, page, (access, window), ahead);
             }
             Deed::Fill(page) => self.fill_page(page),
-            Deed::Install(page) => self.install_content(page, content),
+            Deed::Install(page) => {
+                self.install_content(page, content, Rights::empty());
+            }
             Deed::Stash(page) => self.stash(page, content),
             Deed::InstallStashed(page) => self.install_stashed(page),
             Deed::Adopt(page, frame) => self.adopt_frame(page, frame),
@@ -156,15 +163,20 @@ impl<A: Arch> State<A> {
     /// Gives a page its initial content: at its home what it has or a local fault would make.
     fn fill_page(&mut self, page: PageKey) {
         if self.content_frame(page).is_none() {
-            self.install_content(page, None);
+            self.install_content(page, None, Rights::empty());
         }
     }
 
-    /// Gives a page a frame, with `content` or zeros.
-    fn install_content(&mut self, page: PageKey, content: AtHand<'_>) {
-        if let Some(frame) = self.content_in_frame(page, content) {
-            self.install_frame(page, frame);
-        }
+    /// Gives a page a frame, with `content` or zeros, that may be used for `rights`. False if there is no
+    /// frame, or no use for it.
+    pub(super) fn install_content(
+        &mut self,
+        page: PageKey,
+        content: AtHand<'_>,
+        rights: Rights,
+    ) -> bool {
+        let frame = self.content_in_frame(page, content);
+        frame.is_some_and(|frame| self.install_with(page, frame, rights))
     }
 
     /// Keeps content until nobody maps the page's frame any more.
@@ -191,15 +203,19 @@ impl<A: Arch> State<A> {
         self.install_frame(page, frame);
     }
 
+    /// Gives a page a frame; what it may be used for is said next.
     pub(super) fn install_frame(&mut self, page: PageKey, frame: Frame) {
+        self.install_with(page, frame, Rights::empty());
+    }
+
+    fn install_with(&mut self, page: PageKey, frame: Frame, rights: Rights) -> bool {
         let (object, index) = page_of(page);
         if self.was_dropped(object, index) {
             self.stats.fabric.late_pages += 1;
             self.memory.frames().release(frame);
-            return;
+            return false;
         }
-        // What it may be used for is said next.
-        let copy = (frame, Rights::empty());
+        let copy = (frame, rights);
         let installed = self.memory.install_page(&mut self.arch, object, index, copy);
         if installed.is_err() {
             self.memory.frames().release(frame);
@@ -207,6 +223,7 @@ impl<A: Arch> State<A> {
         if let Some(old) = self.fabric.pages.departing.remove(&page) {
             self.memory.frames().release(old);
         }
+        installed.is_ok()
     }
 
     /// At the home, in the middle of a change: whether it has dropped a page that arrives. Its life ends
@@ -219,8 +236,7 @@ impl<A: Arch> State<A> {
     }
 
     fn set_rights(&mut self, page: PageKey, access: Access) {
-        let readable = Rights::READ | Rights::EXECUTE;
-        self.allow(page, if access == Access::Write { Rights::all() } else { readable });
+        self.allow(page, rights_of(access));
     }
 
     /// Maps the page's frame with these rights, no more and no less.

@@ -26,6 +26,7 @@ use maize_mm::ObjectId;
 use maize_radix::RadixMap;
 use maize_wire::{InstanceId, Page as Content};
 
+use carry_out::rights_of;
 pub(crate) use domain::Domains;
 use habit::Habits;
 use lives::Lives;
@@ -298,9 +299,21 @@ impl<A: Arch> State<A> {
         let machine = self.fabric.pages.machine(home).ok_or(Broken)?;
         machine.set_window_room(room);
         let told = machine.handle(now, happened, &mut deeds);
-        for deed in deeds.drain(..) {
+        let mut rest = deeds.drain(..).peekable();
+        while let Some(deed) = rest.next() {
+            // Nearly always what has come is mapped at once: then it is in the right place in one go.
+            if let Deed::Install(page) = deed
+                && let Some(Deed::Map(_, access)) =
+                    rest.next_if(|next| matches!(next, Deed::Map(of, _) if *of == page))
+            {
+                if !self.install_content(page, hand, rights_of(access)) {
+                    self.carry_out(Deed::Map(page, access), hand);
+                }
+                continue;
+            }
             self.carry_out(deed, hand);
         }
+        drop(rest);
         self.fabric.pages.deeds = deeds;
         told.map_err(|_| Broken)
     }
