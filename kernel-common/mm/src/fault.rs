@@ -44,10 +44,13 @@ impl Memory {
     ) -> Result<FaultOutcome, FaultError> {
         let va = va & !(PAGE - 1);
         let space = self.spaces.get_mut(&id).ok_or(FaultError::NoMapping)?;
-        if space.areas.find(va).is_none() {
-            grow_stack(space, &mut self.objects, va)?;
-        }
-        let area = space.areas.find(va).ok_or(FaultError::NoMapping)?.clone();
+        let area = match space.areas.find(va) {
+            Some(area) => area.clone(),
+            None => {
+                grow_stack(space, &mut self.objects, va)?;
+                space.areas.find(va).ok_or(FaultError::NoMapping)?.clone()
+            }
+        };
         if access.is_empty() || !area.effective().contains(access) {
             return Err(FaultError::Denied);
         }

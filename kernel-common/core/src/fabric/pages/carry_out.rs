@@ -71,11 +71,11 @@ impl<A: Arch> State<A> {
     /// makes it as a local fault would.
     pub(super) fn content_frame(&mut self, page: PageKey) -> Option<Frame> {
         let (object, index) = page_of(page);
-        if let Some((frame, _)) = self.memory.page(object, index) {
-            return Some(frame);
-        }
         if let Some(frame) = self.fabric.pages.departing.get(&page) {
             return Some(*frame);
+        }
+        if let Some((frame, _)) = self.memory.page(object, index) {
+            return Some(frame);
         }
         if !self.fabric.pages.is_home(object) {
             return None;

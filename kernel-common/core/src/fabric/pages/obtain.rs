@@ -64,13 +64,15 @@ impl<A: Arch> State<A> {
     /// Says how far pages beside one that is needed at `va` may be fetched ahead: to the end of the area.
     pub(crate) fn bound_prefetch(&mut self, space: SpaceId, va: u64, need: NeedPage) {
         let pages = &mut self.fabric.pages;
+        // Nothing is fetched ahead of what is written.
+        let writes = need.access.contains(Rights::WRITE);
+        if writes || pages.prefetch == 0 || !pages.is_lead(need.object) {
+            return;
+        }
         let Some(area) = self.memory.area(space, va).filter(|area| area.object == need.object)
         else {
             return;
         };
-        if pages.prefetch == 0 || !pages.is_lead(need.object) {
-            return;
-        }
         if let Some((segment, index)) = segment(need.object, need.index)
             && let Some(machine) = pages.machine(need.object.home)
         {
