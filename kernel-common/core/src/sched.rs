@@ -161,6 +161,7 @@ impl<A: Arch> State<A> {
         if let Some(owner) = self.run_queue.fpu.take() {
             self.spill_fpu(owner);
         }
+        self.unpack_fpu(tid);
         if let Some(thread) = self.threads.get(&tid) {
             self.arch.load_fpu(&thread.fpu);
             self.run_queue.fpu = Some(tid);
@@ -175,8 +176,23 @@ impl<A: Arch> State<A> {
 
     /// Brings the saved FPU state of `tid` up to date, so that it can be read.
     pub(crate) fn sync_fpu(&mut self, tid: Tid) {
+        self.save_fpu(tid);
+        self.unpack_fpu(tid);
+    }
+
+    /// Saves the FPU state of `tid` if the FPU has it.
+    pub(crate) fn save_fpu(&mut self, tid: Tid) {
         if self.run_queue.fpu == Some(tid) {
             self.spill_fpu(tid);
+        }
+    }
+
+    fn unpack_fpu(&mut self, tid: Tid) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        if let Some(packed) = thread.take_packed_fpu() {
+            // It was looked at when it came.
+            let state = packed.to_fpu(&self.arch);
+            thread.set_fpu(state.unwrap_or_else(|| self.arch.fpu_initial()));
         }
     }
 

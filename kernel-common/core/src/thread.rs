@@ -12,6 +12,7 @@ use maize_wire::InstanceId;
 use crate::executor::TaskId;
 use crate::group::SpaceKey;
 use crate::ids::{Pid, Tid};
+use crate::migrate::Packed;
 use crate::signal::PendingSignals;
 
 /// Bytes of a thread's name, with its final zero.
@@ -103,6 +104,9 @@ pub(crate) struct Thread {
     pub(crate) regs: AnyRegs,
     /// Up to date only after [`crate::state::State::sync_fpu`].
     pub(crate) fpu: FpuState,
+    /// What is to be in its place, as it came from another instance: mostly it goes back there, and nobody
+    /// looks at it here.
+    packed_fpu: Option<Packed>,
     /// Why the thread last left user mode, and when, until its task has seen it.
     pub(crate) trap: Option<(Trap, Nanos)>,
     /// Whether it got beyond the instruction that it entered user mode at last.
@@ -182,6 +186,7 @@ impl Thread {
             task,
             regs,
             fpu,
+            packed_fpu: None,
             trap: None,
             advanced: true,
             interrupted_call: None,
@@ -217,6 +222,22 @@ impl Thread {
             needs_next: None,
             affinity: u64::MAX,
         }
+    }
+
+    /// Gives the thread another FPU state.
+    pub(crate) fn set_fpu(&mut self, fpu: FpuState) {
+        self.fpu = fpu;
+        self.packed_fpu = None;
+    }
+
+    /// Gives the thread an FPU state that is unpacked when it is needed here.
+    pub(crate) fn set_packed_fpu(&mut self, fpu: Packed) {
+        self.packed_fpu = Some(fpu);
+    }
+
+    /// The FPU state that is to be unpacked first, if there is one.
+    pub(crate) fn take_packed_fpu(&mut self) -> Option<Packed> {
+        self.packed_fpu.take()
     }
 
     /// Whether it is to look at its next migration point: it is to go elsewhere, or has a signal.

@@ -344,7 +344,7 @@ impl<A: Arch> State<A> {
         }
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.regs = <A::Isa as Isa>::KIND.start(entry, stack.pointer);
-            thread.fpu = initial;
+            thread.set_fpu(initial);
             thread.altstack = AltStack::NONE;
             thread.clear_child_tid = 0;
             thread.robust_list = 0;

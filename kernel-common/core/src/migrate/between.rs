@@ -127,7 +127,7 @@ impl<A: Arch> State<A> {
             regs.set_tls(pointer);
             regs.set_syscall_result(environment);
             thread.regs = regs;
-            thread.fpu = fpu;
+            thread.set_fpu(fpu);
             thread.place = target;
             thread.ahead = ahead::pages(pointer, first..end, data);
             self.stats.fabric.crossings += 1;

@@ -12,6 +12,7 @@ mod travel;
 
 pub(crate) use balance::Balance;
 pub(crate) use between::MovePage;
+pub(crate) use packed::Packed;
 pub use place::Placement;
 pub(crate) use place::{core_bit, is_nth, next_core};
 pub(crate) use travel::{Departure, Stay, UserMode, rseq_area, rseq_record};

@@ -6,6 +6,7 @@
 
 use alloc::vec::Vec;
 
+use maize_hal::{Arch, FpuState};
 use serde::{Deserialize, Serialize};
 
 const BLOCK: usize = 8;
@@ -106,6 +107,20 @@ impl Packed {
         self.unpack(zeros.len(), |at, word| zeros[at] = u64::from_le_bytes(*word))
     }
 
+    /// Whether they are well packed, and this many.
+    pub(crate) fn is_of(&self, words: usize) -> bool {
+        self.unpack(words, |_, _| ()) == Some(words)
+    }
+
+    /// The FPU state of an instance on `arch` that these are. `None` if they are badly packed, or not as
+    /// many.
+    pub(crate) fn to_fpu<A: Arch>(&self, arch: &A) -> Option<FpuState> {
+        let mut state = FpuState::zeroed(arch.fpu_len());
+        self.to_bytes(state.bytes_mut())?;
+        arch.sanitize_whole_fpu(&mut state);
+        Some(state)
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.starts_with(&[0, 0])
@@ -162,8 +177,11 @@ mod tests {
         let packed = Packed::words(&[1, 0, 3]);
         assert_eq!(packed.0, [3, 0, 0b101, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(packed.to_words(&mut [0; 2]), None);
+        assert!(packed.is_of(3) && !packed.is_of(2) && !packed.is_of(4));
         for bytes in [vec![], vec![1], vec![1, 0], vec![1, 0, 1, 9], vec![1, 0, 0, 7]] {
-            assert_eq!(Packed(bytes).to_words(&mut [0; 100]), None);
+            let packed = Packed(bytes);
+            assert_eq!(packed.to_words(&mut [0; 100]), None);
+            assert!(!packed.is_of(1));
         }
     }
 

@@ -124,7 +124,7 @@ impl<A: Arch> State<A> {
         self.trace(EventKind::MigrateOut, current.tid, [u64::from(place.0), 0]);
         // What the last call has read or written here, the thread may need there.
         self.release_holds(current.tid);
-        self.sync_fpu(current.tid);
+        self.save_fpu(current.tid);
         self.run_queue.forget_fpu(current.tid);
         self.charge_system_time(current.tid);
         let space = self.thread_space(current.tid)?;
@@ -139,7 +139,7 @@ impl<A: Arch> State<A> {
         let stay = Stay {
             space,
             pid: current.pid.0,
-            user: UserMode::of(thread),
+            user: UserMode::take(thread),
             bound: thread.away_bound,
             ahead: core::mem::take(&mut thread.ahead),
             rseq: rseq_record(thread.rseq),
@@ -179,14 +179,11 @@ impl<A: Arch> State<A> {
         };
         let Departure { user, trap, user_time, shown } = departure;
         let isa = thread.isa();
-        let loaded = user.load(isa, &self.arch).and_then(|loaded| Some((loaded, trap.trap()?)));
-        let Some(((regs, fpu), served)) = loaded else {
+        let Some(served) = trap.trap().filter(|_| user.give(thread, &self.arch)) else {
             self.distrust(place);
             self.lost(current, place);
             return None;
         };
-        thread.regs = regs;
-        thread.fpu = fpu;
         thread.user_time = thread.user_time + Nanos(user_time);
         // A clock that is far ahead is not believed.
         if shown <= now.0.saturating_add(Nanos::SECOND.0) {

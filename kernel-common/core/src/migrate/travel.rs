@@ -88,12 +88,40 @@ impl UserMode {
         }
     }
 
+    /// Of a thread that goes; its FPU state is as it came if nobody has needed it.
+    pub(crate) fn take(thread: &mut Thread) -> UserMode {
+        match thread.take_packed_fpu() {
+            Some(fpu) => UserMode { regs: Packed::words(&thread.regs.to_words()), fpu },
+            None => UserMode::of(thread),
+        }
+    }
+
+    /// Gives a thread this state, with an FPU state of this instance's as it is. False if it is not of the
+    /// thread's instruction set.
+    pub(crate) fn give<A: Arch>(self, thread: &mut Thread, arch: &A) -> bool {
+        let isa = thread.isa();
+        if isa == <A::Isa as Isa>::KIND && self.fpu.is_of(arch.fpu_len().div_ceil(8)) {
+            let Some(regs) = self.regs(isa) else { return false };
+            thread.regs = regs;
+            thread.set_packed_fpu(self.fpu);
+            return true;
+        }
+        let Some((regs, fpu)) = self.load(isa, arch) else { return false };
+        thread.regs = regs;
+        thread.set_fpu(fpu);
+        true
+    }
+
+    fn regs(&self, isa: IsaKind) -> Option<AnyRegs> {
+        let mut words = [0; MOST_REGISTERS];
+        let count = self.regs.to_words(&mut words)?;
+        isa.regs_from_words(&words[..count])
+    }
+
     /// The state of a thread of instruction set `isa`, for an instance on `arch`. `None` if it is not of
     /// that instruction set.
     pub(crate) fn load<A: Arch>(&self, isa: IsaKind, arch: &A) -> Option<(AnyRegs, FpuState)> {
-        let mut words = [0; MOST_REGISTERS];
-        let count = self.regs.to_words(&mut words)?;
-        let regs = isa.regs_from_words(&words[..count])?;
+        let regs = self.regs(isa)?;
         let fpu = if isa != <A::Isa as Isa>::KIND {
             // It is looked at where it can be loaded.
             let mut state = FpuState::zeroed(8 * self.fpu.count(MOST_FPU_WORDS)?);
@@ -102,10 +130,7 @@ impl UserMode {
         } else if self.fpu.is_empty() {
             arch.fpu_initial()
         } else {
-            let mut state = FpuState::zeroed(arch.fpu_len());
-            self.fpu.to_bytes(state.bytes_mut())?;
-            arch.sanitize_whole_fpu(&mut state);
-            state
+            self.fpu.to_fpu(arch)?
         };
         Some((regs, fpu))
     }

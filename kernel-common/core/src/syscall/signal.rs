@@ -430,7 +430,7 @@ async fn restore_frame<A: Arch>(call: Call<'_, A>) -> Result<(), Errno> {
         if let Some(thread) = s.threads.get_mut(&tid) {
             let on_stack_now = thread.on_altstack();
             thread.regs = regs;
-            thread.fpu = state;
+            thread.set_fpu(state);
             thread.mask = mask;
             // As `sigaltstack` would, whose errors Linux ignores here too.
             let flags = altstack.flags & (AltStack::SS_AUTODISARM | AltStack::SS_DISABLE);
