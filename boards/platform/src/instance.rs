@@ -8,7 +8,8 @@ use core::cell::RefCell;
 use core::fmt::Display;
 
 use maize_core::{
-    Coherence, Config, FabricSettings, Kernel, Placement, ProgramSpec, Step, TIME_SLICE,
+    Coherence, Config, FabricSettings, Kernel, Placement, ProgramSpec, RUNS_AT_ONCE, Step,
+    TIME_SLICE,
 };
 use maize_hal::{Arch, FrameRange, HostIo, Nanos};
 use maize_hostlink::boot::{self, Action, BOOT_RECORD_PATH, Console, Program, Sharing};
@@ -94,6 +95,7 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
         stats: record.stats,
         hidden: alloc::vec![BOOT_RECORD_PATH.into()],
         heap: Some(Box::new(heap::Growing)),
+        runs_at_once: RUNS_AT_ONCE,
     };
     let kernel = Kernel::new(arch, Box::new(host), &free, &[], Box::new(initrd), config);
     let mut kernel = match kernel {

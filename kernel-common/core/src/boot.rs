@@ -63,7 +63,7 @@ impl<A: Arch> Kernel<A> {
             waits: Waits::default(),
             timers: Timers::default(),
             file_timers: FileTimers::new(),
-            run_queue: RunQueue::default(),
+            run_queue: RunQueue::new(config.runs_at_once),
             futexes: Futexes::default(),
             fabric: Fabric::alone(InstanceId(home)),
             groups: Groups::default(),

@@ -24,6 +24,9 @@ pub struct Config {
     pub hidden: Vec<Vec<u8>>,
     /// The kernel's heap, if it is to grow by frames of the core's.
     pub heap: Option<Box<dyn KernelHeap>>,
+    /// How often a thread may go straight back to user mode in one [`Kernel::step`], if nothing else is to be
+    /// done: none for who looks at the machine after each run.
+    pub runs_at_once: u32,
 }
 
 /// What a step has come to.
@@ -88,6 +91,7 @@ impl<A: Arch> Kernel<A> {
             s.serve_fabric(&self.handle, interrupts, now);
             s.expire_timers(now);
             s.wake_files();
+            s.run_queue.begin_turn(now);
             now
         });
         loop {

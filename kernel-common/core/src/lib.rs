@@ -50,4 +50,4 @@ pub use ids::{Pid, Tid};
 pub use kernel::{Census, Config, Kernel, Step};
 pub use lifecycle::{ProgramSpec, SpawnError};
 pub use migrate::Placement;
-pub use sched::TIME_SLICE;
+pub use sched::{RUNS_AT_ONCE, TIME_SLICE};

@@ -9,6 +9,7 @@ use maize_abi::UserRegs;
 use maize_hal::{Arch, Interrupts, Nanos, Trap};
 use maize_trace::EventKind;
 
+use crate::executor::TaskId;
 use crate::handle::Handle;
 use crate::ids::Tid;
 use crate::state::State;
@@ -19,10 +20,22 @@ pub const TIME_SLICE: Nanos = Nanos::from_millis(10);
 /// How long a thread may use pages that others wait for before they may go.
 const USE_TIME: Nanos = Nanos(20_000);
 
+/// For how long a thread goes straight back to user mode before the rest of the kernel has a turn.
+const TURN_TIME: Nanos = Nanos(50_000);
+
+/// How often it does so at the most, whatever the clock says: a good [`Config::runs_at_once`].
+///
+/// [`Config::runs_at_once`]: crate::Config::runs_at_once
+pub const RUNS_AT_ONCE: u32 = 16;
+
 /// The threads that are ready to run user code.
 #[derive(Debug, Default)]
 pub(crate) struct RunQueue {
     ready: VecDeque<Tid>,
+    /// How often threads may go straight back to user mode between two turns of the rest of the kernel.
+    at_once: u32,
+    /// Until when, and how often, they still may.
+    turn: (Nanos, u32),
     /// Whose slice it is, and when that ends.
     slice: Option<(Tid, Nanos)>,
     /// Whose FPU state the FPU holds.
@@ -30,9 +43,18 @@ pub(crate) struct RunQueue {
 }
 
 impl RunQueue {
+    pub(crate) fn new(at_once: u32) -> RunQueue {
+        RunQueue { at_once, ..RunQueue::default() }
+    }
+
     /// Threads that are ready and do not run.
     pub(crate) fn len(&self) -> usize {
         self.ready.len()
+    }
+
+    /// All of the kernel has had its turn.
+    pub(crate) fn begin_turn(&mut self, now: Nanos) {
+        self.turn = (now + TURN_TIME, self.at_once);
     }
 
     /// Ends the running thread's slice (`sched_yield`).
@@ -73,7 +95,36 @@ impl<A: Arch> State<A> {
     /// thread is ready.
     pub(crate) fn run_next(&mut self) -> bool {
         let Some(tid) = self.run_queue.ready.pop_front() else { return false };
-        let Some(space) = self.thread_space(tid) else { return true };
+        if let Some(task) = self.run_thread(tid) {
+            self.tasks.wake(task);
+        }
+        true
+    }
+
+    /// Runs a thread in user mode at once, if nothing else is to be done: most calls are over when they
+    /// return, and finding that out again costs as much as they do. False if it has not run.
+    fn run_at_once(&mut self, tid: Tid, now: Nanos) -> bool {
+        self.memory.tend_heap();
+        self.wake_files();
+        let (until, runs) = self.run_queue.turn;
+        if runs == 0
+            || now >= until.min(self.timers.next_deadline())
+            || !self.run_queue.ready.is_empty()
+            || self.tasks.has_ready()
+            || !self.pending.is_empty()
+            || self.exit_status.is_some()
+        {
+            return false;
+        }
+        self.run_queue.turn.1 -= 1;
+        self.notify_fabric();
+        self.arm_fabric() && self.run_thread(tid).is_some()
+    }
+
+    /// Runs a thread in user mode until something needs the kernel; its task, which finds what that is in
+    /// [`Thread::trap`]. `None` if the thread cannot run any more.
+    fn run_thread(&mut self, tid: Tid) -> Option<TaskId> {
+        let space = self.thread_space(tid)?;
         let started = self.now();
         if self.must_exit(tid)
             || self.has_signal(tid)
@@ -82,8 +133,7 @@ impl<A: Arch> State<A> {
             || self.fabric.is_joined() && self.is_misplaced(tid)
         {
             // Something came while the thread was waiting for its turn.
-            self.bounce(tid, started);
-            return true;
+            return self.bounce(tid, started);
         }
         if self.run_queue.slice.is_none_or(|(owner, end)| owner != tid || started >= end) {
             self.run_queue.slice = Some((tid, started + TIME_SLICE));
@@ -93,14 +143,14 @@ impl<A: Arch> State<A> {
         self.arm_timer(!self.run_queue.ready.is_empty(), use_end);
         self.own_fpu(tid);
         self.show_request(tid);
-        let Ok(root) = self.memory.root(space) else { return true };
+        let root = self.memory.root(space).ok()?;
         self.report_ready(started);
         if self.is_traced() {
             self.trace_at(started, EventKind::RunBegin, tid, [0; 2]);
         }
-        let Some(thread) = self.threads.get_mut(&tid) else { return true };
+        let thread = self.threads.get_mut(&tid)?;
         let first = thread.regs.pc();
-        let Some(regs) = UserRegs::of_any(&mut thread.regs) else { return true };
+        let regs = UserRegs::of_any(&mut thread.regs)?;
         let trap = self.arch.run_user(regs, root);
         let ended = self.arch.now();
         // A loop of one instruction, or that interrupts only meet at its start, is where it was.
@@ -112,11 +162,20 @@ impl<A: Arch> State<A> {
         }
         thread.trap = Some((trap, ended));
         let task = thread.task;
-        self.tasks.wake(task);
         if self.is_traced() {
             self.trace_at(ended, EventKind::RunEnd, tid, [reason(trap), 0]);
         }
-        true
+        Some(task)
+    }
+
+    /// Why a thread has left user mode, if its task has not seen that yet.
+    fn take_trap(&mut self, tid: Tid) -> Poll<Trap> {
+        let trap = self.threads.get_mut(&tid).and_then(|thread| {
+            let (trap, since) = thread.trap.take()?;
+            thread.kernel_since = since;
+            Some(trap)
+        });
+        trap.map_or(Poll::Pending, Poll::Ready)
     }
 
     pub(crate) fn is_stopped(&self, tid: Tid) -> bool {
@@ -124,13 +183,14 @@ impl<A: Arch> State<A> {
         process.is_some_and(|p| p.stopped)
     }
 
-    /// The time until now counts as the thread's system time; the next starts now.
-    pub(crate) fn charge_system_time(&mut self, tid: Tid) {
+    /// The time until now, which is returned, counts as the thread's system time; the next starts now.
+    pub(crate) fn charge_system_time(&mut self, tid: Tid) -> Nanos {
         let now = self.now();
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.system_time = thread.system_time + now.since(thread.kernel_since);
             thread.kernel_since = now;
         }
+        now
     }
 
     /// The time until now counts as nobody's: the thread was waiting.
@@ -145,12 +205,11 @@ impl<A: Arch> State<A> {
     }
 
     /// Sends a ready thread back into the kernel without running it.
-    fn bounce(&mut self, tid: Tid, now: Nanos) {
-        if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.trap = Some((Trap::Interrupt(Interrupts::empty()), now));
-            thread.advanced = false;
-            self.tasks.wake(thread.task);
-        }
+    fn bounce(&mut self, tid: Tid, now: Nanos) -> Option<TaskId> {
+        let thread = self.threads.get_mut(&tid)?;
+        thread.trap = Some((Trap::Interrupt(Interrupts::empty()), now));
+        thread.advanced = false;
+        Some(thread.task)
     }
 
     /// Loads the FPU with the state of `tid`, saving whose state was in it.
@@ -235,18 +294,16 @@ impl<A: Arch> Future for RunUser<'_, A> {
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Trap> {
         let this = &mut *self;
         this.handle.with(|s| {
-            let Some(thread) = s.threads.get_mut(&this.tid) else { return Poll::Pending };
-            if let Some((trap, since)) = thread.trap.take() {
-                thread.kernel_since = since;
-                return Poll::Ready(trap);
+            let trapped = s.take_trap(this.tid);
+            if trapped.is_ready() || core::mem::replace(&mut this.queued, true) {
+                return trapped;
             }
-            if !this.queued {
-                s.charge_system_time(this.tid);
-                this.queued = true;
-                let now = s.now();
-                let awaited = s.has_holds(this.tid);
-                s.run_queue.enqueue(this.tid, now, awaited);
+            let now = s.charge_system_time(this.tid);
+            if s.run_at_once(this.tid, now) {
+                return s.take_trap(this.tid);
             }
+            let awaited = s.has_holds(this.tid);
+            s.run_queue.enqueue(this.tid, now, awaited);
             Poll::Pending
         })
     }

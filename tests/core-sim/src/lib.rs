@@ -66,11 +66,11 @@ pub fn seeds(few: u64) -> Vec<u64> {
     }
 }
 
-/// Settings of instance `cpu` of a fabric of `cpus`, with no heap to grow.
+/// Settings of instance `cpu` of a fabric of `cpus`, with no heap to grow; each step has one run of user code.
 #[must_use]
 pub fn config(cpu: u32, cpus: u32) -> Config {
     let hostname = b"sim".to_vec();
-    Config { cpu, cpus, hostname, stats: false, hidden: Vec::new(), heap: None }
+    Config { cpu, cpus, hostname, stats: false, hidden: Vec::new(), heap: None, runs_at_once: 0 }
 }
 
 /// `/program`, with its streams.
