@@ -1,5 +1,5 @@
-//! The fence that keeps a store in front of a later load.
-#![allow(unsafe_code, reason = "an instruction that the language has no way to ask for")]
+//! Fences for which the instructions that compilers choose cost an emulator too much.
+#![allow(unsafe_code, reason = "instructions that the language has no way to ask for")]
 
 /// Keeps every access before it in front of every access behind it.
 ///
@@ -19,4 +19,24 @@ pub(crate) fn full() {
 #[inline]
 pub(crate) fn full() {
     core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+}
+
+/// Keeps every access before it in front of every *store* behind it.
+///
+/// Compilers make `dmb ish` of it, or `stlr` of a store behind it, and an emulator of either a full
+/// barrier, since both also order stores and later loads of some kind. Two fences of which neither
+/// does so ask for just what is needed: earlier loads, and earlier stores, in front of later stores.
+#[cfg(all(target_arch = "aarch64", not(miri)))]
+#[inline]
+pub(crate) fn release() {
+    // Not declared to leave memory alone, so compilers move no access across it either.
+    // SAFETY: the instructions change nothing but the order of accesses, and every aarch64 has them.
+    unsafe { core::arch::asm!("dmb ishld", "dmb ishst", options(nostack, preserves_flags)) };
+}
+
+/// Keeps every access before it in front of every *store* behind it.
+#[cfg(not(all(target_arch = "aarch64", not(miri))))]
+#[inline]
+pub(crate) fn release() {
+    core::sync::atomic::fence(core::sync::atomic::Ordering::Release);
 }

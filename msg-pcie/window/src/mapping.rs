@@ -151,7 +151,8 @@ impl Window for Mapping<'_> {
         for (into, value) in line[1..].iter().zip(rest) {
             into.store(value, Relaxed);
         }
-        line[0].store(first, Release);
+        crate::fence::release();
+        line[0].store(first, Relaxed);
     }
 
     #[inline]
