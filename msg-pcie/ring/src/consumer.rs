@@ -4,7 +4,7 @@ use maize_window::Window;
 use maize_wire::{SLOT_WORDS, Session};
 
 use crate::{
-    Broken, Corrupt, Geometry, GeometryError, Meanwhile, NEVER, WANT_MEANWHILE,
+    Broken, Corrupt, Geometry, GeometryError, Meanwhile, NEVER, WANT_MEANWHILE, line_of,
     stamp::{EMPTY, INDEX, slots_of, stamp},
 };
 
@@ -128,8 +128,8 @@ impl<W: Window> Consumer<W> {
         reason = "in emulation each call costs as much as all the rest"
     )]
     pub fn glimpse(&self) -> Option<Glimpse> {
-        let slot = self.geometry.slot_of(self.head);
-        let (found, words) = self.parts.ring.load_line(slot, EMPTY)?;
+        let (found, words) =
+            self.parts.ring.load_line(line_of(&self.parts.ring, self.head), EMPTY)?;
         Some(Glimpse { differs: found ^ (self.slot_stamp | self.head & INDEX), words })
     }
 
@@ -160,11 +160,10 @@ impl<W: Window> Consumer<W> {
         self.parts.ring.load_array(self.geometry.word_of(self.head + 1))
     }
 
-    /// Gives the frame at the head back, which was one of one slot.
+    /// Gives the frame at the head back, which was one of one slot, and not opened.
     #[inline]
     pub fn pop_slot(&mut self) {
         self.head += 1;
-        self.front = 0;
         if self.head >= self.announce_at {
             self.announce();
         }

@@ -101,6 +101,14 @@ impl Geometry {
     }
 }
 
+/// [`Geometry::slot_of`] for a ring whose geometry is known to be one: of what is needed to check the
+/// bounds anyway.
+#[inline]
+fn line_of<W: Window>(ring: &W, index: u64) -> usize {
+    let slots = (ring.words() / SLOT_WORDS) as u64;
+    (index & slots.wrapping_sub(1)) as usize
+}
+
 /// Why memory cannot be a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GeometryError {

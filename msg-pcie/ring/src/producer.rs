@@ -6,7 +6,7 @@ use maize_window::Window;
 use maize_wire::{Lines, SLOT_WORDS, Session, Sink};
 
 use crate::{
-    Broken, Corrupt, Geometry, GeometryError, Meanwhile, NEVER, WANT_MEANWHILE,
+    Broken, Corrupt, Geometry, GeometryError, Meanwhile, NEVER, WANT_MEANWHILE, line_of,
     stamp::{EMPTY, INDEX, stamp},
 };
 
@@ -213,7 +213,7 @@ impl<W: Window> Producer<W> {
         }
         self.tail = end;
         let stamp = self.slot_stamp | start & INDEX;
-        self.parts.ring.store_line(self.geometry.slot_of(start), stamp, words);
+        self.parts.ring.store_line(line_of(&self.parts.ring, start), stamp, words);
         Ok(())
     }
 
