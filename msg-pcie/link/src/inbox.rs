@@ -1,6 +1,6 @@
 //! What arrives: validation of frames, order, and fragments that become messages.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 
 use maize_ring::{Front, Glimpse};
 use maize_wire::{
@@ -31,6 +31,13 @@ impl Message {
     /// What there is before the first.
     pub(crate) const NONE: Message =
         Message { kind: Kind(0), class: Class::Urgent, sequence: 0, length: 0, has_page: false };
+
+    /// What a header says, as [`Plain::to_words`] has it.
+    #[inline]
+    fn of((first, third): (u64, u64)) -> Message {
+        let Plain { kind, class, length, page, sequence } = Plain::of_words(first, third);
+        Message { kind, class, sequence, length: length as usize, has_page: page }
+    }
 }
 
 /// What a frame turned out to be.
@@ -47,7 +54,7 @@ pub(crate) enum Arrival {
 
 struct Partial {
     kind: Kind,
-    total: usize,
+    total: u32,
     contents: Vec<u8>,
 }
 
@@ -73,13 +80,14 @@ pub(crate) struct Inbox {
     /// message in fragments has arrived in part or is handed out.
     closed: u64,
     partial: [Option<Partial>; Class::COUNT],
-    /// The body words of the frame that has just arrived.
-    words: Box<[u64; MAX_BODY_BYTES / 8]>,
+    /// The message that has just arrived, as the header of a plain frame would say it
+    /// ([`Plain::to_words`]): most of it nobody asks for.
+    header: (u64, u64),
     /// The message that was put together from fragments, if that is what has just arrived.
     whole: Option<Vec<u8>>,
-    /// The message that has just arrived.
-    message: Message,
     page: Option<PagePlace>,
+    /// The body words of the frame that has just arrived.
+    words: [u64; MAX_BODY_BYTES / 8],
 }
 
 /// Words of the second slot that are taken if there are no more of the body.
@@ -99,10 +107,10 @@ impl Inbox {
             expected: [0; Class::COUNT + 1],
             closed: 1,
             partial: [const { None }; Class::COUNT],
-            words: Box::new([0; MAX_BODY_BYTES / 8]),
+            header: (0, 0),
             whole: None,
-            message: Message::NONE,
             page: None,
+            words: [0; MAX_BODY_BYTES / 8],
         }
     }
 
@@ -138,8 +146,14 @@ impl Inbox {
 
     /// The message that has just arrived.
     #[inline]
-    pub(crate) const fn message(&self) -> Message {
-        self.message
+    pub(crate) fn message(&self) -> Message {
+        Message::of(self.header)
+    }
+
+    /// Bytes of its body.
+    #[inline]
+    pub(crate) const fn length(&self) -> usize {
+        (self.header.0 >> 32) as usize
     }
 
     /// Takes a frame in that is plain and due, a message by itself, and fills one slot: all that at
@@ -162,13 +176,12 @@ impl Inbox {
             return false;
         }
         *expected += 1;
-        let Plain { kind, class, length, sequence, .. } = Plain::of_slot(header);
+        self.header = (first, third);
         self.words[0] = word;
-        if length > 8 {
+        if first >> 32 > 8 {
             let [b, c, d] = port.rest_of_slot();
             self.take_inline([word, b, c, d]);
         }
-        self.message = Message { kind, class, sequence, length: length as usize, has_page: false };
         true
     }
 
@@ -203,9 +216,8 @@ impl Inbox {
             body_words => self.take_rest(port, body_words),
         }
         self.expected[class] += 1;
-        let page = plain.page.then(|| PagePlace { word: plain.page_word(), checksum: None });
-        let id = (plain.class, plain.kind, plain.sequence);
-        self.deliver(id, None, plain.length as usize, page);
+        self.page = plain.page.then(|| PagePlace { word: plain.page_word(), checksum: None });
+        self.header = (first, third);
         true
     }
 
@@ -260,7 +272,7 @@ impl Inbox {
             word: header.page_word(),
             checksum: header.parts.page_checked.then(|| body.last().copied().unwrap_or(0)),
         });
-        Ok(Arrival::Message(self.deliver(id_of(&header), None, header.length as usize, page)))
+        Ok(Arrival::Message(self.deliver(&header, None, header.length, page)))
     }
 
     /// Takes the first words of a body, which share the header's slot: they are in the snapshot
@@ -295,12 +307,11 @@ impl Inbox {
             .ok_or(FrameError::Length(header.length))?;
         let length = header.length - (FRAGMENT_WORDS * 8) as u32;
         let Fragment { total, offset } = Fragment::from_word(self.words[0], length)?;
-        let total = total as usize;
         let partial = match &mut self.partial[class] {
             Some(partial) => partial,
             none => {
                 let mut contents = Vec::new();
-                if contents.try_reserve_exact(total).is_err() {
+                if contents.try_reserve_exact(total as usize).is_err() {
                     return Ok(Arrival::NoMemory);
                 }
                 none.insert(Partial { kind: header.kind, total, contents })
@@ -312,25 +323,24 @@ impl Inbox {
             return Err(FrameError::Fragment);
         }
         partial.contents.extend_from_slice(contents);
-        if partial.contents.len() < total {
+        if partial.contents.len() < total as usize {
             return Ok(Arrival::Part);
         }
         self.expected[class] += 1;
         let whole = self.partial[class].take().map(|partial| partial.contents);
-        Ok(Arrival::Message(self.deliver(id_of(header), whole, total, None)))
+        Ok(Arrival::Message(self.deliver(header, whole, total, None)))
     }
 
-    #[inline]
     fn deliver(
         &mut self,
-        (class, kind, sequence): (Class, Kind, u32),
+        &Header { kind, class, sequence, .. }: &Header,
         whole: Option<Vec<u8>>,
-        length: usize,
+        length: u32,
         page: Option<PagePlace>,
     ) -> Message {
         (self.whole, self.page) = (whole, page);
-        self.message = Message { kind, class, sequence, length, has_page: page.is_some() };
-        self.message
+        self.header = Plain { kind, class, length, page: page.is_some(), sequence }.to_words();
+        self.message()
     }
 
     /// The body of the message that has just arrived; word-aligned.
@@ -340,7 +350,7 @@ impl Inbox {
             Some(whole) => whole,
             None => {
                 let bytes: &[u8] = bytemuck::cast_slice(&self.words[..]);
-                bytes.get(..self.message.length).unwrap_or_default()
+                bytes.get(..self.length()).unwrap_or_default()
             }
         }
     }
@@ -368,10 +378,6 @@ impl Inbox {
             self.close_or_open();
         }
     }
-}
-
-const fn id_of(header: &Header) -> (Class, Kind, u32) {
-    (header.class, header.kind, header.sequence)
 }
 
 const _: () = assert!(HEADER_WORDS + INLINE_WORDS == SLOT_WORDS);

@@ -197,7 +197,7 @@ impl Link {
     pub fn stats(&self) -> LinkStats {
         let mut stats = self.stats;
         if self.held == Held::Slot {
-            stats.bytes_received += self.message().length as u64;
+            stats.bytes_received += self.inbox.length() as u64;
         }
         for (sum, count) in stats.messages_sent.iter_mut().zip(self.sequence) {
             *sum += count;
@@ -372,7 +372,7 @@ impl Link {
     /// The message that [`Link::poll`] has just returned.
     #[inline]
     #[must_use]
-    pub const fn message(&self) -> Message {
+    pub fn message(&self) -> Message {
         self.inbox.message()
     }
 
@@ -720,7 +720,7 @@ impl Link {
         match core::mem::take(&mut self.held) {
             Held::Nothing => {}
             Held::Slot => {
-                self.stats.bytes_received += self.message().length as u64;
+                self.stats.bytes_received += self.inbox.length() as u64;
                 port.pop_slot();
             }
             Held::Frame => {

@@ -61,10 +61,8 @@ impl Route {
         if plain.length > longest(plain.page) {
             return Err(FrameError::Length(plain.length));
         }
-        let flags = plain.class as u64 | (plain.page as u64) << FLAG_PAGE.trailing_zeros();
-        let first =
-            VERSION as u64 | flags << 8 | (plain.kind.0 as u64) << 16 | (plain.length as u64) << 32;
-        Ok([first, self.0, plain.sequence as u64])
+        let (first, third) = plain.to_words();
+        Ok([first, self.0, third])
     }
 
     /// Recognises the header of a plain frame on this route, in a private copy of words from a
@@ -112,11 +110,12 @@ impl Route {
 }
 
 impl Plain {
-    /// What header words say for which [`Route::slot_differs`] is zero.
+    /// What header words say that are known to be those of a plain frame: [`Route::slot_differs`] is
+    /// zero, [`Route::decode`] has recognised them, or [`Route::encode`] has made them.
     #[inline]
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "each cast takes one field out of a word")]
-    pub const fn of_slot([first, _, third]: [u64; 3]) -> Plain {
+    pub const fn of_words(first: u64, third: u64) -> Plain {
         let class = match class_index(first) {
             0 => Class::Urgent,
             1 => Class::Normal,
@@ -126,9 +125,19 @@ impl Plain {
             kind: Kind((first >> 16) as u16),
             class,
             length: (first >> 32) as u32,
-            page: false,
+            page: first & PAGE != 0,
             sequence: third as u32,
         }
+    }
+
+    /// The words of a header, first and third, from which [`Plain::of_words`] makes the same.
+    #[inline]
+    #[must_use]
+    pub const fn to_words(self) -> (u64, u64) {
+        let flags = self.class as u64 | (self.page as u64) << FLAG_PAGE.trailing_zeros();
+        let first =
+            VERSION as u64 | flags << 8 | (self.kind.0 as u64) << 16 | (self.length as u64) << 32;
+        (first, self.sequence as u64)
     }
 
     /// Words of the body, padded.
@@ -202,8 +211,10 @@ mod tests {
             let same = ROUTE.slot_differs(words, sequence) == 0;
             prop_assert_eq!(same, slot.is_some_and(|plain| plain.sequence == sequence));
             if same {
-                prop_assert_eq!(Some(Plain::of_slot(words)), slot);
-                prop_assert_eq!(class_index(words[0]), Plain::of_slot(words).class.index());
+                prop_assert_eq!(class_index(words[0]), Plain::of_words(words[0], words[2]).class.index());
+            }
+            if found.is_some() {
+                prop_assert_eq!(Some(Plain::of_words(words[0], words[2])), found);
             }
         }
     }
