@@ -129,6 +129,11 @@ pub struct Link {
     inbox: Inbox,
     /// The route of what this side sends in the session, if it sends plain frames.
     plain: Option<Route>,
+    /// The route of what [`Link::express`] is about.
+    route: Route,
+    /// For each class the index of the port before which a plain frame of one slot may be sent with
+    /// nothing else looked at: nothing waits, and there is room. Zero if that is not so, or not known.
+    express: [u64; Class::COUNT],
     /// Slots of the port that may be in use when a frame of each class is added, in this session.
     limits: [usize; Class::COUNT],
     /// Number of the next message of each class in this session; its low half travels.
@@ -161,6 +166,8 @@ impl Link {
             outbox: Outbox::new(config.outbox),
             inbox: Inbox::new(me, peer, coverage),
             plain: None,
+            route: Route::new(me, peer, local),
+            express: [0; Class::COUNT],
             limits: [0; Class::COUNT],
             sequence: [0; Class::COUNT],
             held: Held::Nothing,
@@ -421,15 +428,13 @@ impl Link {
     ) -> Result<u32, SendError> {
         let Outgoing { class, kind, contents, page } = message;
         let sequence = self.sequence[class.index()];
-        if let (Some(route), true) = (self.plain, self.outbox.is_empty()) {
-            let id = (class, kind, sequence as u32);
-            if page.is_none() && self.push_slot(port, route, id, contents)
-                || self.push_lines(port, route, id, contents, page)
-            {
-                self.sequence[class.index()] = sequence + 1;
-                self.stats.bytes_sent += contents.len() as u64;
-                return Ok(sequence as u32);
-            }
+        let id = (class, kind, sequence as u32);
+        if page.is_none() && self.push_slot(port, id, contents)
+            || self.push_lines(port, id, contents, page)
+        {
+            self.sequence[class.index()] = sequence + 1;
+            self.stats.bytes_sent += contents.len() as u64;
+            return Ok(sequence as u32);
         }
         self.send_other(now, port, (class, kind), contents, page)
     }
@@ -440,19 +445,13 @@ impl Link {
         clippy::inline_always,
         reason = "in emulation each call costs as much as all the rest"
     )]
-    fn push_slot(
-        &mut self,
-        port: &mut impl Port,
-        route: Route,
-        id: (Class, Kind, u32),
-        contents: &[u8],
-    ) -> bool {
-        let limit = self.limits[id.0.index()];
-        if let Some(words) = route.short_slot(id, contents) {
-            return port.push_slot(words, limit).is_ok();
+    fn push_slot(&mut self, port: &mut impl Port, id: (Class, Kind, u32), contents: &[u8]) -> bool {
+        let until = self.express[id.0.index()];
+        if let Some(words) = self.route.short_slot(id, contents) {
+            return port.push_slot(words, until);
         }
-        match route.slot(id, contents) {
-            Some(words) => port.push_slot(words, limit).is_ok(),
+        match self.route.slot(id, contents) {
+            Some(words) => port.push_slot(words, until),
             None => false,
         }
     }
@@ -462,12 +461,20 @@ impl Link {
     fn push_lines(
         &mut self,
         port: &mut impl Port,
-        route: Route,
         id: (Class, Kind, u32),
         contents: &[u8],
         page: Option<&[u64; PAGE_WORDS]>,
     ) -> bool {
+        let Some(route) = self.plain else { return false };
+        if !self.outbox.is_empty() {
+            return false;
+        }
         let Some((slots, lines)) = route.lines(id, contents, page) else { return false };
+        if slots == 1 {
+            // It would have been sent before if there was known to be room.
+            let class = id.0.index();
+            self.express[class] = port.room_until(self.limits[class]).unwrap_or(0);
+        }
         let sent = port.push_lines(slots, lines, self.limits[id.0.index()]).is_ok();
         self.stats.pages_sent += u64::from(sent && page.is_some());
         sent
@@ -531,6 +538,7 @@ impl Link {
         Outgoing { class, kind, contents, page }: Outgoing<'_>,
     ) -> Result<(), SendError> {
         self.stir();
+        self.express = [0; Class::COUNT];
         let id = (class, kind, self.sequence[class.index()] as u32);
         if let Err(overflow) = self.outbox.queue(id, contents, page) {
             self.stats.refused += 1;
@@ -741,7 +749,8 @@ impl Link {
 
     fn start_session(&mut self, session: Session, capacity: usize) {
         let Addressing { me, peer, coverage } = self.addressing;
-        self.plain = (coverage == Coverage::Off).then(|| Route::new(me, peer, session.local));
+        self.route = Route::new(me, peer, session.local);
+        self.plain = (coverage == Coverage::Off).then_some(self.route);
         self.limits = Class::ALL.map(|class| slot_limit(class, capacity));
         self.farewell = FAREWELL_LOOKS;
         self.inbox.start_session(session);
@@ -756,6 +765,7 @@ impl Link {
         self.stats.lost_in_queue += self.outbox.clear() as u64;
         self.inbox.end_session();
         (self.plain, self.held) = (None, Held::Nothing);
+        self.express = [0; Class::COUNT];
     }
 }
 

@@ -31,12 +31,16 @@ pub trait Port {
     /// As [`maize_ring::Producer::claim`].
     fn push(&mut self, frame: &Frame<'_>, limit: usize) -> Result<(), Refused>;
 
-    /// Publishes a frame of one slot, given by its words behind the stamp as far as they mean
-    /// anything.
+    /// The index before which slots may be filled so that no more than `limit` are in use, see
+    /// [`maize_ring::Producer::room_until`].
     ///
     /// # Errors
-    /// As [`Port::push`].
-    fn push_slot<const N: usize>(&mut self, words: [u64; N], limit: usize) -> Result<(), Refused>;
+    /// [`Broken`] if there is nobody to send to.
+    fn room_until(&mut self, limit: usize) -> Result<u64, Broken>;
+
+    /// Publishes a frame of one slot, given by its words behind the stamp as far as they mean
+    /// anything, if it is before an index that [`Port::room_until`] has returned in this session.
+    fn push_slot<const N: usize>(&mut self, words: [u64; N], until: u64) -> bool;
 
     /// Publishes a frame of that many slots, given by its lines.
     ///

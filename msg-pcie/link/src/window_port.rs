@@ -101,9 +101,13 @@ impl<W: Window> Port for WindowPort<W> {
         self.push_by_words(*frame, limit)
     }
 
+    fn room_until(&mut self, limit: usize) -> Result<u64, Broken> {
+        self.producer.room_until(limit)
+    }
+
     #[inline]
-    fn push_slot<const N: usize>(&mut self, words: [u64; N], limit: usize) -> Result<(), Refused> {
-        self.producer.push_slot(words, limit)
+    fn push_slot<const N: usize>(&mut self, words: [u64; N], until: u64) -> bool {
+        self.producer.push_slot(words, until)
     }
 
     #[inline(always)]

@@ -189,39 +189,46 @@ impl<W: Window> Producer<W> {
         }
     }
 
-    /// Publishes a frame of one slot, given by its words behind the stamp as far as they mean
-    /// anything: what [`Producer::claim`] and [`Claim::publish`] do with it.
+    /// The index before which slots may be filled so that no more than `limit` of them (and no more
+    /// than [`Producer::capacity`]) are in use, from a look at the consumer: for
+    /// [`Producer::push_slot`]. It stays true: a consumer gives slots back, and takes none.
     ///
     /// # Errors
-    /// As [`Producer::claim`].
+    /// [`Broken`] if there is nobody to send to.
+    pub fn room_until(&mut self, limit: usize) -> Result<u64, Broken> {
+        self.look_at_consumer()?;
+        Ok(self.consumed + limit.min(self.geometry.capacity()) as u64)
+    }
+
+    /// Publishes a frame of one slot, given by its words behind the stamp as far as they mean
+    /// anything, if it is before index `until`, which [`Producer::room_until`] has returned in this
+    /// session: what [`Producer::claim`] and [`Claim::publish`] do with it, but with nothing looked at
+    /// that is known already. `false` if it is not.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
         reason = "in emulation each call costs as much as all the rest"
     )]
-    pub fn push_slot<const N: usize>(
-        &mut self,
-        words: [u64; N],
-        limit: usize,
-    ) -> Result<(), Refused> {
-        if self.in_use() >= limit.min(self.geometry.capacity()) {
-            self.find_room(limit)?;
-        }
+    pub fn push_slot<const N: usize>(&mut self, words: [u64; N], until: u64) -> bool {
         let (start, end) = (self.tail, self.tail + 1);
-        if end >= self.cleared {
-            self.clear(end);
+        // One branch for both, of which nearly always neither is the case.
+        if (start >= until) | (end >= self.cleared) && !self.clear_before(start, until) {
+            return false;
         }
         self.tail = end;
         let stamp = self.slot_stamp | start & INDEX;
         self.parts.ring.store_line(line_of(&self.parts.ring, start), stamp, words);
-        Ok(())
+        true
     }
 
-    /// Looks whether there is room for a slot after all.
-    #[cold]
+    /// Clears the slot behind the one at `index`, if that is before `until`.
     #[inline(never)]
-    fn find_room(&mut self, limit: usize) -> Result<(), Refused> {
-        self.claim(1, limit).map(drop)
+    fn clear_before(&mut self, index: u64, until: u64) -> bool {
+        let free = index < until;
+        if free {
+            self.clear(index + 1);
+        }
+        free
     }
 
     /// Clears the slot at `index`, which is free.

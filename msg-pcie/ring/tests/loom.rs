@@ -142,7 +142,8 @@ fn frames_arrive_whole_and_in_order() {
 /// `notify` the one behind that. The last is longer than a glance understands.
 fn glances((_, mut producer, mut consumer): Ends) {
     let sender = thread::spawn(move || {
-        producer.push_slot([5; 7], usize::MAX).unwrap();
+        let until = producer.room_until(usize::MAX).unwrap();
+        assert!(producer.push_slot([5; 7], until));
         let _ = producer.notify();
         send(&mut producer, &[6; 7], usize::MAX).unwrap();
         send(&mut producer, &[9; 2], usize::MAX).unwrap();

@@ -15,7 +15,9 @@ pub struct SimPort {
     me: InstanceId,
     peer: InstanceId,
     session: Option<Session>,
-    /// Slots sent in this session that are not known to be consumed.
+    /// Slots sent in this session.
+    tail: u64,
+    /// Those of them that are not known to be consumed.
     in_use: usize,
     /// A frame was sent since the last look at the peer's wish.
     sent: bool,
@@ -24,7 +26,8 @@ pub struct SimPort {
 
 impl SimPort {
     pub(crate) fn new(net: Net, me: InstanceId, peer: InstanceId) -> SimPort {
-        SimPort { net, me, peer, session: None, in_use: 0, sent: false, owes_doorbell: false }
+        let (tail, in_use) = (0, 0);
+        SimPort { net, me, peer, session: None, tail, in_use, sent: false, owes_doorbell: false }
     }
 
     fn store(&self, store: Store) {
@@ -42,6 +45,7 @@ impl SimPort {
             return Err(Refused::Full);
         }
         (self.in_use, self.sent) = (self.in_use + slots, true);
+        self.tail += slots as u64;
         self.store(Store::Frame(words));
         Ok(())
     }
@@ -80,7 +84,7 @@ impl Port for SimPort {
 
     fn attach(&mut self, session: Session) {
         self.session = Some(session);
-        (self.in_use, self.sent, self.owes_doorbell) = (0, false, false);
+        (self.tail, self.in_use, self.sent, self.owes_doorbell) = (0, 0, false, false);
         self.store(Store::Attach(session.flipped()));
     }
 
@@ -101,12 +105,20 @@ impl Port for SimPort {
         self.publish(words.0, limit)
     }
 
-    fn push_slot<const N: usize>(&mut self, words: [u64; N], limit: usize) -> Result<(), Refused> {
+    fn room_until(&mut self, limit: usize) -> Result<u64, Broken> {
+        self.look_at_consumer()?;
+        Ok(self.tail - self.in_use as u64 + limit.min(self.capacity()) as u64)
+    }
+
+    fn push_slot<const N: usize>(&mut self, words: [u64; N], until: u64) -> bool {
+        if self.tail >= until {
+            return false;
+        }
         let mut line = Vec::with_capacity(SLOT_WORDS);
         line.push(0);
         line.extend(words);
         line.resize(SLOT_WORDS, 0);
-        self.publish(line, limit)
+        self.publish(line, self.capacity()).is_ok()
     }
 
     fn push_lines(

@@ -106,7 +106,8 @@ pub(crate) fn send<W: Window>(
     if let Ok(line) = <[u64; SLOT_WORDS - 1]>::try_from(words)
         && number % 2 == 1
     {
-        return producer.push_slot(line, limit);
+        let until = producer.room_until(limit)?;
+        return if producer.push_slot(line, until) { Ok(()) } else { Err(Refused::Full) };
     }
     let mut claim = producer.claim(slots, limit)?;
     claim.words(words);
