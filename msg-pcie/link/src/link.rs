@@ -52,8 +52,11 @@ pub(crate) enum Glance {
 /// What of the port has been handed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Held {
+    /// Nothing, and nothing is to be done.
     #[default]
     Nothing,
+    /// Nothing, but the link is eventful.
+    Events,
     /// A frame of one slot, of whose message the bytes are not counted yet.
     Slot,
     /// Any frame.
@@ -138,10 +141,9 @@ pub struct Link {
     limits: [usize; Class::COUNT],
     /// Number of the next message of each class in this session; its low half travels.
     sequence: [u64; Class::COUNT],
-    /// What has been handed out and is to be given back.
+    /// What has been handed out and is to be given back, and what else a poll has to do before it
+    /// looks at the port.
     held: Held,
-    /// A poll may have more to do than to look at the port: something is held, or it is eventful.
-    busy: bool,
     /// There may be news or messages that wait, there is no session, or frames have checksums.
     eventful: bool,
     /// What this side says of the link has changed since the last [`Link::notify`].
@@ -170,8 +172,7 @@ impl Link {
             express: [0; Class::COUNT],
             limits: [0; Class::COUNT],
             sequence: [0; Class::COUNT],
-            held: Held::Nothing,
-            busy: true,
+            held: Held::Events,
             eventful: true,
             owes_doorbell: false,
             unsettled: false,
@@ -263,7 +264,10 @@ impl Link {
     /// The next poll looks at more than the port.
     #[inline]
     fn stir(&mut self) {
-        (self.busy, self.eventful) = (true, true);
+        self.eventful = true;
+        if self.held == Held::Nothing {
+            self.held = Held::Events;
+        }
     }
 
     /// Stops counting the peer's silence while a debugger holds it, or counts it again.
@@ -290,14 +294,14 @@ impl Link {
         reason = "in emulation each call costs as much as all the rest"
     )]
     pub(crate) fn glance(&mut self, port: &mut impl Port) -> Glance {
-        if self.busy
-            && let Some(glance) = self.get_ready(port)
+        if self.held != Held::Nothing
+            && let Some(nothing) = self.get_ready(port)
         {
-            return glance;
+            return if nothing { Glance::Nothing } else { Glance::Other };
         }
         let Some(glimpse) = port.glimpse() else { return Glance::Nothing };
         if self.inbox.accept_slot(port, glimpse) {
-            (self.held, self.busy) = (Held::Slot, true);
+            self.held = Held::Slot;
             return Glance::Message;
         }
         self.glance_at_frame(port)
@@ -320,28 +324,21 @@ impl Link {
         Glance::Message
     }
 
-    /// Gives back what was handed out. What a glance has to say if it must not look at the port.
+    /// Gives back what was handed out. If a glance must not look at the port, whether that means that
+    /// there is nothing.
     #[inline]
-    fn get_ready(&mut self, port: &mut impl Port) -> Option<Glance> {
+    fn get_ready(&mut self, port: &mut impl Port) -> Option<bool> {
         self.give_back(port);
-        if !self.eventful {
-            self.busy = false;
-            return None;
-        }
-        self.look_for_events()
+        if self.eventful { self.look_for_events() } else { None }
     }
 
     #[inline(never)]
-    fn look_for_events(&mut self) -> Option<Glance> {
+    fn look_for_events(&mut self) -> Option<bool> {
         let waits = !self.news.is_empty() || self.unsettled;
         let talks = self.life.session().is_some();
         self.eventful = waits || !talks || self.plain.is_none() || !self.outbox.is_quiet();
-        self.busy = self.eventful;
-        match (self.busy, waits || talks) {
-            (false, _) => None,
-            (true, true) => Some(Glance::Other),
-            (true, false) => Some(Glance::Nothing),
-        }
+        self.hold_nothing();
+        self.eventful.then_some(!waits && !talks)
     }
 
     /// Does what is left to do after a glance at the port that has shown anything out of the
@@ -558,11 +555,14 @@ impl Link {
     #[inline]
     #[must_use = "the peer sleeps until its doorbell rings"]
     pub fn notify(&mut self, port: &mut impl Port) -> bool {
-        let mut due = core::mem::take(&mut self.owes_doorbell);
+        let mut due = self.owes_doorbell;
         if self.life.session().is_some() {
             due |= port.notify();
         }
-        self.stats.doorbells += u64::from(due);
+        if due {
+            self.owes_doorbell = false;
+            self.stats.doorbells += 1;
+        }
         due
     }
 
@@ -717,7 +717,7 @@ impl Link {
 
     /// Notes that a message is handed out, whose frame is to be given back.
     fn deliver(&mut self) {
-        (self.held, self.busy) = (Held::Frame, true);
+        self.held = Held::Frame;
         let message = self.message();
         self.stats.bytes_received += message.length as u64;
         self.stats.pages_received += u64::from(message.has_page);
@@ -725,17 +725,27 @@ impl Link {
 
     #[inline]
     fn give_back(&mut self, port: &mut impl Port) {
-        match core::mem::take(&mut self.held) {
-            Held::Nothing => {}
+        match self.held {
             Held::Slot => {
                 self.stats.bytes_received += self.inbox.length() as u64;
                 port.pop_slot();
+                self.hold_nothing();
             }
-            Held::Frame => {
-                self.inbox.forget();
-                port.pop();
-            }
+            Held::Frame => self.give_frame_back(port),
+            Held::Nothing | Held::Events => {}
         }
+    }
+
+    #[inline(never)]
+    fn give_frame_back(&mut self, port: &mut impl Port) {
+        self.inbox.forget();
+        port.pop();
+        self.hold_nothing();
+    }
+
+    #[inline]
+    fn hold_nothing(&mut self) {
+        self.held = if self.eventful { Held::Events } else { Held::Nothing };
     }
 
     #[cold]
@@ -764,7 +774,8 @@ impl Link {
         self.sequence = [0; Class::COUNT];
         self.stats.lost_in_queue += self.outbox.clear() as u64;
         self.inbox.end_session();
-        (self.plain, self.held) = (None, Held::Nothing);
+        (self.plain, self.held) = (None, Held::Events);
+        self.eventful = true;
         self.express = [0; Class::COUNT];
     }
 }
