@@ -80,9 +80,7 @@ pub struct Fabric<P, A> {
     /// peers were asked for a doorbell.
     attend_at: Nanos,
     peers: Vec<Peer<P>>,
-    /// Whose turn to be polled it is.
-    turn: usize,
-    /// Who sent the message that was handed out last.
+    /// Who sent the message that was handed out last. It is the turn of the next to be polled.
     current: usize,
     last_activity: Nanos,
     /// Whether peers were asked for a doorbell since the last poll.
@@ -130,8 +128,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
             next_beat: now,
             attend_at: now,
             peers,
-            turn: 0,
-            current: 0,
+            current: usize::MAX,
             last_activity: now,
             armed: false,
             heard: false,
@@ -194,28 +191,30 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         if now >= self.attend_at && !self.get_ready(now) {
             return Glance::Other;
         }
-        let mut index = self.turn;
-        let mut left = self.peers.len();
-        while left > 0 {
-            let Some(Peer { link, port }) = self.peers.get_mut(index) else {
-                // Behind the last: there is a first, since not all have been looked at.
-                (index, self.turn) = (0, 0);
-                continue;
-            };
+        let mut index = self.current;
+        for _ in 0..self.peers.len() {
+            index = self.behind(index);
+            let Some(Peer { link, port }) = self.peers.get_mut(index) else { break };
             match link.glance(port) {
-                link::Glance::Nothing => (index, left) = (index + 1, left - 1),
+                link::Glance::Nothing => {}
                 link::Glance::Message => {
-                    self.turn = index + 1;
                     (self.current, self.last_activity) = (index, now);
                     return Glance::Message(link.peer());
                 }
                 link::Glance::Other => {
-                    self.turn = index;
+                    self.current = index.wrapping_sub(1);
                     return Glance::Other;
                 }
             }
         }
         if self.heard { Glance::Other } else { Glance::Nothing }
+    }
+
+    /// Whose turn it is behind a peer, by their places; the first's behind none.
+    #[inline]
+    fn behind(&self, index: usize) -> usize {
+        let next = index.wrapping_add(1);
+        if next < self.peers.len() { next } else { 0 }
     }
 
     /// Whether a glance may look at the links: no heartbeat is due.
@@ -243,11 +242,10 @@ impl<P: Port, A: Announce> Fabric<P, A> {
 
     fn poll_in_turn(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
         for _ in 0..self.peers.len() {
-            let index = if self.turn < self.peers.len() { self.turn } else { 0 };
-            self.turn = index + 1;
-            let Peer { link, port } = &mut self.peers[index];
+            self.current = self.behind(self.current);
+            let Peer { link, port } = &mut self.peers[self.current];
             if let Some(event) = link.poll(now, port) {
-                (self.current, self.last_activity) = (index, now);
+                self.last_activity = now;
                 return Some((link.peer(), event));
             }
         }
