@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use maize_hal::Nanos;
 use maize_ring::Meanwhile;
 use maize_window::{Doorbell, Presence, State};
-use maize_wire::{Epoch, InstanceId, PAGE_WORDS};
+use maize_wire::{Class, Epoch, InstanceId, Kind, PAGE_WORDS};
 
 use crate::patience::Patience;
 use crate::{
@@ -289,22 +289,34 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         to: InstanceId,
         message: Outgoing<'_>,
     ) -> Result<u32, SendError> {
-        // What is sent is often answered.
-        self.last_activity = now;
         // Where there is an instance of each number, this is where a peer is.
         let index = to.index() - usize::from(to > self.me);
-        let index = match self.peers.get(index) {
-            Some(peer) if peer.link.peer() == to => index,
-            _ => self.search(to)?,
+        let sent = match self.peers.get_mut(index) {
+            Some(Peer { link, port }) if link.peer() == to => link.send(now, port, message),
+            _ => {
+                // By its parts, which fit registers: it is not to be put into memory for this.
+                let Outgoing { class, kind, contents, page } = message;
+                self.search_and_send(now, to, (class, kind), contents, page)
+            }
         };
-        let Peer { link, port } = &mut self.peers[index];
-        link.send(now, port, message)
+        // What is sent is often answered.
+        self.last_activity = now;
+        sent
     }
 
     #[cold]
     #[inline(never)]
-    fn search(&self, to: InstanceId) -> Result<usize, SendError> {
-        self.find(to).ok_or(SendError::NoSuchPeer)
+    fn search_and_send(
+        &mut self,
+        now: Nanos,
+        to: InstanceId,
+        (class, kind): (Class, Kind),
+        contents: &[u8],
+        page: Option<&[u64; PAGE_WORDS]>,
+    ) -> Result<u32, SendError> {
+        let index = self.find(to).ok_or(SendError::NoSuchPeer)?;
+        let Peer { link, port } = &mut self.peers[index];
+        link.send(now, port, Outgoing { class, kind, contents, page })
     }
 
     /// Rings the doorbells that are due for what was sent and taken since the last call.
