@@ -55,11 +55,22 @@ pub enum Idle {
 pub enum Glance {
     /// There is nothing.
     Nothing,
-    /// Whose message there is: [`Fabric::message`]. It is not part of this: it would be moved through
-    /// memory from caller to caller, of whom most want to know its kind only.
-    Message(InstanceId),
+    /// There is a message: [`Fabric::message`].
+    Message(Seen),
     /// Something else, perhaps: [`Fabric::poll`] tells.
     Other,
+}
+
+/// What a glance shows of a message: as much as fits registers. The whole of it would be moved through
+/// memory from caller to caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Whose it is.
+    pub peer: InstanceId,
+    /// What it is about.
+    pub kind: Kind,
+    /// The first word of its body; of a shorter one it means nothing.
+    pub first: u64,
 }
 
 struct Peer<P> {
@@ -175,7 +186,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
     pub fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
         match self.glance(now) {
             Glance::Nothing => None,
-            Glance::Message(peer) => Some((peer, Event::Message(self.message()))),
+            Glance::Message(Seen { peer, .. }) => Some((peer, Event::Message(self.message()))),
             Glance::Other => self.poll_other(now),
         }
     }
@@ -197,9 +208,9 @@ impl<P: Port, A: Announce> Fabric<P, A> {
             let Some(Peer { link, port }) = self.peers.get_mut(index) else { break };
             match link.glance(port) {
                 link::Glance::Nothing => {}
-                link::Glance::Message => {
+                link::Glance::Message(kind, first) => {
                     (self.current, self.last_activity) = (index, now);
-                    return Glance::Message(link.peer());
+                    return Glance::Message(Seen { peer: link.peer(), kind, first });
                 }
                 link::Glance::Other => {
                     self.current = index.wrapping_sub(1);

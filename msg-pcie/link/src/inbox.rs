@@ -156,8 +156,14 @@ impl Inbox {
         (self.header.0 >> 32) as usize
     }
 
+    /// What of it a glance shows.
+    #[inline]
+    pub(crate) const fn shows(&self) -> (Kind, u64) {
+        (Kind((self.header.0 >> 16) as u16), self.words[0])
+    }
+
     /// Takes a frame in that is plain and due, a message by itself, and fills one slot: all that at
-    /// one comparison. `false`, and nothing is changed, if it is anything else.
+    /// one comparison. `None`, and nothing is changed, if it is anything else.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -167,13 +173,13 @@ impl Inbox {
         &mut self,
         port: &P,
         Glimpse { differs, words }: Glimpse,
-    ) -> bool {
+    ) -> Option<(Kind, u64)> {
         let [first, second, third, word] = words;
         let header = [first, second, third];
         let expected = &mut self.expected[class_index(first)];
         let differs = self.route.slot_differs(header, *expected as u32) | differs | self.closed;
         if differs != 0 {
-            return false;
+            return None;
         }
         *expected += 1;
         self.header = (first, third);
@@ -182,7 +188,7 @@ impl Inbox {
             let [b, c, d] = port.rest_of_slot();
             self.take_inline([word, b, c, d]);
         }
-        true
+        Some((Kind((first >> 16) as u16), word))
     }
 
     /// Takes a frame in that is plain and due, and a message by itself, given by its slots and the

@@ -37,7 +37,7 @@ mod stats;
 mod window_port;
 
 pub use enter::{EnterError, Entrance, WindowFabric, enter, enter_windows};
-pub use fabric::{Announce, Fabric, FabricConfig, Glance, Idle};
+pub use fabric::{Announce, Fabric, FabricConfig, Glance, Idle, Seen};
 pub use inbox::Message;
 pub use life::{Act, Cause, Corruption, Input, Life, LifeConfig, Lifeline, News, Outcome};
 pub use link::{Event, Link, LinkConfig, Outgoing, SendError};

@@ -43,8 +43,8 @@ pub enum Event {
 pub(crate) enum Glance {
     /// There is nothing to do.
     Nothing,
-    /// A message: [`Link::message`].
-    Message,
+    /// A message, of that kind, the first word of whose body is this: [`Link::message`].
+    Message(Kind, u64),
     /// Something else, or a frame that needs a closer look: [`Link::poll_other`].
     Other,
 }
@@ -281,7 +281,7 @@ impl Link {
     pub fn poll(&mut self, now: Nanos, port: &mut impl Port) -> Option<Event> {
         match self.glance(port) {
             Glance::Nothing => None,
-            Glance::Message => Some(Event::Message(self.message())),
+            Glance::Message(..) => Some(Event::Message(self.message())),
             Glance::Other => self.poll_other(now, port),
         }
     }
@@ -300,28 +300,30 @@ impl Link {
             return if nothing { Glance::Nothing } else { Glance::Other };
         }
         let Some(glimpse) = port.glimpse() else { return Glance::Nothing };
-        if self.inbox.accept_slot(port, glimpse) {
+        if let Some((kind, first)) = self.inbox.accept_slot(port, glimpse) {
             self.held = Held::Slot;
-            return Glance::Message;
+            return Glance::Message(kind, first);
         }
-        self.glance_at_frame(port)
+        if !self.glance_at_frame(port) {
+            return Glance::Other;
+        }
+        let (kind, first) = self.inbox.shows();
+        Glance::Message(kind, first)
     }
 
-    /// The same for a plain frame of any size. Looks anew: what was seen would have to be put into
-    /// memory for this, with every frame.
+    /// The same for a plain frame of any size; whether it is one that a glance shows. Looks anew: what
+    /// was seen would have to be put into memory for this, with every frame.
     #[inline(never)]
-    fn glance_at_frame(&mut self, port: &mut impl Port) -> Glance {
-        let Some(glimpse) = port.glimpse() else { return Glance::Other };
-        let Some(slots) = glimpse.slots().filter(|slots| port.open(*slots)) else {
-            return Glance::Other;
-        };
+    fn glance_at_frame(&mut self, port: &mut impl Port) -> bool {
+        let Some(glimpse) = port.glimpse() else { return false };
         let [first, second, third, a] = glimpse.words;
+        let Some(slots) = glimpse.slots().filter(|slots| port.open(*slots)) else { return false };
         let [b, c, d] = port.rest_of_slot();
-        if !self.inbox.accept_plain(port, slots, [first, second, third, a, b, c, d]) {
-            return Glance::Other;
+        let taken = self.inbox.accept_plain(port, slots, [first, second, third, a, b, c, d]);
+        if taken {
+            self.deliver();
         }
-        self.deliver();
-        Glance::Message
+        taken
     }
 
     /// Gives back what was handed out. If a glance must not look at the port, whether that means that

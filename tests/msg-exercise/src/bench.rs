@@ -9,7 +9,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use maize_hal::Nanos;
-use maize_link::{Event, Glance, Idle, Message, Outgoing, SendError};
+use maize_link::{Event, Glance, Idle, Message, Outgoing, Seen, SendError};
 use maize_window::Window;
 use maize_wire::{Class, InstanceId, Kind, PAGE_WORDS};
 
@@ -88,7 +88,9 @@ impl<S: Station> Side<'_, S> {
         }
         match self.station.traffic().glance(self.now) {
             Glance::Nothing => None,
-            Glance::Message(peer) => (peer == self.peer).then(|| self.station.traffic().message()),
+            Glance::Message(Seen { peer, .. }) => {
+                (peer == self.peer).then(|| self.station.traffic().message())
+            }
             Glance::Other => self.poll_other(),
         }
     }
@@ -104,38 +106,40 @@ impl<S: Station> Side<'_, S> {
 
     #[inline]
     fn number(&mut self) -> u64 {
-        let body = self.station.traffic().body();
-        body.first_chunk().map_or(0, |body| u64::from_le_bytes(*body))
+        // Aligned, as every body of a single frame is.
+        let number = self.station.traffic().body().get(..8);
+        number
+            .and_then(|number| bytemuck::try_from_bytes(number).ok())
+            .map_or(0, |n| u64::from_le(*n))
     }
 
     /// Polls for a message of that kind until it comes.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is measured is the links, not calls of them")]
     fn spin_for(&mut self, kind: Kind) -> Result<u64, String> {
+        self.polls = self.polls.wrapping_add(1);
+        if self.polls.is_multiple_of(POLLS) {
+            self.tick();
+        }
         let patience = self.now + PATIENCE;
         loop {
-            self.polls = self.polls.wrapping_add(1);
-            if self.polls.is_multiple_of(POLLS) && self.tick() > patience {
-                return Err(silent());
+            let now = self.now;
+            for _ in 0..POLLS {
+                match self.station.traffic().glance(now) {
+                    Glance::Nothing => {}
+                    Glance::Message(seen) if (seen.peer == self.peer) & (seen.kind == kind) => {
+                        return Ok(u64::from_le(seen.first));
+                    }
+                    Glance::Message(seen) => return Err(unexpected(seen.kind)),
+                    Glance::Other => match self.poll_other() {
+                        None => {}
+                        Some(message) if message.kind == kind => return Ok(self.number()),
+                        Some(message) => return Err(unexpected(message.kind)),
+                    },
+                }
             }
-            match self.station.traffic().glance(self.now) {
-                Glance::Nothing => {}
-                Glance::Message(peer) => {
-                    let found = self.station.traffic().message().kind;
-                    if peer == self.peer && found == kind {
-                        return Ok(self.number());
-                    }
-                    return Err(unexpected(found));
-                }
-                Glance::Other => {
-                    if let Some(message) = self.poll_other() {
-                        return if message.kind == kind {
-                            Ok(self.number())
-                        } else {
-                            Err(unexpected(message.kind))
-                        };
-                    }
-                }
+            if self.tick() > patience {
+                return Err(silent());
             }
         }
     }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use maize_hal::Nanos;
 use maize_hostlink::KernelMessage;
 use maize_link::{
-    Event, FabricConfig, Glance, Idle, Life, Message, Outgoing, SendError, WindowFabric,
+    Event, FabricConfig, Glance, Idle, Life, Message, Outgoing, Seen, SendError, WindowFabric,
     enter_windows,
 };
 use maize_probe::Refusal;
@@ -228,7 +228,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     pub fn poll(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
         match self.glance(now) {
             Glance::Nothing => None,
-            Glance::Message(peer) => Some((peer, Event::Message(self.message()))),
+            Glance::Message(Seen { peer, .. }) => Some((peer, Event::Message(self.message()))),
             Glance::Other => self.poll_other(now),
         }
     }
@@ -248,8 +248,8 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             return Glance::Other;
         }
         let glance = self.fabric.glance(now);
-        if let Glance::Message(peer) = glance {
-            if !self.direct.contains(peer) || self.fabric.message().kind == HOST_FRAMES {
+        if let Glance::Message(Seen { peer, kind, .. }) = glance {
+            if !self.direct.contains(peer) || kind == HOST_FRAMES {
                 return self.set_aside(peer);
             }
             self.uncounted = true;
