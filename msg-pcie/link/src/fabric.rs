@@ -9,7 +9,7 @@ use maize_wire::{Class, Epoch, InstanceId, Kind, PAGE_WORDS};
 
 use crate::patience::Patience;
 use crate::{
-    Corruption, Event, Input, Life, Link, LinkConfig, LinkStats, Message, Outgoing, Port,
+    Corruption, Event, Gate, Input, Life, Link, LinkConfig, LinkStats, Message, Outgoing, Port,
     SendError, link,
 };
 
@@ -87,9 +87,11 @@ pub struct Fabric<P, A> {
     state: State,
     beat: u64,
     next_beat: Nanos,
-    /// When a glance has to do more than to look at the links: with the next heartbeat, at once where
-    /// peers were asked for a doorbell.
+    /// When a glance has to do more than to look at the links: with the next heartbeat, when whoever
+    /// holds the fabric has asked for it, at once where peers were asked for a doorbell.
     attend_at: Nanos,
+    /// When whoever holds the fabric wants a glance to tell it to poll.
+    call_at: Nanos,
     peers: Vec<Peer<P>>,
     /// Who sent the message that was handed out last. It is the turn of the next to be polled.
     current: usize,
@@ -138,6 +140,7 @@ impl<P: Port, A: Announce> Fabric<P, A> {
             beat: 0,
             next_beat: now,
             attend_at: now,
+            call_at: Nanos::NEVER,
             peers,
             current: usize::MAX,
             last_activity: now,
@@ -234,8 +237,22 @@ impl<P: Port, A: Announce> Fabric<P, A> {
         if self.armed {
             self.disarm();
         }
-        self.attend_at = self.next_beat;
-        now < self.next_beat
+        self.attend_at = self.next_beat.min(self.call_at);
+        now < self.attend_at
+    }
+
+    /// Has [`Fabric::glance`] return [`Glance::Other`] from that time on, until another time is given:
+    /// who holds the fabric has something to do then, and needs no look at the clock of its own.
+    pub fn call_at(&mut self, time: Nanos) {
+        self.call_at = time;
+        self.attend_at = self.attend_at.min(time);
+    }
+
+    /// Opens or closes the gate to a peer, see [`Gate`].
+    pub fn set_gate(&mut self, peer: InstanceId, gate: Gate) {
+        if let Some(index) = self.find(peer) {
+            self.peers[index].link.set_gate(gate);
+        }
     }
 
     #[inline(never)]

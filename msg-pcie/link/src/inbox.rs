@@ -76,9 +76,11 @@ pub(crate) struct Inbox {
     /// Number of the next message of each class; its low half travels. The fourth is of no class: a
     /// class that a header names, right or wrong, has a place.
     expected: [u64; Class::COUNT + 1],
-    /// Not zero while [`Inbox::accept_slot`] must not take frames: without plain frames, and while a
-    /// message in fragments has arrived in part or is handed out.
+    /// Not zero while [`Inbox::accept_slot`] must not take frames: without plain frames, while a
+    /// message in fragments has arrived in part or is handed out, and while messages are not shown.
     closed: u64,
+    /// Whether messages are shown to who only glances.
+    shown: bool,
     partial: [Option<Partial>; Class::COUNT],
     /// The message that has just arrived, as the header of a plain frame would say it
     /// ([`Plain::to_words`]): most of it nobody asks for.
@@ -106,6 +108,7 @@ impl Inbox {
             route: Route::new(peer, me, Epoch::FIRST),
             expected: [0; Class::COUNT + 1],
             closed: 1,
+            shown: true,
             partial: [const { None }; Class::COUNT],
             header: (0, 0),
             whole: None,
@@ -130,10 +133,22 @@ impl Inbox {
     }
 
     fn close_or_open(&mut self) {
-        let open = self.plain.is_some()
+        let open = self.shown
+            && self.plain.is_some()
             && self.whole.is_none()
             && self.partial.iter().all(Option::is_none);
         self.closed = u64::from(!open);
+    }
+
+    /// Whether messages are shown to who only glances, from now on.
+    pub(crate) fn show(&mut self, shown: bool) {
+        self.shown = shown;
+        self.close_or_open();
+    }
+
+    /// Whether they are.
+    pub(crate) const fn is_shown(&self) -> bool {
+        self.shown
     }
 
     /// Forgets messages of which only a part has arrived, and the page, which is the peer's.

@@ -40,7 +40,7 @@ pub use enter::{EnterError, Entrance, WindowFabric, enter, enter_windows};
 pub use fabric::{Announce, Fabric, FabricConfig, Glance, Idle, Seen};
 pub use inbox::Message;
 pub use life::{Act, Cause, Corruption, Input, Life, LifeConfig, Lifeline, News, Outcome};
-pub use link::{Event, Link, LinkConfig, Outgoing, SendError};
+pub use link::{Event, Gate, Link, LinkConfig, Outgoing, SendError};
 pub use outbox::OutboxConfig;
 pub use port::{Leave, PeerView, Port};
 pub use stats::LinkStats;

@@ -49,6 +49,19 @@ pub(crate) enum Glance {
     Other,
 }
 
+/// What a link does for those above it, while there is a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gate {
+    /// Nothing is sent, and messages are shown by [`Link::poll`] only: whether the peer can be relied
+    /// on is not known yet.
+    Closed,
+    /// Messages are shown by [`Link::poll`] only, by whom more is done with them.
+    Polled,
+    /// Everything.
+    #[default]
+    Open,
+}
+
 /// What of the port has been handed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Held {
@@ -130,6 +143,7 @@ pub struct Link {
     life: Lifeline,
     outbox: Outbox,
     inbox: Inbox,
+    gate: Gate,
     /// The route of what this side sends in the session, if it sends plain frames.
     plain: Option<Route>,
     /// The route of what [`Link::express`] is about.
@@ -167,6 +181,7 @@ impl Link {
             life: Lifeline::new(config.life, local),
             outbox: Outbox::new(config.outbox),
             inbox: Inbox::new(me, peer, coverage),
+            gate: Gate::Open,
             plain: None,
             route: Route::new(me, peer, local),
             express: [0; Class::COUNT],
@@ -286,6 +301,13 @@ impl Link {
         }
     }
 
+    /// Opens or closes the gate to those above.
+    pub fn set_gate(&mut self, gate: Gate) {
+        self.gate = gate;
+        self.inbox.show(gate == Gate::Open);
+        self.express = [0; Class::COUNT];
+    }
+
     /// What [`Link::poll`] does nearly always: it finds nothing, or a message in a plain frame; what
     /// fills one slot most quickly.
     #[inline(always)]
@@ -315,8 +337,14 @@ impl Link {
     /// was seen would have to be put into memory for this, with every frame.
     #[inline(never)]
     fn glance_at_frame(&mut self, port: &mut impl Port) -> bool {
+        if !self.inbox.is_shown() {
+            return false;
+        }
         let Some(glimpse) = port.glimpse() else { return false };
         let [first, second, third, a] = glimpse.words;
+        if Kind((first >> 16) as u16).is_reserved() {
+            return false;
+        }
         let Some(slots) = glimpse.slots().filter(|slots| port.open(*slots)) else { return false };
         let [b, c, d] = port.rest_of_slot();
         let taken = self.inbox.accept_plain(port, slots, [first, second, third, a, b, c, d]);
@@ -465,7 +493,7 @@ impl Link {
         page: Option<&[u64; PAGE_WORDS]>,
     ) -> bool {
         let Some(route) = self.plain else { return false };
-        if !self.outbox.is_empty() {
+        if self.gate == Gate::Closed || !self.outbox.is_empty() {
             return false;
         }
         let Some((slots, lines)) = route.lines(id, contents, page) else { return false };
@@ -490,6 +518,9 @@ impl Link {
         page: Option<&[u64; PAGE_WORDS]>,
     ) -> Result<u32, SendError> {
         let Some(session) = self.life.session() else { return Err(SendError::NotUp) };
+        if self.gate == Gate::Closed {
+            return Err(SendError::NotUp);
+        }
         let message = Outgoing { class, kind, contents, page };
         let most = if page.is_some() { MAX_PAGE_BODY_BYTES } else { MAX_MESSAGE_BYTES };
         if contents.len() > most {

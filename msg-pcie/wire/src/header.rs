@@ -14,6 +14,18 @@ pub const VERSION: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind(pub u16);
 
+impl Kind {
+    /// The first kind that is not reserved for those who run links.
+    pub const RESERVED: u16 = 16;
+
+    /// Whether messages of this kind are between those who run links, and not for who uses them.
+    #[inline]
+    #[must_use]
+    pub const fn is_reserved(self) -> bool {
+        self.0 < Kind::RESERVED
+    }
+}
+
 /// The priority of a message. Order is kept within a class, not between classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

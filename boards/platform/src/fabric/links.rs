@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use maize_hal::Nanos;
 use maize_hostlink::KernelMessage;
 use maize_link::{
-    Event, FabricConfig, Glance, Idle, Life, Message, Outgoing, Seen, SendError, WindowFabric,
-    enter_windows,
+    Event, FabricConfig, Gate, Glance, Idle, Life, Message, Outgoing, Seen, SendError,
+    WindowFabric, enter_windows,
 };
 use maize_probe::Refusal;
 use maize_trace::{Counter, Counters, Event as TraceEvent, EventKind, Tracer, flow};
@@ -24,6 +24,7 @@ use super::windows::{JoinError, Reached};
 
 /// Frames of the host link, between the first instance of a machine and its siblings.
 const HOST_FRAMES: Kind = Kind(1);
+const _: () = assert!(HOST_FRAMES.is_reserved());
 
 /// How often tests of windows get on while user code runs.
 const TEST_EVERY: Nanos = Nanos(200_000);
@@ -87,10 +88,6 @@ pub struct Links<W: Window, D> {
     ready: Ready,
     /// When a poll has to do more than to look at the links; in the past if it has to now.
     attend_at: Nanos,
-    /// Those of them whose messages are handed out as they are, for want of a tracer.
-    direct: Ready,
-    /// A message that a glance has found and that needs a closer look.
-    aside: Option<(InstanceId, Message)>,
     /// Whether the message that was handed out last is not counted yet.
     uncounted: bool,
     /// Events to be handed out before anything else.
@@ -139,6 +136,8 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         let entrances: Vec<_> = reached.iter().map(|r| r.entrance.clone()).collect();
         let mut fabric = enter_windows(&entrances, me, now, config.fabric)?;
         fabric.suspend(config.debugged);
+        peers.iter().for_each(|peer| fabric.set_gate(peer.id, Gate::Closed));
+        fabric.call_at(now);
         let first = reached.first();
         let part = |span: fn(&Layout, InstanceId) -> Option<Span>| {
             let Reached { entrance, header, .. } = first?;
@@ -155,8 +154,6 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             tracer: trace.filter(|_| config.trace).and_then(Tracer::new),
             ready: Ready::default(),
             attend_at: now,
-            direct: Ready::default(),
-            aside: None,
             uncounted: false,
             events: VecDeque::new(),
             reports: VecDeque::new(),
@@ -244,26 +241,17 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             self.uncounted = false;
             self.count_received(self.fabric.message());
         }
-        if now >= self.attend_at {
-            return Glance::Other;
-        }
         let glance = self.fabric.glance(now);
-        if let Glance::Message(Seen { peer, kind, .. }) = glance {
-            if !self.direct.contains(peer) || kind == HOST_FRAMES {
-                return self.set_aside(peer);
-            }
+        if let Glance::Message(_) = glance {
             self.uncounted = true;
         }
         glance
     }
 
-    /// Keeps a message that needs a closer look for the poll that follows.
-    #[cold]
-    #[inline(never)]
-    fn set_aside(&mut self, peer: InstanceId) -> Glance {
-        self.aside = Some((peer, self.fabric.message()));
-        self.attend_at = Nanos(0);
-        Glance::Other
+    /// Sets when a poll has to do more than to look at the links.
+    fn attend_by(&mut self, time: Nanos) {
+        self.attend_at = time;
+        self.fabric.call_at(time);
     }
 
     #[inline]
@@ -275,12 +263,6 @@ impl<W: Window, D: Doorbell> Links<W, D> {
 
     #[inline(never)]
     fn poll_other(&mut self, now: Nanos) -> Option<(InstanceId, Event)> {
-        if let Some((peer, message)) = self.aside.take() {
-            self.attend_at = Nanos(0);
-            if let Some(event) = self.take_in(now, peer, Event::Message(message)) {
-                return Some(event);
-            }
-        }
         if now >= self.attend_at
             && let Some(event) = self.attend(now)
         {
@@ -307,7 +289,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         }
         let event = self.events.pop_front();
         let at_once = self.is_measuring(now) || !self.events.is_empty();
-        self.attend_at = if at_once { Nanos(0) } else { self.next_probe };
+        self.attend_by(if at_once { Nanos(0) } else { self.next_probe });
         event
     }
 
@@ -329,7 +311,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         }
         // What became of peers is told in front of what they say.
         self.events.extend(event);
-        self.attend_at = Nanos(0);
+        self.attend_by(Nanos(0));
         self.events.pop_front()
     }
 
@@ -344,7 +326,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             self.next_probe = now;
         }
         self.check(now);
-        self.attend_at = Nanos(0);
+        self.attend_by(Nanos(0));
         while let Some((peer, event)) = self.fabric.poll(now) {
             let Some(event) = self.understand(now, peer, event) else { continue };
             self.events.push_back(event);
@@ -424,9 +406,6 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         to: InstanceId,
         message: Outgoing<'_>,
     ) -> Result<u32, SendError> {
-        if !self.is_ready(to) {
-            return Err(SendError::NotUp);
-        }
         let sequence = self.fabric.send(now, to, message)?;
         let page = if message.page.is_some() { PAGE_BYTES } else { 0 };
         let bytes = message.contents.len() + page;

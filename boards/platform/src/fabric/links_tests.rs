@@ -143,6 +143,7 @@ fn a_peer_that_speaks_too_early_is_refused() {
     pair.run(3, Nanos(2_000));
     let state = &mut pair.links[1];
     assert!(!state.is_ready(InstanceId(0)));
+    state.fabric.set_gate(InstanceId(0), Gate::Open);
     state.fabric.send(pair.now, InstanceId(0), message(b"too early")).unwrap();
     let [mine, _] = pair.run(2, Nanos(2_000));
     assert!(!mine.iter().any(|event| matches!(event, Event::Message(_))), "{mine:?}");

@@ -6,7 +6,7 @@ use alloc::string::ToString;
 
 use maize_hal::Nanos;
 use maize_hostlink::KernelMessage;
-use maize_link::{Cause, Event, Life, News};
+use maize_link::{Cause, Event, Gate, Life, News};
 use maize_probe::{ClockOffset, Refusal};
 use maize_trace::{Counter, EventKind};
 use maize_window::{Doorbell, Window};
@@ -31,7 +31,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     /// Something became of a peer.
     #[cold]
     pub(super) fn hear(&mut self, now: Nanos, peer: InstanceId, news: News) {
-        self.attend_at = Nanos(0);
+        self.attend_by(Nanos(0));
         self.trace(now, EventKind::Peer, 0, [u64::from(peer.0), code(news)]);
         self.become_of(now, peer, news);
         self.note_ready();
@@ -72,10 +72,14 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     /// To be called after anything that changes whether messages are exchanged with a peer.
     pub(super) fn note_ready(&mut self) {
         self.ready = Ready::default();
-        for peer in self.peers.iter().filter(|peer| peer.is_ready()) {
-            self.ready.insert(peer.id);
+        let ready = if self.tracer.is_some() { Gate::Polled } else { Gate::Open };
+        for peer in &self.peers {
+            let gate = if peer.is_ready() { ready } else { Gate::Closed };
+            self.fabric.set_gate(peer.id, gate);
+            if peer.is_ready() {
+                self.ready.insert(peer.id);
+            }
         }
-        self.direct = if self.tracer.is_some() { Ready::default() } else { self.ready };
     }
 
     /// The window to a peer is good.
@@ -140,7 +144,7 @@ impl<W: Window, D: Doorbell> Links<W, D> {
             self.fabric.refuse(now, peer.id);
         }
         self.note_ready();
-        self.attend_at = Nanos(0);
+        self.attend_by(Nanos(0));
     }
 
     /// Gets on with all that is not messages.
