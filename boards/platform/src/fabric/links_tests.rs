@@ -92,6 +92,29 @@ fn a_peer_is_up_once_its_window_is_tested() {
 }
 
 #[test]
+fn clocks_are_measured_anew_after_a_pause() {
+    const PAUSE: Nanos = Nanos::from_millis(600);
+    const DRIFT: u64 = 7_000_000;
+    let mut pair = Pair::new();
+    pair.run(20_000, Nanos(2_000));
+    let ahead = |pair: &Pair| pair.links[0].clock_ahead(InstanceId(1)).unwrap().unsigned_abs();
+    assert!(ahead(&pair) < 10_000, "{} ns", ahead(&pair));
+    // Instance 0 was not let run for a while. Meanwhile the other's clock went its own way.
+    pair.now = pair.now + PAUSE;
+    while pair.links[0].poll(pair.now).is_some() {}
+    assert!(!pair.links[0].clocks_measured());
+    for _ in 0..20_000 {
+        pair.now = pair.now + Nanos(2_000);
+        for (links, later) in pair.links.iter_mut().zip([0, DRIFT]) {
+            assert_eq!(links.poll(pair.now + Nanos(later)), None);
+            links.notify();
+        }
+    }
+    assert!(pair.links[0].clocks_measured());
+    assert!(ahead(&pair).abs_diff(DRIFT) < 10_000, "{} ns", ahead(&pair));
+}
+
+#[test]
 fn a_window_that_loses_additions_is_refused() {
     let mut pair = Pair::new();
     // In the middle of the test somebody takes something away from the sum.
