@@ -65,6 +65,30 @@ impl Phase {
     ];
 }
 
+/// Everything is measured in so many slices, and each figure takes its turn in each of them: a host's
+/// speed changes within a second, and what is compared should have met the same.
+const SLICES: u32 = 10;
+
+/// What is done, with a number of its own, and in which slice.
+fn phases() -> impl Iterator<Item = (u64, u32, Phase)> {
+    let phases = (0..SLICES).flat_map(|slice| Phase::ALL.map(|phase| (slice, phase)));
+    (1..).zip(phases).map(|(number, (slice, phase))| (number, slice, phase))
+}
+
+/// A slice's part of what is to be measured.
+fn slice_of(request: &BenchRequest, slice: u32) -> BenchRequest {
+    let (slice, slices) = (u64::from(slice), u64::from(SLICES));
+    let part = |count: u64| count * (slice + 1) / slices - count * slice / slices;
+    let few = |count: u32| part(u64::from(count)) as u32;
+    BenchRequest {
+        batches: few(request.batches),
+        doorbells: few(request.doorbells),
+        messages: part(request.messages),
+        pages: part(request.pages),
+        ..*request
+    }
+}
+
 /// A station, and the time as it was read last.
 struct Side<'a, S: Station> {
     station: &'a mut S,
@@ -209,7 +233,10 @@ pub fn near<S: Station>(station: &mut S, request: &BenchRequest) -> Result<Bench
     let now = station.now();
     let mut side = Side { station, peer: FAR, now, polls: 0 };
     let mut outcome = BenchOutcome::default();
-    for (number, phase) in (1..).zip(Phase::ALL) {
+    let [mut bare_polled, mut line_polled, mut bare_doorbell] = [const { Vec::new() }; 3];
+    let [mut link_polled, mut link_doorbell] = [const { Vec::new() }; 2];
+    for (number, slice, phase) in phases() {
+        let request = &slice_of(request, slice);
         let memory = bare_memory(&mut side)?;
         memory.store_release(WORD[0], 0);
         floor::clear_lines(&memory, 0);
@@ -220,44 +247,51 @@ pub fn near<S: Station>(station: &mut S, request: &BenchRequest) -> Result<Bench
         }
         match phase {
             Phase::BarePolled => {
-                outcome.bare_polled = batches(&mut side, request, |side, round| {
+                batches(&mut side, request, &mut bare_polled, |side, round| {
                     memory.store_release(WORD[0], round);
                     spin_on(side, &memory, WORD[1], round)
                 })?;
             }
             Phase::LinePolled => {
-                outcome.line_polled = batches(&mut side, request, |side, round| {
+                batches(&mut side, request, &mut line_polled, |side, round| {
                     floor::send_line(&memory, 0, round);
                     same(line_from(side, &memory, 1, round)?, round)
                 })?;
             }
             Phase::BareDoorbell => {
-                outcome.bare_doorbell = singles(&mut side, request, |side, round| {
+                singles(&mut side, request, &mut bare_doorbell, |side, round| {
                     memory.store_release(WORD[0], round);
                     side.station.ring(FAR);
                     sleep_on(side, &memory, WORD[1], round)
                 })?;
             }
             Phase::LinkPolled => {
-                outcome.link_polled = batches(&mut side, request, |side, round| {
+                batches(&mut side, request, &mut link_polled, |side, round| {
                     side.send_number(PING, round)?;
                     same(side.spin_for(PING)?, round)
                 })?;
             }
             Phase::LinkDoorbell => {
-                outcome.link_doorbell = singles(&mut side, request, |side, round| {
+                singles(&mut side, request, &mut link_doorbell, |side, round| {
                     side.send_number(PING, round)?;
                     same(side.sleep_for(PING)?, round)
                 })?;
             }
-            Phase::Messages => outcome.messages = stream(&mut side, request.messages, None)?,
-            Phase::BarePages => outcome.bare_pages = copy_in(&mut side, &memory, request.pages)?,
+            Phase::Messages => outcome.messages += stream(&mut side, request.messages, None)?,
+            Phase::BarePages => outcome.bare_pages += copy_in(&mut side, &memory, request.pages)?,
             Phase::Pages => {
-                outcome.pages = stream(&mut side, request.pages, Some(&numbered_page()))?;
+                outcome.pages += stream(&mut side, request.pages, Some(&numbered_page()))?;
             }
         }
     }
-    Ok(outcome)
+    Ok(BenchOutcome {
+        bare_polled: Spread::of(&mut bare_polled),
+        line_polled: Spread::of(&mut line_polled),
+        bare_doorbell: Spread::of(&mut bare_doorbell),
+        link_polled: Spread::of(&mut link_polled),
+        link_doorbell: Spread::of(&mut link_doorbell),
+        ..outcome
+    })
 }
 
 /// Answers: what instance 1 does once the links are up, until the last phase is over.
@@ -267,7 +301,8 @@ pub fn near<S: Station>(station: &mut S, request: &BenchRequest) -> Result<Bench
 pub fn far<S: Station>(station: &mut S, request: &BenchRequest) -> Result<(), String> {
     let now = station.now();
     let mut side = Side { station, peer: NEAR, now, polls: 0 };
-    for (number, phase) in (1..).zip(Phase::ALL) {
+    for (number, slice, phase) in phases() {
+        let request = &slice_of(request, slice);
         if side.sleep_for(START)? != number {
             return Err("the peer is in another phase".into());
         }
@@ -343,31 +378,31 @@ fn same(found: u64, expected: u64) -> Result<(), String> {
 fn batches<S: Station>(
     side: &mut Side<'_, S>,
     request: &BenchRequest,
+    samples: &mut Vec<u64>,
     mut round_trip: impl FnMut(&mut Side<'_, S>, u64) -> Result<(), String>,
-) -> Result<Spread, String> {
+) -> Result<(), String> {
     let batch = u64::from(request.batch).max(1);
-    let mut samples = Vec::new();
     for first in (0..u64::from(request.batches)).map(|number| number * batch + 1) {
         let started = side.tick();
         (first..first + batch).try_for_each(|round| round_trip(side, round))?;
         samples.push(side.tick().since(started).0 * 1000 / batch);
     }
-    Ok(Spread::of(&mut samples))
+    Ok(())
 }
 
 /// Times single round trips.
 fn singles<S: Station>(
     side: &mut Side<'_, S>,
     request: &BenchRequest,
+    samples: &mut Vec<u64>,
     mut round_trip: impl FnMut(&mut Side<'_, S>, u64) -> Result<(), String>,
-) -> Result<Spread, String> {
-    let mut samples = Vec::new();
+) -> Result<(), String> {
     for round in 1..=u64::from(request.doorbells) {
         let started = side.tick();
         round_trip(side, round)?;
         samples.push(side.tick().since(started).0 * 1000);
     }
-    Ok(Spread::of(&mut samples))
+    Ok(())
 }
 
 #[inline]

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
@@ -185,4 +186,14 @@ pub struct Rate {
     pub doorbells: u64,
     /// Doorbells that the receiver rang.
     pub doorbells_back: u64,
+}
+
+impl AddAssign for Rate {
+    fn add_assign(&mut self, other: Rate) {
+        self.count += other.count;
+        self.bytes += other.bytes;
+        self.ns += other.ns;
+        self.doorbells += other.doorbells;
+        self.doorbells_back += other.doorbells_back;
+    }
 }
