@@ -120,6 +120,11 @@ impl<A: Arch> Kernel<A> {
                 };
             }
             s.notify_fabric();
+            if !s.pending.is_empty() {
+                // It has met a thread that went straight on. A timer that is spent is not set again before
+                // that is taken note of, and user code might go on for ever.
+                return Step::Busy;
+            }
             if s.run_queue.len() > 0 && !s.arm_fabric() {
                 // A message is there already, and nobody would ring for it.
                 return Step::Busy;

@@ -7,8 +7,7 @@ use maize_abi::isa::x86_64::X86_64;
 use maize_abi::{Isa, IsaKind};
 use maize_arch_host::{EmulatedMemory, HostArch, Script, ScriptRegs, ScriptedHost, Wires};
 use maize_core::{
-    Config, FabricSettings, Kernel, LinkTransport, ProgramSpec, RUNS_AT_ONCE, SpawnError, Step,
-    WindowFrames,
+    FabricSettings, Kernel, LinkTransport, ProgramSpec, SpawnError, Step, WindowFrames,
 };
 use maize_hal::{Frame, FrameRange, Interrupts, Nanos};
 use maize_launcher::cpio;
@@ -17,7 +16,7 @@ use maize_link::{FabricConfig, LifeConfig, LinkConfig};
 use maize_simnet::{NetConfig, Network};
 use maize_wire::{Epoch, InstanceId};
 
-use crate::{Outcome, Stuck, config, program, root_with};
+use crate::{Outcome, Stuck, config, program, root_with, runs_at_once};
 
 /// Frames of an emulated machine in a fabric: 16 MiB.
 const FRAMES: u64 = 4096;
@@ -221,11 +220,6 @@ impl Plan {
         self.net.seed ^ u64::from(number) << 32
     }
 
-    /// Half of all seeds look at every run of user code, half let kernels go on as on machines.
-    const fn runs_at_once(&self) -> u32 {
-        if self.net.seed & 4 == 0 { 0 } else { RUNS_AT_ONCE }
-    }
-
     /// An incarnation of an instance with its own frames, and those of others in its machine.
     fn node<I: Isa>(
         &self,
@@ -241,8 +235,7 @@ impl Plan {
         let wires = arch.wires();
         wires.advance_to(self.network.now());
         let host = ScriptedHost::default();
-        let runs_at_once = self.runs_at_once();
-        let config = Config { runs_at_once, ..config(number.into(), self.instances.into()) };
+        let config = config(number.into(), self.instances.into(), self.net.seed);
         let (host_end, image) = (Box::new(host.clone()), Box::new(self.image.clone()));
         let mut kernel = match Kernel::new(arch, host_end, &[frames], &[], image, config) {
             Ok(kernel) => Box::new(kernel),
@@ -430,7 +423,7 @@ impl<K: Instance + ?Sized> FabricOf<K> {
     /// No frame that user code has used in the last step, in its one run, is free, whoever of the machine
     /// owns it.
     fn check_frames(&self, number: usize) {
-        if self.plan.runs_at_once() > 0 {
+        if runs_at_once(self.plan.net.seed) > 0 {
             return;
         }
         let machines = &self.plan.settings.machines;

@@ -9,7 +9,7 @@ use maize_abi::isa::aarch64::Aarch64;
 use maize_abi::isa::x86_64::X86_64;
 use maize_abi::{Isa, IsaKind};
 use maize_arch_host::{HostArch, Script, ScriptRegs, ScriptedHost, Wires};
-use maize_core::{Config, Kernel, ProgramSpec, Step};
+use maize_core::{Config, Kernel, ProgramSpec, RUNS_AT_ONCE, Step};
 use maize_hal::{Frame, FrameRange, KernelHeap, Nanos};
 use maize_launcher::cpio;
 use maize_launcher::tree::Tree;
@@ -66,11 +66,16 @@ pub fn seeds(few: u64) -> Vec<u64> {
     }
 }
 
-/// Settings of instance `cpu` of a fabric of `cpus`, with no heap to grow; each step has one run of user code.
+/// Half of all seeds look at every run of user code, half let kernels go on as on machines.
+const fn runs_at_once(seed: u64) -> u32 {
+    if seed & 4 == 0 { 0 } else { RUNS_AT_ONCE }
+}
+
+/// Settings of instance `cpu` of a fabric of `cpus`, with no heap to grow.
 #[must_use]
-pub fn config(cpu: u32, cpus: u32) -> Config {
-    let hostname = b"sim".to_vec();
-    Config { cpu, cpus, hostname, stats: false, hidden: Vec::new(), heap: None, runs_at_once: 0 }
+pub fn config(cpu: u32, cpus: u32, seed: u64) -> Config {
+    let (hostname, runs_at_once) = (b"sim".to_vec(), runs_at_once(seed));
+    Config { cpu, cpus, hostname, stats: false, hidden: Vec::new(), heap: None, runs_at_once }
 }
 
 /// `/program`, with its streams.
@@ -134,7 +139,7 @@ where
         let arch = HostArch::<I>::new(frames, seed);
         let wires = arch.wires();
         let host = ScriptedHost::default();
-        let config = Config { heap, ..config(0, 1) };
+        let config = Config { heap, ..config(0, 1, seed) };
         let kernel = Kernel::new(
             arch,
             Box::new(host.clone()),

@@ -39,7 +39,7 @@ impl Duel {
         let host = ScriptedHost::default();
         let image = Box::new(archive.finish());
         let host_end = Box::new(host.clone());
-        let kernel = Kernel::new(arch, host_end, &[frames], &[], image, config(0, 2));
+        let kernel = Kernel::new(arch, host_end, &[frames], &[], image, config(0, 2, 1));
         let mut kernel = kernel.unwrap_or_else(|error| unreachable!("{error}"));
         let fabric = network.start(InstanceId(0), Epoch::FIRST, links());
         let transport = LinkTransport::new(fabric, network.doorbell(InstanceId(0)));

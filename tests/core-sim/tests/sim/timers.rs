@@ -3,8 +3,8 @@
 use maize_abi::{Errno, Isa, Sysno};
 use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::FabricSettings;
-use maize_core_sim::scripts::go;
-use maize_core_sim::{fabric, on_both, run};
+use maize_core_sim::scripts::{SA_SIGINFO, counting_handler, go, handle, start_thread};
+use maize_core_sim::{ENOUGH, Sim, fabric, on_both, root_with, run};
 use maize_hal::Nanos;
 
 const CLOCK_MONOTONIC: u64 = 1;
@@ -150,6 +150,44 @@ where
 }
 
 on_both!(user_time_is_counted_wherever_it_is_used, user_time_runs_out);
+
+/// A thread that computes, alone or beside another one, and signals of a timer that expires all the time:
+/// whatever the kernel does when it does, the timer is set for the next time when user code goes on.
+fn computing_is_interrupted<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    const SIGALRM: u64 = 14;
+    const EXPIRIES: u64 = 300;
+    for (alone, seed) in [true, false].into_iter().flat_map(|a| (1..9).map(move |seed| (a, seed))) {
+        let mut s = Script::new();
+        let (handler, computing) = (s.place(), s.place());
+        let handled = s.data(&[0; 8]);
+        let often = s.data(&[[0; 8], 70_u64.to_le_bytes(), [0; 8], 70_u64.to_le_bytes()].concat());
+        handle(&mut s, (SIGALRM, SA_SIGINFO), handler, 20);
+        if !alone {
+            start_thread(&mut s, 0, computing);
+        }
+        s.syscall_with(Sysno::Setitimer, &[0, often, 0]).expect(Reg::Ret, 0, 2);
+        s.imm(Reg::S(1), EXPIRIES);
+        let again = s.mark();
+        s.spin(7).imm(Reg::S(0), handled).load32(Reg::S(2), Reg::S(0), 0);
+        s.if_less(Reg::S(2), Reg::S(1), again).exit(0);
+        s.here(computing);
+        let on = s.mark();
+        s.spin(30).syscall_with(Sysno::Gettid, &[]).jump(on);
+        counting_handler(&mut s, handler, handled);
+        let mut sim = Sim::<I>::new(&root_with::<I>(&s), seed);
+        // A kernel that forgot the timer would never be asked again.
+        sim.wires.stop_at(Nanos::from_millis(100));
+        let ended = sim.run(ENOUGH / 10).map(|outcome| (outcome.status, outcome.ended));
+        let (status, ended) = ended.unwrap_or_else(|stuck| unreachable!("seed {seed}: {stuck:?}"));
+        // They take turns, and both handle signals, but one at a time and at once.
+        assert!(status == 0 && ended < Nanos::from_millis(60), "seed {seed}: {status}, {ended:?}");
+    }
+}
+
+on_both!(who_computes_is_interrupted_in_time, computing_is_interrupted);
 
 /// Signals from a file: one that is pending, and one that a timer sends while the read waits.
 fn reads_signals(s: &mut Script) {
