@@ -31,6 +31,12 @@ use crate::workspace::{self, BareBinary, Workspace, WorkspaceError};
 /// Longest wait for the first byte on a console.
 pub const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(60);
 
+/// Silence after which instances usually give a peer up.
+pub const DEAD_AFTER: Duration = Duration::from_millis(1_800);
+
+/// The same where no instance is to die: a host with other work to do may keep a machine waiting for seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Status of the launcher when the time was up.
 pub const STATUS_TIMED_OUT: u8 = 124;
 
@@ -69,6 +75,8 @@ pub struct RunConfig {
     pub stderr: Destination,
     /// Wall time from the start of the machines; not counted with a debugger.
     pub timeout: Option<Duration>,
+    /// Silence after which instances give a peer up, on a host that has a core for each.
+    pub dead_after: Duration,
     /// File that gets the consoles.
     pub log: Option<PathBuf>,
     /// Whether standard error gets the consoles.
@@ -211,6 +219,7 @@ impl RunConfig {
             stdout: Destination::Capture,
             stderr: Destination::Capture,
             timeout: None,
+            dead_after: DEAD_AFTER,
             log: None,
             verbose: false,
             stats: false,
@@ -263,6 +272,13 @@ impl RunConfig {
     #[must_use]
     pub const fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
+        self
+    }
+
+    /// For runs in which no instance is to die: none is given up for having to wait for the host.
+    #[must_use]
+    pub const fn patient(mut self) -> Self {
+        self.dead_after = PATIENCE;
         self
     }
 }

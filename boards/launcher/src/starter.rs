@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use maize_hostlink::BootRecord;
 use maize_hostlink::boot::{Action, Program};
@@ -25,6 +25,16 @@ use crate::workspace::Workspace;
 /// For how long an instance polls after the last activity where each virtual core has a core of the
 /// host, in nanoseconds.
 const POLL_NS: u64 = 500_000;
+
+/// Virtual cores for each of the host's with which an instance has its turn soon enough.
+const QUICK: usize = 2;
+
+/// Silence after which an instance gives a peer up, in milliseconds, on a host that has to share each of its
+/// cores among `crowding` virtual ones.
+fn dead_after_ms(on_a_core_each: Duration, crowding: usize) -> u32 {
+    let factor = u32::try_from((crowding / QUICK).max(1)).unwrap_or(u32::MAX);
+    u32::try_from(on_a_core_each.saturating_mul(factor).as_millis()).unwrap_or(u32::MAX)
+}
 
 /// One machine, as often as it may be started.
 struct Blueprint {
@@ -72,7 +82,7 @@ impl Starter {
             console: config.console,
             instance: 0,
             poll_ns: if instances.len() > host_cores { 0 } else { POLL_NS },
-            crowding: u16::try_from(instances.len().div_ceil(host_cores)).unwrap_or(u16::MAX),
+            dead_after_ms: dead_after_ms(config.dead_after, instances.len().div_ceil(host_cores)),
             instances,
             wall_clock_ns: 0,
             entropy: [0; 32],
@@ -259,4 +269,19 @@ pub fn entropy<const N: usize>() -> io::Result<[u8; N]> {
     let mut seed = [0; N];
     File::open("/dev/urandom")?.read_exact(&mut seed)?;
     Ok(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_shares_a_core_with_many_may_be_silent_for_longer() {
+        let usual = Duration::from_millis(1_800);
+        assert_eq!(
+            [0, 1, 3, 4, 8].map(|n| dead_after_ms(usual, n)),
+            [1_800, 1_800, 1_800, 3_600, 7_200]
+        );
+        assert_eq!(dead_after_ms(Duration::MAX, 8), u32::MAX);
+    }
 }

@@ -101,7 +101,7 @@ mod tests {
             stats: false,
             fabric: 0,
             poll_ns: 0,
-            crowding: 1,
+            dead_after_ms: 1_800,
             trace: false,
             debugged: false,
             sharing: Sharing::default(),

@@ -42,9 +42,9 @@ pub struct BootRecord {
     /// For how long an instance polls after the last activity on its links before it sleeps, in
     /// nanoseconds. 0 where there are more virtual cores than host cores.
     pub poll_ns: u64,
-    /// Virtual cores of the fabric for each core of the host, rounded up: where instances wait long
-    /// for their turn, more silence is no sign of death.
-    pub crowding: u16,
+    /// Silence after which an instance gives a peer up, in milliseconds: more where instances wait
+    /// long for their turn.
+    pub dead_after_ms: u32,
     /// Whether events are to be traced into the window.
     pub trace: bool,
     /// Whether a debugger may stop machines: then nobody's silence is counted.

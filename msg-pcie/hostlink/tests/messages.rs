@@ -27,7 +27,7 @@ fn record() -> BootRecord {
         stats: true,
         fabric: 0x0123_4567_89ab_cdef,
         poll_ns: 50_000,
-        crowding: 8,
+        dead_after_ms: 20_000,
         trace: true,
         debugged: true,
         sharing: Sharing {

@@ -24,20 +24,14 @@ pub struct LifeConfig {
 }
 
 impl LifeConfig {
-    /// The limits for a host that has to share each of its cores among `crowding` virtual ones:
-    /// as they are up to [`LifeConfig::QUICK`], in proportion to it beyond.
+    /// The limits for peers that are to be declared dead after `dead_after` of silence, and are suspect a
+    /// good half of it before.
     #[must_use]
-    pub fn for_crowding(self, crowding: u16) -> LifeConfig {
-        let factor = u64::from((crowding / LifeConfig::QUICK).max(1));
-        LifeConfig {
-            suspect_after: Nanos(self.suspect_after.0.saturating_mul(factor)),
-            dead_after: Nanos(self.dead_after.0.saturating_mul(factor)),
-            ..self
-        }
+    pub fn dying_after(dead_after: Nanos) -> LifeConfig {
+        let usual = LifeConfig::default();
+        let suspect_after = Nanos(dead_after.0 / 9 * 5);
+        LifeConfig { suspect_after, dead_after, ..usual }
     }
-
-    /// Virtual cores for each of the host's with which an instance has its turn soon enough.
-    pub const QUICK: u16 = 2;
 }
 
 impl Default for LifeConfig {

@@ -195,8 +195,9 @@ fn who_looks_late_looks_often_before_it_judges() {
     assert_eq!(looks_until_dead(usual, 100), 18);
     assert_eq!(looks_until_dead(usual, 1_000), 9);
     assert_eq!(looks_until_dead(usual, 60_000), 9);
-    assert_eq!(usual.for_crowding(0), usual);
-    assert_eq!(usual.for_crowding(3), usual);
-    assert_eq!(looks_until_dead(usual.for_crowding(8), 100), 4 * 18);
-    assert_eq!(looks_until_dead(usual.for_crowding(8), 60_000), 4 * 9);
+    assert_eq!(LifeConfig::dying_after(usual.dead_after), usual);
+    let patient = LifeConfig::dying_after(Nanos::from_millis(4 * 1_800));
+    assert_eq!(patient.suspect_after, Nanos::from_millis(4 * 1_000));
+    assert_eq!(looks_until_dead(patient, 100), 4 * 18);
+    assert_eq!(looks_until_dead(patient, 60_000), 4 * 9);
 }

@@ -70,7 +70,7 @@ impl Siblings {
             stats: false,
             fabric: 0,
             poll_ns: 0,
-            crowding: 1,
+            dead_after_ms: 1_800,
             debugged: false,
             sharing: Sharing::default(),
             trace: false,

@@ -116,7 +116,7 @@ pub fn run_on(
 }
 
 fn driver(topology: Topology) -> RunConfig {
-    RunConfig::new(topology, format!("{FOLDER}/driver")).timeout(BOOT_LIMIT)
+    RunConfig::new(topology, format!("{FOLDER}/driver")).timeout(BOOT_LIMIT).patient()
 }
 
 /// One boot: what the driver printed, and how the machine ended if it did not come to its end.

@@ -56,7 +56,8 @@ impl DynamicProgram {
     /// A run of it, with all that it needs.
     #[must_use]
     pub fn run(&self, topology: Topology) -> RunConfig {
-        let mut config = RunConfig::new(topology, self.program.to_string_lossy()).timeout(LIMIT);
+        let mut config =
+            RunConfig::new(topology, self.program.to_string_lossy()).timeout(LIMIT).patient();
         config.files.clone_from(&self.files);
         config.environment.push(b"LD_LIBRARY_PATH=/lib".to_vec());
         config

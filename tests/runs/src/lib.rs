@@ -40,7 +40,7 @@ impl From<RunError> for Failure {
 #[must_use]
 pub fn program(isa: Isa, words: &[&str]) -> RunConfig {
     let (name, arguments) = words.split_first().unwrap_or((&"", &[]));
-    RunConfig::new(Topology::single(isa), *name).arguments(arguments).timeout(LIMIT)
+    RunConfig::new(Topology::single(isa), *name).arguments(arguments).timeout(LIMIT).patient()
 }
 
 /// A run of a shell script.

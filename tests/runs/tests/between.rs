@@ -24,7 +24,7 @@ fn make(source: &str) -> PathBuf {
 /// What a program says on a fabric and how often threads crossed; it must succeed.
 fn run(program: &Path, topology: &str, sharing: Sharing) -> (String, u64) {
     let name = program.to_str().unwrap();
-    let mut config = RunConfig::new(topology.parse().unwrap(), name).timeout(LIMIT);
+    let mut config = RunConfig::new(topology.parse().unwrap(), name).timeout(LIMIT).patient();
     config.sharing = sharing;
     config.stats = true;
     let outcome = outcome(config).unwrap();
@@ -136,7 +136,7 @@ fn numerical_kernels_have_threads_on_both() {
 fn phases_run_where_they_are_faster() {
     let program = make("tests/runs/programs/phases.c");
     let name = program.to_str().unwrap();
-    let mut config = RunConfig::new(PAIR.parse().unwrap(), name).timeout(LIMIT);
+    let mut config = RunConfig::new(PAIR.parse().unwrap(), name).timeout(LIMIT).patient();
     config.environment.push(placement::FASTEST.into());
     let outcome = outcome(config).unwrap();
     let said = String::from_utf8_lossy(&outcome.stdout);

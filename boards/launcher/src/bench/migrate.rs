@@ -130,7 +130,7 @@ fn on_instances(
     arguments: &[&str],
 ) -> anyhow::Result<RunConfig> {
     let program = program.to_str().context("a path that is no text")?;
-    Ok(RunConfig::new(topology.clone(), program).arguments(arguments).timeout(LIMIT))
+    Ok(RunConfig::new(topology.clone(), program).arguments(arguments).timeout(LIMIT).patient())
 }
 
 /// A figure as the program prints it.

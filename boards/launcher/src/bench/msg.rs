@@ -85,8 +85,7 @@ pub(super) fn once(
     workspace: &Workspace,
 ) -> anyhow::Result<BenchOutcome> {
     let request = postcard::to_allocvec(&Exercise::Bench(request))?;
-    let mut config = RunConfig::exercise(topology.clone(), request);
-    config.timeout = Some(LIMIT);
+    let config = RunConfig::exercise(topology.clone(), request).timeout(LIMIT).patient();
     let mut live = Live::start(config, workspace)?;
     let mut found = None;
     let came = live.wait_until(LIMIT, |event| match event {

@@ -84,6 +84,10 @@ struct FabricOptions {
     /// End with status 124 after so many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
+    /// Silence in seconds after which instances give one up: more where the host has other work that may
+    /// keep a machine waiting [default: 1.8].
+    #[arg(long, value_name = "SECONDS", value_parser = patience)]
+    dead_after: Option<Duration>,
     /// Write the kernels' consoles to a file.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -187,6 +191,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
     if limit.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(limit) }
 }
 
+/// Whoever is heard every 100 ms is not dead because of one or two of them.
+fn patience(text: &str) -> Result<Duration, String> {
+    let patience = seconds(text)?;
+    let least = Duration::from_millis(500);
+    if patience < least { Err("must be at least 0.5".to_owned()) } else { Ok(patience) }
+}
+
 impl RunOptions {
     pub(crate) fn execute(self, workspace: &Workspace) -> anyhow::Result<u8> {
         let mut words = self.program.into_iter();
@@ -288,6 +299,7 @@ impl FabricOptions {
         config.environment.extend(self.env.into_iter().map(OsStringExt::into_vec));
         config.directory = self.cwd.unwrap_or_else(|| "/".to_owned());
         config.timeout = self.timeout;
+        config.dead_after = self.dead_after.unwrap_or(run::DEAD_AFTER);
         config.log = self.log;
         config.verbose = self.verbose;
         config.stats = self.stats || self.stats_json.is_some();

@@ -18,7 +18,7 @@ use maize_core::WindowFrames;
 use maize_hal::{Arch, Frame, FrameRange, Interrupts, Nanos};
 use maize_hostlink::BootRecord;
 use maize_ivshmem::Ivshmem;
-use maize_link::{FabricConfig, Idle, LinkConfig};
+use maize_link::{FabricConfig, Idle, LifeConfig, LinkConfig};
 use maize_window::{Mapping, Span};
 use maize_wire::InstanceId;
 
@@ -99,7 +99,7 @@ fn window_frames(record: &BootRecord, physical: u64, span: Span) -> Option<Windo
 
 fn fabric_config(record: &BootRecord) -> FabricConfig {
     let usual = FabricConfig::default();
-    let life = usual.link.life.for_crowding(record.crowding);
+    let life = LifeConfig::dying_after(Nanos::from_millis(record.dead_after_ms.into()));
     let link = LinkConfig { life, ..usual.link };
     FabricConfig { link, poll_for: Nanos(record.poll_ns), ..usual }
 }

@@ -43,7 +43,7 @@ fn operations_cost_what_they_cost() {
     let topology: Topology = "x86_64+x86_64".parse().unwrap();
     let program = build(topology.machines()[0].isa, &workspace).unwrap();
     let config = RunConfig::new(topology, program.to_str().unwrap()).arguments(["100"]);
-    let outcome = run(config.timeout(LIMIT), &workspace).unwrap();
+    let outcome = run(config.timeout(LIMIT).patient(), &workspace).unwrap();
     let output = String::from_utf8_lossy(&outcome.stdout).into_owned();
     assert_eq!(outcome.ending, Ending::Exited(0), "{output}{}", outcome.consoles.concat());
     let figures: Vec<Figure> = output.lines().filter_map(Figure::parse).collect();

@@ -51,7 +51,7 @@ fn pair_with(pairs: &[PairOutcome], peer: u16) -> &PairOutcome {
 
 /// The fabric, its window, and all links up.
 fn start(topology: &str) -> (Fabric, HostWindow) {
-    let mut fabric = Fabric::exchange(topology, TRAFFIC);
+    let mut fabric = Fabric::impatient_exchange(topology, TRAFFIC);
     let window = fabric.window();
     fabric.wait_for_links();
     (fabric, window)

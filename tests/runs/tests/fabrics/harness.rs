@@ -59,12 +59,17 @@ impl Fabric {
 
     /// Kernels that exchange numbered messages between all pairs.
     pub(crate) fn exchange(topology: &str, request: ExchangeRequest) -> Self {
+        Self::start(exchange(topology, request).patient())
+    }
+
+    /// The same, and who is silent is given up as soon as in an ordinary run.
+    pub(crate) fn impatient_exchange(topology: &str, request: ExchangeRequest) -> Self {
         Self::start(exchange(topology, request))
     }
 
     /// The same, and every message is traced.
     pub(crate) fn traced_exchange(topology: &str, request: ExchangeRequest) -> Self {
-        Self::start(RunConfig { trace: true, ..exchange(topology, request) })
+        Self::start(RunConfig { trace: true, ..exchange(topology, request).patient() })
     }
 
     fn live(&mut self) -> &mut Live {

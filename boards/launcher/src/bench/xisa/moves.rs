@@ -77,7 +77,7 @@ pub(super) fn between(
     for (number, frames) in (1_u32..).zip(FRAMES) {
         let arguments = [frames.to_string(), (rounds + 1).to_string()];
         let config = RunConfig::new(topology.clone(), program).arguments(arguments);
-        let moves = read_travel(&printed(config.timeout(LIMIT), workspace)?)?;
+        let moves = read_travel(&printed(config.timeout(LIMIT).patient(), workspace)?)?;
         let mut from: Vec<_> = moves.iter().map(|each| each.from.as_str()).collect();
         from.sort_unstable();
         from.dedup();

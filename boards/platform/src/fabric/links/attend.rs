@@ -150,7 +150,9 @@ impl<W: Window, D: Doorbell> Links<W, D> {
     /// Gets on with all that is not messages.
     #[cold]
     pub(super) fn check(&mut self, now: Nanos) {
-        if now.since(core::mem::replace(&mut self.last_poll, now)) > PAUSE {
+        let pause = now.since(core::mem::replace(&mut self.last_poll, now));
+        if pause > PAUSE {
+            log::info!("this instance has not looked at its links for {} ms", pause.0 / 1_000_000);
             (0..self.peers.len()).for_each(|index| self.measure(now, index));
         }
         if now >= self.next_probe {
