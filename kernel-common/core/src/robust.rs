@@ -5,7 +5,7 @@
 
 use maize_hal::Arch;
 
-use crate::futex::{FutexKey, MATCH_ANY};
+use crate::futex::FutexKey;
 use crate::handle::Handle;
 use crate::thread::Current;
 
@@ -81,9 +81,7 @@ async fn wake_both<A: Arch>(k: &Handle<A>, current: Current, address: u64, count
     let private =
         k.with(|s| s.thread_space(current.tid).map(|space| FutexKey::Private(space, address)));
     let shared = k.futex_key(current, address, false).await.ok();
-    k.with(|s| {
-        for key in [private, shared].into_iter().flatten() {
-            s.futex_wake(key, count, MATCH_ANY);
-        }
-    });
+    for key in [private, shared].into_iter().flatten() {
+        k.wake_futex(current, key, count).await;
+    }
 }

@@ -65,6 +65,11 @@ pub(crate) struct FabricStats {
     pub(crate) calls_served: u64,
     /// Areas that replicas learned of.
     pub(crate) areas_fetched: u64,
+    /// Pages whose futexes were lent to other instances, and called back from them.
+    pub(crate) futexes_lent: u64,
+    pub(crate) futexes_recalled: u64,
+    /// Calls about futexes of other instances' processes that were served here.
+    pub(crate) futexes_served: u64,
     /// Threads that had to come home because of what they touched.
     pub(crate) called_home: u64,
     /// Messages about pages of an earlier life, and of objects that had ended.
@@ -120,6 +125,9 @@ impl FabricStats {
             ("calls_served", self.calls_served),
             ("balanced", self.balanced),
             ("areas_fetched", self.areas_fetched),
+            ("futexes_lent", self.futexes_lent),
+            ("futexes_recalled", self.futexes_recalled),
+            ("futexes_served", self.futexes_served),
             ("called_home", self.called_home),
             ("stale_pages", self.stale_pages),
             ("late_pages", self.late_pages),

@@ -82,6 +82,8 @@ pub(crate) struct Guest {
     pub(crate) errand: Errand,
     /// Whether its process has a clock of its own, which only the home knows.
     pub(crate) own_clock: bool,
+    /// Whether it was waiting on a futex when that was called back: it still is, at home.
+    pub(crate) waits_at_home: bool,
 }
 
 /// What a thread of another instance's process is here for.
@@ -141,6 +143,8 @@ pub(crate) struct Thread {
 
     /// It is called home so that its processor time is known.
     pub(crate) time_wanted: bool,
+    /// Its call of `FUTEX_WAIT` began where it was, and it is in the queue, or was woken.
+    pub(crate) waits_already: bool,
 
     /// What `ioprio_set` set: a class and a level, which nothing here goes by.
     pub(crate) io_priority: u16,
@@ -167,6 +171,8 @@ pub(crate) struct Thread {
     pub(crate) away_bound: bool,
     /// Where it was sent to user mode last.
     pub(crate) last_place: InstanceId,
+    /// The number of the request by which it was sent to another instance last.
+    pub(crate) last_run: u32,
     /// An address whose page it will need first where it is sent next.
     pub(crate) needs_next: Option<u64>,
     /// The cores that it may run on, one bit each.
@@ -208,6 +214,7 @@ impl Thread {
             kernel_since: now,
             exiting: None,
             time_wanted: false,
+            waits_already: false,
             io_priority: 0,
             nice: 0,
             shown: Nanos(0),
@@ -219,6 +226,7 @@ impl Thread {
             away: None,
             away_bound: false,
             last_place: InstanceId(0),
+            last_run: 0,
             needs_next: None,
             affinity: u64::MAX,
         }

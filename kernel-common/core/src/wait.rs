@@ -56,11 +56,13 @@ pub(crate) enum WaitKey {
     Peers,
     /// A message was sent to this queue or received from it, or it has changed or is gone.
     Messages(u32),
+    /// The futexes of this page of a space have come back from the instance that they were lent to.
+    Futexes(SpaceId, u64),
 }
 
 impl WaitKey {
     /// How many kinds there are.
-    const KINDS: usize = 14;
+    const KINDS: usize = 15;
 
     const fn kind(&self) -> usize {
         match self {
@@ -78,6 +80,7 @@ impl WaitKey {
             WaitKey::Parked(_) | WaitKey::Unparked(_) => 11,
             WaitKey::Peers => 12,
             WaitKey::Messages(_) => 13,
+            WaitKey::Futexes(..) => 14,
         }
     }
 

@@ -50,7 +50,7 @@ impl Hello {
 }
 
 /// Version of these messages: instances of different versions do not work together.
-pub(crate) const VERSION: u16 = 6;
+pub(crate) const VERSION: u16 = 7;
 
 /// A page as it is named between instances: object, life, index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -216,6 +216,26 @@ pub(crate) struct Tell {
     pub(crate) news: News,
 }
 
+/// Give the futexes of a page back: somebody else uses them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecallFutexes {
+    pub(crate) id: RequestId,
+    pub(crate) space: SpaceKey,
+    /// The number of the page.
+    pub(crate) page: u64,
+}
+
+/// The futexes of a page are the home's again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecalledFutexes {
+    pub(crate) id: RequestId,
+    pub(crate) space: SpaceKey,
+    pub(crate) page: u64,
+    /// Who waits, at most [`crate::futex::MOST_WAITING`]: the thread, the word's address, and the bits that
+    /// wake it; those of one word from the oldest on.
+    pub(crate) waiters: Vec<(u32, u64, u32)>,
+}
+
 /// How many threads want to run at the sender, on average.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Load {
@@ -317,6 +337,8 @@ registry! {
     Depart = 34, Normal, 32;
     Departs = 35, Normal, 24;
     Tell = 36, Normal, 256;
+    RecallFutexes = 37, Normal, 48;
+    RecalledFutexes = 38, Normal, 16_384;
 }
 
 /// The first kind that is the core's: those below are the platform's, which shares the links.

@@ -104,6 +104,7 @@ impl<A: Arch> State<A> {
         }
         self.fabric.serving.peer_died(peer);
         self.leave_groups(peer);
+        self.futex_holder_died(peer);
         self.end_guests_of(peer);
         self.page_peer_died(peer);
         self.homes_peer_died(peer);
@@ -224,6 +225,15 @@ impl<A: Arch> State<A> {
                 if self.fabric.serving.cancel(from, cancel.id) {
                     self.recall_guest(from, cancel.id);
                 }
+            }
+            Message::RecallFutexes(recall) => {
+                if self.starts(from, recall.id) {
+                    self.return_futexes(from, recall);
+                }
+            }
+            Message::RecalledFutexes(recalled) => {
+                self.take_futexes_back(from, &recalled)?;
+                self.on_answer(from, recalled.id, recalled.into());
             }
             Message::Leave(leave) => self.leave_space(from, leave),
             Message::Gone(gone) => self.forget_objects(from, gone),

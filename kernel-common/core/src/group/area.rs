@@ -72,14 +72,7 @@ impl<A: Arch> State<A> {
         from: InstanceId,
         ask: &AskArea,
     ) -> Result<AreaRecord, NoArea> {
-        let led = &self.groups.led;
-        let known = led.iter().find(|(space, group)| {
-            space.serial() == ask.space.serial && group.members.contains(&from)
-        });
-        let space = match known {
-            Some((space, _)) if ask.space.home == self.fabric.me.0 => *space,
-            _ => return Err(NoArea::Fault),
-        };
+        let space = self.groups.led_space(ask.space, self.fabric.me, from).ok_or(NoArea::Fault)?;
         if self.isa_of(from) != Some(<A::Isa as Isa>::KIND) && PRIVATE.contains(&ask.address) {
             return self.describe_private(space, ask);
         }

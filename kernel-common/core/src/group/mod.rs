@@ -4,6 +4,7 @@ mod area;
 mod change;
 mod cut;
 mod forget;
+mod futexes;
 mod replica;
 mod turn;
 
@@ -19,6 +20,7 @@ pub(crate) use cut::forget_cut;
 pub(crate) use forget::Dropped;
 pub(crate) use replica::Replica;
 
+use crate::futex::Lending;
 use crate::ids::Tid;
 
 /// A space as other instances know it.
@@ -63,6 +65,8 @@ pub(crate) struct Group {
     members: BTreeSet<InstanceId>,
     /// Objects that members know, and that end with the space.
     private: BTreeSet<ObjectId>,
+    /// Futexes that members serve.
+    lending: Lending,
 }
 
 impl Group {
@@ -84,4 +88,23 @@ pub(crate) struct Groups {
     replicas: BTreeMap<SpaceKey, Replica>,
     /// Objects for ranges of the root image that replicas map.
     images: BTreeMap<(u64, u64), ObjectId>,
+}
+
+impl Groups {
+    /// What a space of this instance is here, if `member` is one of its members.
+    pub(crate) fn led_space(
+        &self,
+        key: SpaceKey,
+        me: InstanceId,
+        member: InstanceId,
+    ) -> Option<SpaceId> {
+        if key.home != me.0 {
+            return None;
+        }
+        let mut led = self.led.iter();
+        let (space, _) = led.find(|(space, group)| {
+            space.serial() == key.serial && group.members.contains(&member)
+        })?;
+        Some(*space)
+    }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Replica {
     private: BTreeSet<ObjectId>,
     /// Counts what the home had forgotten: an area that it told of before may be one of them.
     changes: u64,
+    /// Numbers of pages whose futexes are served here.
+    pub(super) futexes: BTreeSet<u64>,
 }
 
 impl Replica {
@@ -49,7 +51,8 @@ impl<A: Arch> State<A> {
         }
         let layout = self.replica_layout();
         let space = self.memory.create_space(&mut self.arch, layout)?;
-        self.groups.replicas.insert(key, Replica { space, private: BTreeSet::new(), changes: 0 });
+        let (private, futexes) = (BTreeSet::new(), BTreeSet::new());
+        self.groups.replicas.insert(key, Replica { space, private, changes: 0, futexes });
         Ok(space)
     }
 

@@ -51,7 +51,7 @@ impl<A: Arch> State<A> {
 
     /// A space of this instance ends: so do its replicas.
     pub(crate) fn end_group(&mut self, space: SpaceId) {
-        let Some(Group { members, private }) = self.groups.led.remove(&space) else { return };
+        let Some(Group { members, private, .. }) = self.groups.led.remove(&space) else { return };
         let key = SpaceKey { home: self.fabric.me.0, serial: space.serial() };
         let names: Vec<ObjectName> = private.iter().copied().map(ObjectName::from).collect();
         for member in members {

@@ -94,6 +94,7 @@ impl<A: Arch> State<A> {
             key: call.space,
             errand: Errand::Call,
             own_clock: false,
+            waits_at_home: false,
         });
         thread.mask = SignalSet(call.masks.0);
         thread.saved_mask = call.masks.1.map(SignalSet);

@@ -10,6 +10,7 @@ use maize_mm::{FaultError, SpaceId};
 use maize_trace::EventKind;
 use maize_wire::InstanceId;
 
+use super::futex::futex;
 use super::travel::{Departure, TrapRecord, UserMode, rseq_area};
 use super::{ahead, luggage};
 use crate::fabric::RequestId;
@@ -50,6 +51,7 @@ impl<A: Arch> State<A> {
             self.answer(from, id, Trapped { id, departure }.into());
             return Ok(());
         };
+        self.groups.serve_futexes(stay.space, &stay.futexes);
         let luggage = stay.luggage.into_iter();
         let mut ahead: Vec<u64> =
             luggage.filter_map(|page| self.expect(from, tid, stay.space, page)).collect();
@@ -61,7 +63,8 @@ impl<A: Arch> State<A> {
         thread.shown = Nanos(stay.now);
         let (key, own_clock) = (stay.space, stay.own_clock);
         let errand = Errand::UserMode;
-        thread.guest = Some(Guest { home: from, space, key, errand, own_clock });
+        let waits_at_home = false;
+        thread.guest = Some(Guest { home: from, space, key, errand, own_clock, waits_at_home });
         thread.bound = stay.bound.then_some(from);
         thread.ahead = ahead;
         self.threads.insert(tid, Box::new(thread));
@@ -80,8 +83,11 @@ impl<A: Arch> State<A> {
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         let Some(guest) = thread.guest.as_mut().filter(|guest| guest.home == from) else { return };
         match guest.errand {
-            // Whatever its task waits for is bounded; the thread goes as soon as it is to run.
-            Errand::UserMode => thread.exiting = Some(0),
+            // The thread goes as soon as it is to run; what its task waits for is bounded, but for a futex.
+            Errand::UserMode => {
+                thread.exiting = Some(0);
+                self.interrupt(tid);
+            }
             Errand::Call | Errand::RecalledCall => {
                 guest.errand = Errand::RecalledCall;
                 self.interrupt(tid);
@@ -126,11 +132,11 @@ impl<A: Arch> State<A> {
 }
 
 /// One stay of a thread here.
-struct Visit {
+pub(super) struct Visit {
     home: InstanceId,
     id: RequestId,
-    space: SpaceKey,
-    current: Current,
+    pub(super) space: SpaceKey,
+    pub(super) current: Current,
 }
 
 /// Runs a guest until it needs its home.
@@ -170,8 +176,8 @@ async fn run_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> TrapRecord {
                 }
             }
             Trap::Syscall => {
-                if !served_here(k, visit).await {
-                    return TrapRecord::Syscall;
+                if let Err(trap) = served_here(k, visit).await {
+                    return trap;
                 }
             }
             Trap::Exception(_) => return TrapRecord::of(trap),
@@ -180,7 +186,7 @@ async fn run_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> TrapRecord {
 }
 
 /// Makes a page accessible.
-async fn page_fault<A: Arch>(
+pub(super) async fn page_fault<A: Arch>(
     k: &Handle<A>,
     visit: &Visit,
     fault: PageFault,
@@ -215,8 +221,8 @@ async fn page_fault<A: Arch>(
     refused
 }
 
-/// Serves a call that needs nothing of the home. False if it is the home's.
-async fn served_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> bool {
+/// Serves a call that needs nothing of the home. `Err` if it is the home's: the trap that it is told of.
+async fn served_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> Result<(), TrapRecord> {
     let current = visit.current;
     let called = k.with(|s| {
         let regs = &s.threads.get(&current.tid)?.regs;
@@ -227,9 +233,13 @@ async fn served_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> bool {
             regs.syscall_args(),
         ))
     });
-    let Some((number, sysno, args)) = called else { return false };
+    let at_home = Err(TrapRecord::Syscall);
+    let Some((number, sysno, args)) = called else { return at_home };
     k.with(|s| s.send_ahead(current.tid, visit.home, (number as u64, sysno), args));
-    let Some(sysno) = sysno else { return false };
+    let Some(sysno) = sysno else { return at_home };
+    if sysno == Sysno::Futex {
+        return futex(k, visit, args).await;
+    }
     // Where its results go, and how long each is.
     let results = match sysno {
         Sysno::Getpid | Sysno::Gettid | Sysno::SchedYield => [(0, 0); 2],
@@ -240,7 +250,7 @@ async fn served_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> bool {
         Sysno::Gettimeofday if k.with(|s| s.shows_clock(current.tid, 0)) => {
             [(args[0], 16), (args[1], 8)]
         }
-        _ => return false,
+        _ => return at_home,
     };
     for (address, len) in results.into_iter().filter(|(address, _)| *address != 0) {
         let fault = PageFault { address, access: Access::WRITE };
@@ -248,9 +258,9 @@ async fn served_here<A: Arch>(k: &Handle<A>, visit: &Visit) -> bool {
         if address.checked_add(len - 1).is_none_or(|last| last / page != address / page)
             || page_fault(k, visit, fault).await.is_err()
         {
-            return false;
+            return at_home;
         }
     }
     syscall::handle(k, current).await;
-    true
+    Ok(())
 }

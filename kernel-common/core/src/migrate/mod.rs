@@ -3,6 +3,7 @@
 mod ahead;
 mod balance;
 mod between;
+mod futex;
 mod guest;
 mod luggage;
 mod packed;

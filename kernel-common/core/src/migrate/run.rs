@@ -127,8 +127,9 @@ impl<A: Arch> State<A> {
         self.save_fpu(current.tid);
         self.run_queue.forget_fpu(current.tid);
         self.charge_system_time(current.tid);
-        let space = self.thread_space(current.tid)?;
-        let space = self.add_member(space, place);
+        let own_space = self.thread_space(current.tid)?;
+        let futexes = self.lend_futexes(own_space, place);
+        let space = self.add_member(own_space, place);
         let luggage = self.pack(current, place, space);
         let now = self.now();
         let process = self.processes.get(&current.pid);
@@ -146,8 +147,13 @@ impl<A: Arch> State<A> {
             now: now.max(thread.shown).0,
             own_clock,
             luggage: luggage.clone(),
+            futexes: futexes.clone(),
         };
         let asked = self.ask(place, current.tid.0, |id| Run { id, stay }.into());
+        self.futexes_go(own_space, place, &futexes, asked);
+        if let Some(thread) = self.threads.get_mut(&current.tid) {
+            thread.last_run = asked.sequence;
+        }
         for page in luggage {
             self.send_after(place, page);
         }
@@ -162,6 +168,7 @@ impl<A: Arch> State<A> {
         thread.away = None;
         thread.time_wanted = false;
         thread.advanced = true;
+        thread.waits_already = false;
         thread.kernel_since = now;
         let departure = match answer {
             Ok(message) => {
@@ -189,6 +196,7 @@ impl<A: Arch> State<A> {
         if shown <= now.0.saturating_add(Nanos::SECOND.0) {
             thread.shown = thread.shown.max(Nanos(shown));
         }
+        thread.waits_already = trap == TrapRecord::Waiting;
         let TrapRecord::NeedsHome { address, .. } = trap else { return Some(served) };
         if isa == <A::Isa as Isa>::KIND {
             self.call_home(current.tid);

@@ -32,6 +32,8 @@ pub(crate) struct Stay {
     pub(crate) own_clock: bool,
     /// Pages that follow, at most [`super::luggage::MOST`].
     pub(crate) luggage: Vec<Luggage>,
+    /// Numbers of pages whose futexes the receiver is to serve from now on.
+    pub(crate) futexes: Vec<u64>,
 }
 
 /// A thread's registers, in its instruction set's order, and its FPU state in its processor's.
@@ -71,6 +73,8 @@ pub(crate) enum TrapRecord {
         address: u64,
         access: u8,
     },
+    /// A call of `FUTEX_WAIT` that waits already: at home, since its futex was called back.
+    Waiting,
 }
 
 /// No instruction set has more general registers.
@@ -153,7 +157,7 @@ impl TrapRecord {
     /// The trap as the home serves it; `None` if there is no such trap.
     pub(crate) fn trap(self) -> Option<Trap> {
         Some(match self {
-            TrapRecord::Syscall => Trap::Syscall,
+            TrapRecord::Syscall | TrapRecord::Waiting => Trap::Syscall,
             TrapRecord::PageFault { address, access }
             | TrapRecord::NeedsHome { address, access } => {
                 let access = Access::from_bits(access)?;

@@ -10,6 +10,38 @@ use crate::state::State;
 use crate::thread::RestartBlock;
 use crate::wait::{Interruptible, WaitKey, Woken};
 
+/// What may be done where the futex is lent to: on a private word, without a time-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FutexOp {
+    /// Wait while the word is `value`.
+    Wait {
+        value: u32,
+        bits: u32,
+    },
+    Wake {
+        count: u32,
+        bits: u32,
+    },
+}
+
+impl FutexOp {
+    /// What the arguments of `futex` ask for; `None` if it is anything else.
+    pub(crate) fn of(args: &[u64; 6]) -> Option<FutexOp> {
+        let [_, op, value, timeout, _, third] = *args;
+        let (op, value, third) = (op as u32, value as u32, third as u32);
+        let command = op & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
+        let bits = if matches!(command, FUTEX_WAIT | FUTEX_WAKE) { MATCH_ANY } else { third };
+        if op & FUTEX_PRIVATE_FLAG == 0 || bits == 0 {
+            return None;
+        }
+        match command {
+            FUTEX_WAIT | FUTEX_WAIT_BITSET if timeout == 0 => Some(FutexOp::Wait { value, bits }),
+            FUTEX_WAKE | FUTEX_WAKE_BITSET => Some(FutexOp::Wake { count: value, bits }),
+            _ => None,
+        }
+    }
+}
+
 const FUTEX_WAIT: u32 = 0;
 const FUTEX_WAKE: u32 = 1;
 const FUTEX_REQUEUE: u32 = 3;
@@ -39,6 +71,12 @@ pub(super) async fn futex<A: Arch>(call: Call<'_, A>) -> CallResult {
     let value = call.uint(2);
     let private = op & FUTEX_PRIVATE_FLAG != 0;
     let third = call.uint(5);
+    if FutexOp::of(&call.args).is_some() {
+        let key = call.k.futex_key(call.current, address, private).await?;
+        if call.k.with(|s| s.has_crossed(call.current.tid, key)) {
+            return Err(Errno::ERESTARTNOINTR);
+        }
+    }
     match op & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME) {
         command @ (FUTEX_WAIT | FUTEX_WAIT_BITSET) => {
             let bits = if command == FUTEX_WAIT { MATCH_ANY } else { third };
@@ -65,7 +103,11 @@ pub(super) async fn futex<A: Arch>(call: Call<'_, A>) -> CallResult {
                 return Err(Errno::EINVAL);
             }
             let key = call.k.futex_key(call.current, address, private).await?;
-            Ok(call.k.with(|s| u64::from(s.futex_wake(key, value, bits))))
+            call.k.own_futex(call.current, key).await;
+            Ok(call.k.with(|s| {
+                s.note_futex_call(call.current.tid, key);
+                u64::from(s.futex_wake(key, value, bits))
+            }))
         }
         FUTEX_REQUEUE => requeue(call, address, second, private, value, fourth as u32, None).await,
         FUTEX_CMP_REQUEUE => {
@@ -90,26 +132,20 @@ async fn wait<A: Arch>(
         return Err(Errno::EINVAL);
     }
     let tid = call.current.tid;
-    let key = call.k.futex_key(call.current, address, private).await?;
-    loop {
-        // The page is obtained first, so that comparing and queueing are one step.
-        call.k.read_u32(call.current, address).await?;
-        let queued = call.k.with(|s| match s.peek_u32(call.current, address) {
-            None => Ok(false),
-            Some(value) if value != expected => Err(Errno::EAGAIN),
-            Some(_) => {
-                s.futexes.enqueue(key, tid, bits);
-                Ok(true)
-            }
-        })?;
-        if queued {
-            break;
-        }
+    let already = call.k.with(|s| {
+        s.threads.get_mut(&tid).is_some_and(|thread| core::mem::take(&mut thread.waits_already))
+    });
+    if !already {
+        queue(call, address, expected, bits, private, deadline).await?;
     }
     loop {
         let keys = [WaitKey::Futex(tid)];
-        let woken =
-            call.k.wait_for(call.current.task, &keys, deadline, Interruptible::BySignals).await;
+        // Who was queued before it came may have been woken before it came.
+        let woken = if call.k.with(|s| s.futexes.is_queued(tid)) {
+            call.k.wait_for(call.current.task, &keys, deadline, Interruptible::BySignals).await
+        } else {
+            Woken::Event
+        };
         // Woken for good only by being taken out of the queue: then the wake counts, whatever
         // else came at the same time.
         if !call.k.with(|s| s.futexes.is_queued(tid)) {
@@ -131,6 +167,41 @@ async fn wait<A: Arch>(
                 call.k.with(|s| s.set_restart(tid, block));
                 return Err(Errno::ERESTART_RESTARTBLOCK);
             }
+        }
+    }
+}
+
+/// Puts the caller into the futex's queue if the word is what it expects.
+async fn queue<A: Arch>(
+    call: Call<'_, A>,
+    address: u64,
+    expected: u32,
+    bits: u32,
+    private: bool,
+    deadline: Nanos,
+) -> Result<(), Errno> {
+    let tid = call.current.tid;
+    let key = call.k.futex_key(call.current, address, private).await?;
+    call.k.with(|s| s.note_futex_call(tid, key));
+    loop {
+        // Who came home for a signal is not to have the futex called back from where it waited.
+        let by = Interruptible::BySignals;
+        if deadline == Nanos::NEVER && call.k.with(|s| s.must_interrupt(call.current.task, by)) {
+            return Err(Errno::ERESTARTSYS);
+        }
+        // The page is obtained first, so that comparing and queueing are one step.
+        call.k.read_u32(call.current, address).await?;
+        call.k.own_futex(call.current, key).await;
+        let queued = call.k.with(|s| match s.peek_u32(call.current, address) {
+            None => Ok(false),
+            Some(value) if value != expected => Err(Errno::EAGAIN),
+            Some(_) => {
+                s.futexes.enqueue(key, tid, bits);
+                Ok(true)
+            }
+        })?;
+        if queued {
+            return Ok(());
         }
     }
 }
@@ -165,7 +236,12 @@ async fn requeue<A: Arch>(
         if expected.is_some() {
             call.k.read_u32(call.current, from).await?;
         }
+        call.k.own_futex(call.current, to_key).await;
+        call.k.own_futex(call.current, from_key).await;
         let done = call.k.with(|s| {
+            if s.is_futex_lent(to_key) {
+                return Ok(None);
+            }
             if let Some(expected) = expected {
                 match s.peek_u32(call.current, from) {
                     None => return Ok(None),
@@ -251,13 +327,11 @@ async fn wake_op<A: Arch>(
         if found != old {
             continue;
         }
-        return Ok(call.k.with(|s| {
-            let mut woken = s.futex_wake(first, wake_first, MATCH_ANY);
-            if op.holds(old) {
-                woken += s.futex_wake(second_key, wake_second, MATCH_ANY);
-            }
-            u64::from(woken)
-        }));
+        let mut woken = call.k.wake_futex(call.current, first, wake_first).await;
+        if op.holds(old) {
+            woken += call.k.wake_futex(call.current, second_key, wake_second).await;
+        }
+        return Ok(u64::from(woken));
     }
 }
 
@@ -290,6 +364,17 @@ pub(super) async fn get_robust_list<A: Arch>(call: Call<'_, A>) -> CallResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn private_words_without_a_time_out_may_be_served_elsewhere() {
+        let of = |op, timeout, third| FutexOp::of(&[0x1000, op, 7, timeout, 0, third]);
+        assert_eq!(of(128, 0, 0), Some(FutexOp::Wait { value: 7, bits: MATCH_ANY }));
+        assert_eq!(of(128 | 256 | 9, 0, 3), Some(FutexOp::Wait { value: 7, bits: 3 }));
+        assert_eq!(of(129, 5, 5), Some(FutexOp::Wake { count: 7, bits: MATCH_ANY }));
+        assert_eq!(of(128 | 10, 0, 3), Some(FutexOp::Wake { count: 7, bits: 3 }));
+        let others = [(0, 0, 0), (128, 5, 0), (128 | 9, 0, 0), (128 | 3, 0, 0), (128 | 5, 0, 0)];
+        assert!(others.into_iter().all(|(op, timeout, third)| of(op, timeout, third).is_none()));
+    }
 
     #[test]
     fn wake_op_is_unpacked_as_linux_does() {

@@ -31,6 +31,7 @@ mod time;
 mod timers;
 mod wait;
 
+pub(crate) use futex::FutexOp;
 pub(crate) use memory::Mappable;
 pub(crate) use system::UTS;
 

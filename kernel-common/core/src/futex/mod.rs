@@ -3,9 +3,18 @@
 //! A waiter is in one queue at a time; `FUTEX_REQUEUE` moves it. The word itself is compared by
 //! the caller in the same step that queues the waiter, so no wake can fall between.
 
-use alloc::collections::{BTreeMap, VecDeque};
+mod lending;
+mod recall;
 
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use maize_abi::PAGE_SIZE;
 use maize_mm::{ObjectId, SpaceId};
+
+pub(crate) use lending::Lending;
+pub(crate) use recall::MOST_WAITING;
 
 use crate::ids::Tid;
 
@@ -17,6 +26,26 @@ pub(crate) enum FutexKey {
     /// A word of a memory object, by byte offset: the same for all who map it.
     Shared(ObjectId, u64),
 }
+
+impl FutexKey {
+    /// The space and the number of the page that a private word is in.
+    pub(crate) const fn page(self) -> Option<(SpaceId, u64)> {
+        match self {
+            FutexKey::Private(space, address) => Some((space, address / PAGE_SIZE as u64)),
+            FutexKey::Shared(..) => None,
+        }
+    }
+}
+
+/// The private words of a page.
+fn words(space: SpaceId, page: u64) -> Range<FutexKey> {
+    let address = |page: u64| page.saturating_mul(PAGE_SIZE as u64);
+    FutexKey::Private(space, address(page))
+        ..FutexKey::Private(space, address(page.saturating_add(1)))
+}
+
+/// A thread that waits on a private word: who, the word's address, and the bits that wake it.
+pub(crate) type PrivateWaiter = (Tid, u64, u32);
 
 /// `FUTEX_BITSET_MATCH_ANY`.
 pub(crate) const MATCH_ANY: u32 = u32::MAX;
@@ -69,6 +98,29 @@ impl Futexes {
         }
         self.waiting.remove(&waiter.tid);
         Some(waiter.tid)
+    }
+
+    /// Who waits on private words of a page; those of one word from the oldest on.
+    pub(crate) fn on_page(
+        &self,
+        space: SpaceId,
+        page: u64,
+    ) -> impl Iterator<Item = PrivateWaiter> + '_ {
+        let queues = self.queues.range(words(space, page));
+        queues.flat_map(|(key, queue)| {
+            // The range has no other keys.
+            let address = if let FutexKey::Private(_, address) = *key { address } else { 0 };
+            queue.iter().map(move |waiter| (waiter.tid, address, waiter.bits))
+        })
+    }
+
+    /// Takes them all out.
+    pub(crate) fn take_page(&mut self, space: SpaceId, page: u64) -> Vec<PrivateWaiter> {
+        let waiters: Vec<PrivateWaiter> = self.on_page(space, page).collect();
+        for (tid, ..) in &waiters {
+            self.cancel(*tid);
+        }
+        waiters
     }
 
     /// Moves up to `count` waiters from one queue to the end of another; returns how many moved.

@@ -1,0 +1,361 @@
+//! Futexes that are lent to the instance whose threads use them, and called back.
+
+use maize_abi::isa::x86_64::X86_64;
+use maize_abi::{Isa, Sysno};
+use maize_arch_host::{Reg, Script, ScriptRegs};
+use maize_core::{Coherence, FabricSettings, Placement};
+use maize_core_sim::fabric::{ENOUGH, Fabric, impatient_links, run, window};
+use maize_core_sim::scripts::{
+    FUTEX_PRIVATE, FUTEX_WAIT, FUTEX_WAKE, SA_RESTART, SA_SIGINFO, bump, counting_handler,
+    end_thread, expect_core, go, handle, start_thread, wait_until,
+};
+use maize_core_sim::{on_both, root_with, seeds};
+use maize_simnet::NetConfig;
+
+const FUTEX_CMP_REQUEUE: u64 = 4;
+const SIGUSR1: u64 = 10;
+const EINTR: u64 = (-4_i64) as u64;
+
+/// Calls about the futexes of a word's page until they are lent.
+fn borrow(s: &mut Script, word: u64) {
+    for _ in 0..6 {
+        s.syscall_with(Sysno::Futex, &[word, FUTEX_WAKE | FUTEX_PRIVATE, 1]);
+    }
+}
+
+fn wait_on(s: &mut Script, word: u64) {
+    s.syscall_with(Sysno::Futex, &[word, FUTEX_WAIT | FUTEX_PRIVATE, 0, 0]);
+}
+
+fn wake(s: &mut Script, word: u64, count: u64) {
+    s.syscall_with(Sysno::Futex, &[word, FUTEX_WAKE | FUTEX_PRIVATE, count]);
+}
+
+/// Waits for the word at `address` without a futex.
+fn spin_until(s: &mut Script, address: u64, value: u64) {
+    let (again, done) = (s.mark(), s.place());
+    s.spin(50).syscall_with(Sysno::SchedYield, &[]);
+    s.imm(Reg::S(4), address).load32(Reg::S(4), Reg::S(4), 0).imm(Reg::S(5), value);
+    s.if_equal(Reg::S(4), Reg::S(5), done).jump(again);
+    s.here(done);
+}
+
+fn set(s: &mut Script, address: u64, value: u64) {
+    s.imm(Reg::S(4), address).imm(Reg::S(5), value).store32(Reg::S(4), 0, Reg::S(5));
+}
+
+fn page(s: &mut Script) -> u64 {
+    s.data(&[0; 4096])
+}
+
+fn expect_output<I: Isa>(instances: u16, s: &Script, expected: &str) -> Fabric<I>
+where
+    I::Regs: ScriptRegs,
+{
+    let mut last = None;
+    for seed in 1..8 {
+        let (outcome, fabric) = run::<I>(instances, s, &FabricSettings::default(), seed);
+        assert_eq!((outcome.stdout.as_str(), outcome.status), (expected, 0), "seed {seed}");
+        assert_eq!(fabric.counter("fabric.malformed"), 0, "seed {seed}");
+        last = Some(fabric);
+    }
+    last.unwrap_or_else(|| unreachable!("there are seeds"))
+}
+
+/// Two threads on core 1 hand each other a word `rounds` times; all messages of the program.
+fn hand_over<I: Isa>(rounds: u64) -> u64
+where
+    I::Regs: ScriptRegs,
+{
+    let mut s = Script::new();
+    let (ping, pong) = (page(&mut s), page(&mut s));
+    let thread = s.place();
+    start_thread(&mut s, 0, thread);
+    go(&mut s, 1);
+    for round in 1..=rounds {
+        bump(&mut s, ping);
+        wait_until(&mut s, pong, round);
+    }
+    s.print("pong\n").exit(0);
+    s.here(thread);
+    go(&mut s, 1);
+    for round in 1..=rounds {
+        wait_until(&mut s, ping, round);
+        bump(&mut s, pong);
+    }
+    end_thread(&mut s);
+    let (outcome, fabric) = run::<I>(2, &s, &FabricSettings::default(), 3);
+    assert_eq!((outcome.stdout.as_str(), outcome.status), ("pong\n", 0));
+    let counters = fabric.counters();
+    let sent = counters.iter().filter(|(name, _)| name.starts_with("fabric.sent."));
+    sent.map(|(_, count)| count).sum()
+}
+
+fn no_messages<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let (few, many) = (hand_over::<I>(20), hand_over::<I>(80));
+    assert!(many - few <= 4, "{few} messages of 20 rounds, {many} of 80");
+}
+
+on_both!(threads_of_one_instance_wake_each_other_without_messages, no_messages);
+
+/// A thread waits on core 1; the first thread at home wakes it, and the word is as it was.
+fn called_back<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let mut s = Script::new();
+    let (word, ready) = (page(&mut s), page(&mut s));
+    let thread = s.place();
+    start_thread(&mut s, 0, thread);
+    for round in 1..=3 {
+        spin_until(&mut s, ready, round);
+        s.spin(5000);
+        let (again, woken) = (s.mark(), s.place());
+        wake(&mut s, word, 1);
+        s.imm(Reg::S(5), 1).if_equal(Reg::Ret, Reg::S(5), woken);
+        s.spin(1000).jump(again);
+        s.here(woken);
+    }
+    wait_until(&mut s, ready, 4);
+    s.print("woken\n").exit(0);
+    s.here(thread);
+    go(&mut s, 1);
+    for round in 1..=3 {
+        (0..4).for_each(|_| borrow(&mut s, word));
+        set(&mut s, ready, round);
+        wait_on(&mut s, word);
+        s.expect(Reg::Ret, 0, 4);
+        expect_core(&mut s, 1, 5);
+    }
+    bump(&mut s, ready);
+    end_thread(&mut s);
+    let fabric = expect_output::<I>(2, &s, "woken\n");
+    assert!(fabric.counter("fabric.futexes_lent") >= 3, "{:#?}", fabric.counters());
+    assert!(fabric.counter("fabric.futexes_recalled") >= 3);
+}
+
+on_both!(who_waits_elsewhere_is_woken_from_home, called_back);
+
+/// Two threads wait on core 1, and are moved to another word, of which one wake frees both.
+fn requeued<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let mut s = Script::new();
+    let (first, second, ready) = (page(&mut s), page(&mut s), page(&mut s));
+    let thread = s.place();
+    start_thread(&mut s, 0, thread);
+    start_thread(&mut s, 1, thread);
+    spin_until(&mut s, ready, 2);
+    s.spin(9000);
+    let requeue = FUTEX_CMP_REQUEUE | FUTEX_PRIVATE;
+    s.syscall_with(Sysno::Futex, &[first, requeue, 0, 10, second, 0]).expect(Reg::Ret, 2, 2);
+    wake(&mut s, second, 10);
+    s.expect(Reg::Ret, 2, 3);
+    spin_until(&mut s, ready, 4);
+    s.print("requeued\n").exit(0);
+    s.here(thread);
+    go(&mut s, 1);
+    borrow(&mut s, first);
+    borrow(&mut s, second);
+    s.imm(Reg::S(5), ready).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
+    wait_on(&mut s, first);
+    s.expect(Reg::Ret, 0, 4);
+    s.imm(Reg::S(5), ready).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
+    end_thread(&mut s);
+    expect_output::<I>(2, &s, "requeued\n");
+}
+
+on_both!(who_waits_elsewhere_is_requeued_from_home, requeued);
+
+/// A thread that waits on core 1 gets a signal, is moved, and is woken on core 2 at last.
+fn interrupted<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let mut s = Script::new();
+    let (word, ready, handled, tid) = (page(&mut s), page(&mut s), page(&mut s), page(&mut s));
+    let (handler, thread) = (s.place(), s.place());
+    handle(&mut s, (SIGUSR1, SA_SIGINFO), handler, 20);
+    start_thread(&mut s, 0, thread);
+    s.imm(Reg::S(1), tid).store64(Reg::S(1), 0, Reg::Ret).mov(Reg::S(2), Reg::Ret);
+    spin_until(&mut s, ready, 1);
+    s.spin(9000);
+    s.mov(Reg::A(0), Reg::S(2)).imm(Reg::A(1), SIGUSR1).syscall(Sysno::Tkill);
+    spin_until(&mut s, ready, 2);
+    s.spin(9000);
+    let mask = s.data(&4_u64.to_le_bytes());
+    s.mov(Reg::A(0), Reg::S(2)).imm(Reg::A(1), 8).imm(Reg::A(2), mask);
+    s.syscall(Sysno::SchedSetaffinity).expect(Reg::Ret, 0, 3);
+    set(&mut s, word, 1);
+    wake(&mut s, word, 1);
+    spin_until(&mut s, ready, 3);
+    s.imm(Reg::S(0), handled).load32(Reg::S(1), Reg::S(0), 0).expect(Reg::S(1), 1, 6);
+    s.print("moved\n").exit(0);
+
+    s.here(thread);
+    go(&mut s, 1);
+    borrow(&mut s, word);
+    set(&mut s, ready, 1);
+    wait_on(&mut s, word);
+    s.expect(Reg::Ret, EINTR, 4);
+    expect_core(&mut s, 1, 5);
+    borrow(&mut s, word);
+    borrow(&mut s, word);
+    set(&mut s, ready, 2);
+    let (again, done) = (s.mark(), s.place());
+    s.imm(Reg::S(0), word).load32(Reg::S(1), Reg::S(0), 0).imm(Reg::S(3), 1);
+    s.if_equal(Reg::S(1), Reg::S(3), done);
+    wait_on(&mut s, word);
+    s.jump(again);
+    s.here(done);
+    expect_core(&mut s, 2, 7);
+    set(&mut s, ready, 3);
+    end_thread(&mut s);
+    counting_handler(&mut s, handler, handled);
+    expect_output::<I>(3, &s, "moved\n");
+}
+
+on_both!(signals_and_moves_reach_who_waits_elsewhere, interrupted);
+
+/// Threads wait on core 1 when the process ends.
+#[test]
+fn a_process_ends_though_threads_wait_elsewhere() {
+    let mut s = Script::new();
+    let (word, ready) = (page(&mut s), page(&mut s));
+    let thread = s.place();
+    (0..3).for_each(|n| start_thread(&mut s, n, thread));
+    spin_until(&mut s, ready, 3);
+    s.spin(9000).print("over\n").exit(0);
+    s.here(thread);
+    go(&mut s, 1);
+    borrow(&mut s, word);
+    s.imm(Reg::S(5), ready).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
+    wait_on(&mut s, word);
+    s.exit(9);
+    let fabric = expect_output::<X86_64>(2, &s, "over\n");
+    assert_eq!(fabric.counter("fabric.futexes_recalled"), 0, "nobody else uses the word");
+}
+
+/// The instance that was lent a word of a process dies; its parent uses the word after that.
+#[test]
+fn what_a_dead_instance_was_lent_is_the_homes() {
+    let mut s = Script::new();
+    let (word, ready) = (page(&mut s), page(&mut s));
+    let thread = s.place();
+    // The thread that borrows comes home again before the instance dies.
+    start_thread(&mut s, 0, thread);
+    spin_until(&mut s, ready, 1);
+    let (again, over) = (s.mark(), s.place());
+    s.spin(5000);
+    s.imm(Reg::S(4), 200).imm(Reg::S(5), 1).add_imm(Reg::S(2), Reg::S(2), 1);
+    s.if_less(Reg::S(4), Reg::S(2), over).jump(again);
+    s.here(over);
+    wake(&mut s, word, 1);
+    s.expect(Reg::Ret, 0, 2).print("home\n").exit(0);
+    s.here(thread);
+    go(&mut s, 1);
+    borrow(&mut s, word);
+    go(&mut s, 0);
+    set(&mut s, ready, 1);
+    end_thread(&mut s);
+    let root = root_with::<X86_64>(&s);
+    let settings = FabricSettings::default();
+    let mut fabric: Fabric<X86_64> =
+        Fabric::with_root(3, &root, &settings, NetConfig::new(7), impatient_links());
+    let lent = |fabric: &Fabric<X86_64>| fabric.counter("fabric.futexes_lent") > 0;
+    while !lent(&fabric) || fabric.nodes[0].kernel.counter("fabric.moves") < 2 {
+        assert!(fabric.turn());
+    }
+    fabric.kill(1);
+    let outcome = fabric.run(ENOUGH).unwrap_or_else(|stuck| unreachable!("{stuck:?}"));
+    assert_eq!((outcome.stdout.as_str(), outcome.status), ("home\n", 0));
+}
+
+/// `threads` threads that add to numbers under fair locks, one of which all use and one that threads of
+/// the same parity use, `rounds` times, while they are moved, and get signals.
+fn lockers(threads: u64, rounds: u64) -> Script {
+    let mut s = Script::new();
+    let locks = [page(&mut s), page(&mut s), page(&mut s)];
+    let (done, handled) = (page(&mut s), page(&mut s));
+    let (handler, body) = (s.place(), s.place());
+    handle(&mut s, (SIGUSR1, SA_SIGINFO | SA_RESTART), handler, 20);
+    for n in 0..threads {
+        s.imm(Reg::S(1), locks[n as usize % 2]);
+        start_thread(&mut s, n, body);
+    }
+    for _ in 0..rounds {
+        s.syscall_with(Sysno::Getpid, &[]).mov(Reg::A(0), Reg::Ret).imm(Reg::A(1), SIGUSR1);
+        s.syscall(Sysno::Kill).expect(Reg::Ret, 0, 22).spin(300);
+    }
+    wait_until(&mut s, done, threads);
+    let half = threads / 2 * rounds;
+    for (lock, sum) in locks.into_iter().zip([half, half, threads * rounds]) {
+        s.imm(Reg::S(0), lock).load32(Reg::S(1), Reg::S(0), 8).expect(Reg::S(1), sum, 2);
+    }
+    s.print("right\n").exit(0);
+
+    // A lock: the next ticket at 4, whose turn it is at 0, and what it guards at 8.
+    s.here(body).imm(Reg::S(0), rounds);
+    let again = s.mark();
+    for own in [true, false] {
+        let lock = |s: &mut Script, reg: Reg| {
+            if own {
+                s.mov(reg, Reg::S(1));
+            } else {
+                s.imm(reg, locks[2]);
+            }
+        };
+        lock(&mut s, Reg::S(2));
+        s.add_imm(Reg::S(2), Reg::S(2), 4).imm(Reg::S(3), 1);
+        s.fetch_add32(Reg::S(3), Reg::S(2), Reg::S(3));
+        lock(&mut s, Reg::S(2));
+        let (look, mine) = (s.mark(), s.place());
+        s.load32(Reg::S(4), Reg::S(2), 0).if_equal(Reg::S(4), Reg::S(3), mine);
+        s.mov(Reg::A(0), Reg::S(2)).imm(Reg::A(1), FUTEX_WAIT | FUTEX_PRIVATE);
+        s.mov(Reg::A(2), Reg::S(4)).imm(Reg::A(3), 0).syscall(Sysno::Futex).jump(look);
+        s.here(mine);
+        s.load32(Reg::S(4), Reg::S(2), 8).add_imm(Reg::S(4), Reg::S(4), 1).spin(20);
+        s.store32(Reg::S(2), 8, Reg::S(4));
+        s.imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(2), Reg::S(4));
+        s.mov(Reg::A(0), Reg::S(2)).imm(Reg::A(1), FUTEX_WAKE | FUTEX_PRIVATE);
+        s.imm(Reg::A(2), 1000).syscall(Sysno::Futex);
+    }
+    s.add_imm(Reg::S(0), Reg::S(0), -1).imm(Reg::S(3), 0);
+    s.if_not_equal(Reg::S(0), Reg::S(3), again);
+    bump(&mut s, done);
+    end_thread(&mut s);
+    counting_handler(&mut s, handler, handled);
+    s
+}
+
+#[test]
+fn locks_are_kept_by_threads_that_move_and_get_signals() {
+    let script = lockers(6, 10);
+    let (mut lent, mut recalled, mut served) = (0, 0, 0);
+    for seed in seeds(40) {
+        let instances = 2 + (seed % 3) as u16;
+        let machines: &[u16] = [&[][..], &[0; 4], &[0, 1, 0, 1]][seed as usize / 3 % 3];
+        let windowed = instances == 2 && seed % 2 == 0;
+        let settings = FabricSettings {
+            coherence: if seed / 2 % 2 == 0 { Coherence::Directory } else { Coherence::Voting },
+            placement: Placement::Spread,
+            migrate_every: [0, 23, 5][seed as usize / 7 % 3],
+            machines: machines.to_vec(),
+            window: windowed.then_some(const { window(4) }),
+            ..FabricSettings::default()
+        };
+        let (outcome, fabric) = run::<X86_64>(instances, &script, &settings, seed);
+        let told = (outcome.stdout.as_str(), outcome.status);
+        assert_eq!(told, ("right\n", 0), "seed {seed}, {:#?}", fabric.counters());
+        assert_eq!(fabric.counter("fabric.malformed"), 0, "seed {seed}");
+        lent += fabric.counter("fabric.futexes_lent");
+        recalled += fabric.counter("fabric.futexes_recalled");
+        served += fabric.counter("fabric.futexes_served");
+    }
+    // Of one seed alone nobody may have called often enough.
+    assert!(lent > 0 && recalled > 0 && served > lent, "{lent}, {recalled}, {served}");
+}
