@@ -6,6 +6,7 @@ mod cut;
 mod forget;
 mod futexes;
 mod replica;
+mod told;
 mod turn;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ pub(crate) use change::{ordered, recall};
 pub(crate) use cut::forget_cut;
 pub(crate) use forget::Dropped;
 pub(crate) use replica::Replica;
+use told::Told;
 
 use crate::futex::Lending;
 use crate::ids::Tid;
@@ -61,8 +63,8 @@ impl From<ObjectName> for ObjectId {
 /// A space of this instance that others have replicas of.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    /// Instances that a thread of the space was sent to.
-    members: BTreeSet<InstanceId>,
+    /// Instances that a thread of the space was sent to, and what they were told.
+    members: BTreeMap<InstanceId, Told>,
     /// Objects that members know, and that end with the space.
     private: BTreeSet<ObjectId>,
     /// Futexes that members serve.
@@ -103,7 +105,7 @@ impl Groups {
         }
         let mut led = self.led.iter();
         let (space, _) = led.find(|(space, group)| {
-            space.serial() == key.serial && group.members.contains(&member)
+            space.serial() == key.serial && group.members.contains_key(&member)
         })?;
         Some(*space)
     }
