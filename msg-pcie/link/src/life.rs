@@ -29,8 +29,9 @@ impl LifeConfig {
     #[must_use]
     pub fn dying_after(dead_after: Nanos) -> LifeConfig {
         let usual = LifeConfig::default();
-        let suspect_after = Nanos(dead_after.0 / 9 * 5);
-        LifeConfig { suspect_after, dead_after, ..usual }
+        let ninth = Nanos(dead_after.0 / 9);
+        let longest_step = ninth.min(usual.longest_step);
+        LifeConfig { suspect_after: Nanos(5 * ninth.0), dead_after, longest_step }
     }
 }
 

@@ -200,4 +200,6 @@ fn who_looks_late_looks_often_before_it_judges() {
     assert_eq!(patient.suspect_after, Nanos::from_millis(4 * 1_000));
     assert_eq!(looks_until_dead(patient, 100), 4 * 18);
     assert_eq!(looks_until_dead(patient, 60_000), 4 * 9);
+    let hasty = LifeConfig::dying_after(Nanos::from_millis(450));
+    assert_eq!(looks_until_dead(hasty, 60_000), 9);
 }
