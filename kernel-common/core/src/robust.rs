@@ -81,7 +81,8 @@ async fn wake_both<A: Arch>(k: &Handle<A>, current: Current, address: u64, count
     let private =
         k.with(|s| s.thread_space(current.tid).map(|space| FutexKey::Private(space, address)));
     let shared = k.futex_key(current, address, false).await.ok();
-    for key in [private, shared].into_iter().flatten() {
+    // Where memory is not shared both names are the same.
+    for key in private.into_iter().chain(shared.filter(|shared| Some(*shared) != private)) {
         k.wake_futex(current, key, count).await;
     }
 }

@@ -73,7 +73,7 @@ impl Lending {
         }
     }
 
-    /// A call about a page came from a thread at home.
+    /// A call about a page came from a thread at home, or is one that only the home serves.
     pub(crate) fn note_call_at_home(&mut self, page: u64) {
         if let Some(note) = self.notes.get_mut(&page) {
             note.calls = 0;
@@ -87,14 +87,19 @@ impl Lending {
             return Vec::new();
         }
         let notes = &mut self.notes;
-        let mut due = core::mem::take(&mut self.due);
-        due.retain(|page| {
-            notes.get_mut(page).is_some_and(|note| {
-                let enough = core::mem::take(&mut note.calls) >= note.wanted;
-                enough && note.caller == to && note.holder.is_none()
-            })
+        let mut taken = Vec::new();
+        self.due.retain(|page| match notes.get_mut(page) {
+            Some(note) if note.calls >= note.wanted && note.holder.is_none() => {
+                if note.caller != to {
+                    return true;
+                }
+                note.calls = 0;
+                taken.push(*page);
+                false
+            }
+            _ => false,
         });
-        due
+        taken
     }
 
     /// Lends a page that was due, with the request of this number.
@@ -174,9 +179,13 @@ mod tests {
         let mut lending = Lending::default();
         calls(&mut lending, 4, A);
         assert!(lending.take_due(B).is_empty(), "nobody called there");
+        assert_eq!(lending.take_due(A), [7]);
         assert!(lending.take_due(A).is_empty());
         calls(&mut lending, 4, A);
         assert_eq!(lending.take_due(A), [7]);
+        calls(&mut lending, 4, A);
+        lending.note_call(7, B);
+        assert!(lending.take_due(A).is_empty(), "somebody else has called since");
     }
 
     #[test]

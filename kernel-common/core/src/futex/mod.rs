@@ -67,6 +67,7 @@ pub(crate) struct Futexes {
 impl Futexes {
     /// Queues `tid` on `key`; it is woken by wakes that share a bit with `bits`.
     pub(crate) fn enqueue(&mut self, key: FutexKey, tid: Tid, bits: u32) {
+        debug_assert!(!self.is_queued(tid), "{tid} waits twice");
         self.queues.entry(key).or_default().push_back(Waiter { tid, bits });
         self.waiting.insert(tid, key);
     }

@@ -10,7 +10,7 @@ use maize_wire::InstanceId;
 use super::lending::Holder;
 use super::{FutexKey, MATCH_ANY};
 use crate::fabric::RequestId;
-use crate::fabric::message::{Malformed, RecallFutexes, RecalledFutexes};
+use crate::fabric::message::{Malformed, Message, RecallFutexes, RecalledFutexes};
 use crate::group::SpaceKey;
 use crate::handle::Handle;
 use crate::ids::Tid;
@@ -31,13 +31,13 @@ enum Next {
 }
 
 impl<A: Arch> State<A> {
-    /// A thread calls about a futex.
-    pub(crate) fn note_futex_call(&mut self, tid: Tid, key: FutexKey) {
+    /// A thread calls about a futex; `served` says whether an instance that is lent it could serve the call.
+    pub(crate) fn note_futex_call(&mut self, tid: Tid, key: FutexKey, served: bool) {
         let Some((space, page)) = key.page() else { return };
         let me = self.fabric.me;
         let from = self.threads.get(&tid).map_or(me, |thread| thread.last_place);
         let Some(lending) = self.groups.lending(space) else { return };
-        if from == me {
+        if from == me || !served {
             lending.note_call_at_home(page);
         } else {
             lending.note_call(page, from);
@@ -84,7 +84,8 @@ impl<A: Arch> State<A> {
         let Some(Holder::Lent(holder, with)) = holder else { return false };
         self.threads.get(&tid).is_some_and(|thread| {
             let age = with.wrapping_sub(thread.last_run) as i32;
-            thread.last_place == holder && age > 0
+            // Who waits already, or was woken, does not begin anew.
+            !thread.waits_already && thread.last_place == holder && age > 0
         })
     }
 
@@ -148,6 +149,8 @@ impl<A: Arch> State<A> {
         if !taken {
             return Err(Malformed::Body);
         }
+        // They go on when this is over, also if the rest is nonsense.
+        self.wake(WaitKey::Futexes(space, page));
         for (tid, address, bits) in &recalled.waiters {
             let tid = Tid(*tid);
             let there = self.threads.get(&tid).is_some_and(|t| t.away == Some(from));
@@ -158,7 +161,6 @@ impl<A: Arch> State<A> {
             }
             self.futexes.enqueue(FutexKey::Private(space, *address), tid, *bits);
         }
-        self.wake(WaitKey::Futexes(space, page));
         Ok(())
     }
 
@@ -179,8 +181,18 @@ impl<A: Arch> Handle<A> {
             match self.with(|s| s.recall_futex(current, space, page)) {
                 Next::Use => return,
                 Next::Answer(holder, id) => {
-                    // What it says is taken in when it arrives.
-                    let _ = self.answer(current.task, holder, id, Interruptible::Not).await;
+                    let answer = self.answer(current.task, holder, id, Interruptible::Not).await;
+                    // What it said was taken in when it arrived, if it is about this.
+                    let about = match answer.as_deref() {
+                        Ok(Message::RecalledFutexes(said)) => {
+                            (said.space.serial, said.page) == (space.serial(), page)
+                        }
+                        Ok(_) => false,
+                        Err(_) => true,
+                    };
+                    if !about {
+                        self.with(|s| s.distrust(holder));
+                    }
                 }
                 Next::Wait => {
                     let key = [WaitKey::Futexes(space, page)];
@@ -193,6 +205,9 @@ impl<A: Arch> Handle<A> {
     /// Wakes up to `count` waiters of a futex, wherever it is served.
     pub(crate) async fn wake_futex(&self, current: Current, key: FutexKey, count: u32) -> u32 {
         self.own_futex(current, key).await;
-        self.with(|s| s.futex_wake(key, count, MATCH_ANY))
+        self.with(|s| {
+            s.note_futex_call(current.tid, key, false);
+            s.futex_wake(key, count, MATCH_ANY)
+        })
     }
 }

@@ -8,7 +8,8 @@ use maize_wire::InstanceId;
 use super::{Groups, SpaceKey};
 use crate::futex::Lending;
 
-/// Pages whose futexes a replica serves at the most. A home that lends more is asked for the rest again.
+/// Pages whose futexes a replica serves at the most, far more than a home lends. Calls about any other are
+/// the home's.
 const MOST: usize = 1024;
 
 impl Groups {

@@ -1,7 +1,7 @@
 //! The home's side of a thread that runs somewhere else.
 
-use maize_abi::Isa;
 use maize_abi::signal::{Signal, si_code};
+use maize_abi::{Isa, Sysno};
 use maize_hal::{Arch, Exception, Interrupts, Nanos, Trap};
 use maize_trace::EventKind;
 use maize_wire::InstanceId;
@@ -13,7 +13,8 @@ use crate::handle::Handle;
 use crate::ids::Tid;
 use crate::rseq;
 use crate::state::State;
-use crate::thread::Current;
+use crate::syscall::FutexOp;
+use crate::thread::{Current, Thread};
 use crate::wait::Interruptible;
 
 impl<A: Arch> Handle<A> {
@@ -196,7 +197,10 @@ impl<A: Arch> State<A> {
         if shown <= now.0.saturating_add(Nanos::SECOND.0) {
             thread.shown = thread.shown.max(Nanos(shown));
         }
-        thread.waits_already = trap == TrapRecord::Waiting;
+        thread.waits_already = trap == TrapRecord::Waiting && is_futex_wait(thread);
+        if !thread.waits_already {
+            self.futexes.cancel(current.tid);
+        }
         let TrapRecord::NeedsHome { address, .. } = trap else { return Some(served) };
         if isa == <A::Isa as Isa>::KIND {
             self.call_home(current.tid);
@@ -218,4 +222,12 @@ impl<A: Arch> State<A> {
         self.host.report(maize_hal::Report::Fault { text });
         self.begin_group_exit(current.pid, u32::from(Signal::SIGKILL.number()));
     }
+}
+
+/// Whether the call that a thread has made is one that waits where its futex is lent to.
+fn is_futex_wait(thread: &Thread) -> bool {
+    let number = usize::try_from(thread.regs.syscall_number()).ok();
+    let call = number.and_then(|number| thread.isa().syscalls().get(number).copied().flatten());
+    let args = thread.regs.syscall_args();
+    call == Some(Sysno::Futex) && matches!(FutexOp::of(&args), Some(FutexOp::Wait { .. }))
 }

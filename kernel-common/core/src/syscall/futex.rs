@@ -36,7 +36,9 @@ impl FutexOp {
         }
         match command {
             FUTEX_WAIT | FUTEX_WAIT_BITSET if timeout == 0 => Some(FutexOp::Wait { value, bits }),
-            FUTEX_WAKE | FUTEX_WAKE_BITSET => Some(FutexOp::Wake { count: value, bits }),
+            FUTEX_WAKE | FUTEX_WAKE_BITSET => {
+                Some(FutexOp::Wake { count: at_least_one(value), bits })
+            }
             _ => None,
         }
     }
@@ -51,6 +53,11 @@ const FUTEX_WAIT_BITSET: u32 = 9;
 const FUTEX_WAKE_BITSET: u32 = 10;
 const FUTEX_PRIVATE_FLAG: u32 = 128;
 const FUTEX_CLOCK_REALTIME: u32 = 256;
+
+/// How many a call wakes: as Linux's, it looks whether that were enough only when it has woken one.
+fn at_least_one(count: u32) -> u32 {
+    u32::try_from(count.cast_signed()).unwrap_or(1).max(1)
+}
 
 impl<A: Arch> State<A> {
     /// Wakes up to `count` waiters; returns how many.
@@ -71,7 +78,8 @@ pub(super) async fn futex<A: Arch>(call: Call<'_, A>) -> CallResult {
     let value = call.uint(2);
     let private = op & FUTEX_PRIVATE_FLAG != 0;
     let third = call.uint(5);
-    if FutexOp::of(&call.args).is_some() {
+    let served = FutexOp::of(&call.args).is_some();
+    if served {
         let key = call.k.futex_key(call.current, address, private).await?;
         if call.k.with(|s| s.has_crossed(call.current.tid, key)) {
             return Err(Errno::ERESTARTNOINTR);
@@ -105,8 +113,8 @@ pub(super) async fn futex<A: Arch>(call: Call<'_, A>) -> CallResult {
             let key = call.k.futex_key(call.current, address, private).await?;
             call.k.own_futex(call.current, key).await;
             Ok(call.k.with(|s| {
-                s.note_futex_call(call.current.tid, key);
-                u64::from(s.futex_wake(key, value, bits))
+                s.note_futex_call(call.current.tid, key, served);
+                u64::from(s.futex_wake(key, at_least_one(value), bits))
             }))
         }
         FUTEX_REQUEUE => requeue(call, address, second, private, value, fourth as u32, None).await,
@@ -182,12 +190,16 @@ async fn queue<A: Arch>(
 ) -> Result<(), Errno> {
     let tid = call.current.tid;
     let key = call.k.futex_key(call.current, address, private).await?;
-    call.k.with(|s| s.note_futex_call(tid, key));
+    call.k.with(|s| s.note_futex_call(tid, key, deadline == Nanos::NEVER));
     loop {
-        // Who came home for a signal is not to have the futex called back from where it waited.
-        let by = Interruptible::BySignals;
-        if deadline == Nanos::NEVER && call.k.with(|s| s.must_interrupt(call.current.task, by)) {
-            return Err(Errno::ERESTARTSYS);
+        // Who came home for a signal or a stop is not to have the futex called back from where it waited.
+        if deadline == Nanos::NEVER {
+            let by = Interruptible::BySignals;
+            let (interrupted, stopped) =
+                call.k.with(|s| (s.must_interrupt(call.current.task, by), s.is_stopped(tid)));
+            if interrupted || stopped {
+                return Err(if interrupted { Errno::ERESTARTSYS } else { Errno::ERESTARTNOINTR });
+            }
         }
         // The page is obtained first, so that comparing and queueing are one step.
         call.k.read_u32(call.current, address).await?;
@@ -241,6 +253,9 @@ async fn requeue<A: Arch>(
         let done = call.k.with(|s| {
             if s.is_futex_lent(to_key) {
                 return Ok(None);
+            }
+            for key in [from_key, to_key] {
+                s.note_futex_call(call.current.tid, key, false);
             }
             if let Some(expected) = expected {
                 match s.peek_u32(call.current, from) {
@@ -321,12 +336,17 @@ async fn wake_op<A: Arch>(
     let op = WakeOp::unpack(op)?;
     let first = call.k.futex_key(call.current, first, private).await?;
     let second_key = call.k.futex_key(call.current, second, private).await?;
+    let (wake_first, wake_second) = (at_least_one(wake_first), at_least_one(wake_second));
     loop {
+        for key in [first, second_key] {
+            call.k.own_futex(call.current, key).await;
+        }
         let old = call.k.read_u32(call.current, second).await?;
         let found = call.k.compare_exchange_u32(call.current, second, old, op.apply(old)).await?;
         if found != old {
             continue;
         }
+        // One step, unless one of them was lent while the word's page came.
         let mut woken = call.k.wake_futex(call.current, first, wake_first).await;
         if op.holds(old) {
             woken += call.k.wake_futex(call.current, second_key, wake_second).await;

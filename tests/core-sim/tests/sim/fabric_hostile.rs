@@ -15,22 +15,22 @@ use maize_wire::{Class, Epoch, InstanceId, Kind, PAGE_WORDS};
 use proptest::prelude::*;
 
 const HELLO: Kind = Kind(16);
-const RUN: Kind = Kind(19);
+pub(crate) const RUN: Kind = Kind(19);
 
 /// A kernel, and the links of a peer that the test speaks for.
-struct Duel {
-    kernel: Kernel<HostArch<X86_64>>,
-    host: ScriptedHost,
+pub(crate) struct Duel {
+    pub(crate) kernel: Kernel<HostArch<X86_64>>,
+    pub(crate) host: ScriptedHost,
     network: Network,
     peer: SimFabric,
     now: Nanos,
-    status: Option<u32>,
+    pub(crate) status: Option<u32>,
     /// What the kernel has sent.
-    heard: Vec<(Kind, Vec<u8>)>,
+    pub(crate) heard: Vec<(Kind, Vec<u8>)>,
 }
 
 impl Duel {
-    fn new(script: &Script) -> Duel {
+    pub(crate) fn new(script: &Script) -> Duel {
         let mut archive = cpio::Writer::new();
         assert!(archive.tree(&root_with::<X86_64>(script)).is_ok());
         let network = Network::new(NetConfig::new(1), 2);
@@ -59,7 +59,7 @@ impl Duel {
     }
 
     /// Lets both sides have their turns.
-    fn run(&mut self, turns: usize) {
+    pub(crate) fn run(&mut self, turns: usize) {
         for _ in 0..turns {
             self.now = self.now + Nanos(2_000);
             self.network.advance_to(self.now);
@@ -84,7 +84,7 @@ impl Duel {
         }
     }
 
-    fn say(&mut self, kind: Kind, body: &[u8], page: bool) -> bool {
+    pub(crate) fn say(&mut self, kind: Kind, body: &[u8], page: bool) -> bool {
         let page = page.then_some(&[7; PAGE_WORDS]);
         let message = Outgoing { class: Class::Normal, kind, contents: body, page };
         self.peer.send(self.now, InstanceId(0), message).is_ok()
@@ -113,7 +113,7 @@ fn bodies() -> impl Strategy<Value = Vec<(u16, Vec<u8>, bool)>> {
         prop::collection::vec(any::<u8>(), 0..40),
         prop::collection::vec(0_u8..4, 0..40),
     ];
-    prop::collection::vec((14_u16..38, body, prop::bool::weighted(0.1)), 1..12)
+    prop::collection::vec((14_u16..40, body, prop::bool::weighted(0.1)), 1..12)
 }
 
 proptest! {
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_may_be_anything(tail in prop::collection::vec(any::<u8>(), 0..60), kind in 20_u16..36) {
+    fn an_answer_may_be_anything(tail in prop::collection::vec(any::<u8>(), 0..60), kind in 20_u16..40) {
         let mut duel = Duel::new(&traveller());
         for _ in 0..100 {
             duel.run(3);

@@ -10,6 +10,7 @@ mod fabric_costs;
 mod fabric_death;
 mod fabric_files;
 mod fabric_futex;
+mod fabric_futex_peer;
 mod fabric_homes;
 mod fabric_hostile;
 mod fabric_memory;
