@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod errno;
 pub mod file;
+pub mod ipc;
 pub mod isa;
 pub mod message_queue;
 pub mod migration;

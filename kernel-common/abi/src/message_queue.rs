@@ -1,11 +1,10 @@
 //! System V message queues: numbers and structures, the same on all 64-bit instruction sets.
 
-use crate::shm::permission_words;
+use crate::ipc::{Permissions, pair, structure};
 
 /// Flags of `msgrcv`.
 pub mod msg {
     #![allow(missing_docs, reason = "the names are Linux's own")]
-    pub const IPC_NOWAIT: u32 = 0o4000;
     pub const MSG_NOERROR: u32 = 0o10_000;
     pub const MSG_EXCEPT: u32 = 0o20_000;
     /// For checkpoints, which not every Linux has.
@@ -15,14 +14,8 @@ pub mod msg {
 /// `struct msqid64_ds`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct MsqidDs {
-    /// What it was asked for by.
-    pub key: i32,
-    /// Owner and group.
-    pub owner: (u32, u32),
-    /// Who made it.
-    pub creator: (u32, u32),
-    /// Permissions.
-    pub mode: u32,
+    /// Its key, and whose it is.
+    pub permissions: Permissions,
     /// Seconds since the epoch of the last `msgsnd`, `msgrcv` and change.
     pub times: [i64; 3],
     /// Bytes of messages that are in it.
@@ -42,20 +35,12 @@ impl MsqidDs {
     /// The structure as C has it.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
-        let MsqidDs { key, owner, creator, mode, times, bytes, count, most_bytes, pids } = *self;
-        let mut out = [0; Self::LEN];
-        out[..24].copy_from_slice(permission_words(key, owner, creator, mode).as_flattened());
-        let [st, rt, ct] = times.map(|time| time as u64);
-        let both = u64::from(pids[0]) | u64::from(pids[1]) << 32;
-        let longs = [st, rt, ct, bytes, count, most_bytes, both];
-        for (chunk, long) in out[48..].as_chunks_mut::<8>().0.iter_mut().zip(longs) {
-            *chunk = long.to_le_bytes();
-        }
-        out
+        let [st, rt, ct] = self.times.map(|time| time as u64);
+        let words = [st, rt, ct, self.bytes, self.count, self.most_bytes, pair(self.pids)];
+        structure(&self.permissions, &words)
     }
 
-    /// What `IPC_SET` takes of the structure's bytes beside what
-    /// [`crate::shm::settable_permissions`] does: bytes at most.
+    /// What `IPC_SET` takes of the structure's bytes beside the permissions: bytes at most.
     #[must_use]
     pub const fn settable_bytes(bytes: &[u8; Self::LEN]) -> u64 {
         let (longs, _) = bytes.as_chunks::<8>();
@@ -69,11 +54,9 @@ mod tests {
 
     #[test]
     fn fields_are_where_c_has_them() {
+        let permissions = Permissions { key: -2, mode: 0o600, ..Permissions::default() };
         let queue = MsqidDs {
-            key: -2,
-            owner: (1, 2),
-            creator: (3, 4),
-            mode: 0o600,
+            permissions,
             times: [6, 7, 8],
             bytes: 9,
             count: 10,
@@ -82,10 +65,9 @@ mod tests {
         };
         let bytes = queue.to_bytes();
         assert_eq!(MsqidDs::settable_bytes(&bytes), 11);
-        assert_eq!(i32::from_le_bytes(*bytes.first_chunk().unwrap()), -2);
-        let places = [(4, 1), (8, 2), (12, 3), (16, 4), (48, 6), (56, 7), (64, 8)];
-        let more = [(72, 9), (80, 10), (88, 11), (96, 12), (100, 13)];
-        for (at, value) in places.into_iter().chain(more) {
+        assert_eq!(Permissions::from_bytes(&bytes), permissions);
+        let places = [(48, 6), (56, 7), (64, 8), (72, 9), (80, 10), (88, 11), (96, 12), (100, 13)];
+        for (at, value) in places {
             assert_eq!(bytes[at], value, "{at}");
         }
     }

@@ -19,11 +19,11 @@ use crate::handle::Handle;
 use crate::homes::Homes;
 use crate::ids::IdSequence;
 use crate::kernel::{Config, Kernel};
-use crate::message_queues::MessageQueues;
 use crate::sched::RunQueue;
 use crate::segments::Segments;
 use crate::state::State;
 use crate::stats::Stats;
+use crate::system_v::Objects;
 use crate::timer::{FileTimers, Timers};
 use crate::wait::{Interruptible, WaitKey, Waits};
 
@@ -58,7 +58,7 @@ impl<A: Arch> Kernel<A> {
             memory,
             files: Files::new(),
             segments: Segments::default(),
-            message_queues: MessageQueues::default(),
+            message_queues: Objects::default(),
             tasks,
             waits: Waits::default(),
             timers: Timers::default(),

@@ -35,6 +35,7 @@ mod signal;
 mod state;
 mod stats;
 mod syscall;
+mod system_v;
 mod tasks_report;
 mod thread;
 mod timer;

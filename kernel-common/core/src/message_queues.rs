@@ -1,23 +1,20 @@
 //! Message queues of System V, which programs find by a number or a key.
 //!
-//! The registry has them, as it has files. A message is in the kernel's heap from when it is sent until it
-//! is received.
+//! A message is in the kernel's heap from when it is sent until it is received.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
+use maize_abi::ipc::Permissions;
 use maize_abi::message_queue::MsqidDs;
-use maize_abi::shm::ipc;
 use maize_hal::Arch;
 
 use crate::ids::Pid;
 use crate::state::State;
+use crate::system_v::Object;
 use crate::thread::Current;
 use crate::wait::WaitKey;
-
-/// Queues at most. Linux has more (`kernel.msgmni`), and memory for what may be in them.
-const MOST: usize = 256;
 
 /// Bytes of messages in a queue at most, and their number (`kernel.msgmnb`).
 const MOST_BYTES: u64 = 16384;
@@ -32,18 +29,24 @@ struct Message {
 }
 
 #[derive(Debug)]
-struct Queue {
+pub(crate) struct Queue {
     /// Without what is counted when it is asked for.
     facts: MsqidDs,
     messages: VecDeque<Message>,
     bytes: u64,
 }
 
-/// All queues, by their numbers, which are not used again.
-#[derive(Debug, Default)]
-pub(crate) struct MessageQueues {
-    all: BTreeMap<u32, Queue>,
-    next: u32,
+impl Object for Queue {
+    /// Linux has more (`kernel.msgmni`), and memory for what may be in them.
+    const MOST: usize = 256;
+
+    fn permissions(&self) -> &Permissions {
+        &self.facts.permissions
+    }
+
+    fn permissions_mut(&mut self) -> &mut Permissions {
+        &mut self.facts.permissions
+    }
 }
 
 /// Which messages a receiver takes.
@@ -95,43 +98,23 @@ impl Queue {
 }
 
 impl<A: Arch> State<A> {
-    fn message_queue(&mut self, id: u32) -> Result<&mut Queue, Errno> {
-        self.message_queues.all.get_mut(&id).ok_or(Errno::EINVAL)
-    }
-
     /// The queue of a key, or a new one: `msgget`.
     ///
     /// # Errors
     /// `EEXIST`, `ENOENT`, `ENOSPC`.
     pub(crate) fn find_message_queue(&mut self, key: i32, flags: u32) -> Result<u64, Errno> {
-        let there = |queue: &Queue| key != ipc::IPC_PRIVATE && queue.facts.key == key;
-        let queues = &mut self.message_queues;
-        if let Some((id, _)) = queues.all.iter().find(|(_, queue)| there(queue)) {
-            let only_new = ipc::IPC_CREAT | ipc::IPC_EXCL;
-            return if flags & only_new == only_new {
-                Err(Errno::EEXIST)
-            } else {
-                Ok(u64::from(*id))
-            };
+        if let Some((id, _)) = self.message_queues.find(key, flags)? {
+            return Ok(id as u64);
         }
-        if key != ipc::IPC_PRIVATE && flags & ipc::IPC_CREAT == 0 {
-            return Err(Errno::ENOENT);
-        }
-        if queues.all.len() >= MOST || queues.next > i32::MAX as u32 {
-            return Err(Errno::ENOSPC);
-        }
-        let id = queues.next;
-        queues.next += 1;
+        let room = self.message_queues.check_room()?;
         let facts = MsqidDs {
-            key,
-            mode: flags & 0o777,
+            permissions: Permissions::new(key, flags),
             times: [0, 0, self.seconds()],
             most_bytes: MOST_BYTES,
             ..MsqidDs::default()
         };
         let queue = Queue { facts, messages: VecDeque::new(), bytes: 0 };
-        self.message_queues.all.insert(id, queue);
-        Ok(u64::from(id))
+        Ok(self.message_queues.add(room, queue) as u64)
     }
 
     /// Puts a message into a queue. False if it is full.
@@ -140,12 +123,12 @@ impl<A: Arch> State<A> {
     /// `EINVAL` if there is no such queue.
     pub(crate) fn send_message(
         &mut self,
-        id: u32,
+        id: i32,
         by: Pid,
         (kind, text): (i64, &[u8]),
     ) -> Result<bool, Errno> {
         let now = self.seconds();
-        let queue = self.message_queue(id)?;
+        let queue = self.message_queues.get_mut(id)?;
         let (bytes, count) = (queue.bytes + text.len() as u64, queue.messages.len() as u64 + 1);
         if bytes > queue.facts.most_bytes || count > queue.facts.most_bytes {
             return Ok(false);
@@ -165,11 +148,11 @@ impl<A: Arch> State<A> {
     pub(crate) fn receive_message(
         &mut self,
         current: Current,
-        id: u32,
+        id: i32,
         wanted: Wanted,
         room: Room,
     ) -> Result<Received, Errno> {
-        let queue = self.message_queue(id)?;
+        let queue = self.message_queues.get_mut(id)?;
         let Some(at) = queue.find(wanted) else { return Ok(Received::Nothing) };
         let whole = queue.messages.get(at).map_or(0, |message| message.text.len() as u64);
         if whole > room.len && !room.cuts {
@@ -181,7 +164,7 @@ impl<A: Arch> State<A> {
             return Ok(Received::Needs(needs));
         }
         let now = self.seconds();
-        let queue = self.message_queue(id)?;
+        let queue = self.message_queues.get_mut(id)?;
         let Some(message) = queue.messages.remove(at) else { return Ok(Received::Nothing) };
         queue.bytes -= whole;
         queue.facts.times[1] = now;
@@ -198,8 +181,8 @@ impl<A: Arch> State<A> {
     ///
     /// # Errors
     /// `EINVAL` if there is no such queue.
-    pub(crate) fn message_queue_facts(&mut self, id: u32) -> Result<MsqidDs, Errno> {
-        let queue = self.message_queue(id)?;
+    pub(crate) fn message_queue_facts(&self, id: i32) -> Result<MsqidDs, Errno> {
+        let queue = self.message_queues.get(id)?;
         Ok(MsqidDs { bytes: queue.bytes, count: queue.messages.len() as u64, ..queue.facts })
     }
 
@@ -209,17 +192,16 @@ impl<A: Arch> State<A> {
     /// `EINVAL` if there is no such queue, `EPERM` for more bytes than one may have.
     pub(crate) fn change_message_queue(
         &mut self,
-        id: u32,
-        (uid, gid, mode): (u32, u32, u32),
+        id: i32,
+        wanted: &Permissions,
         most_bytes: u64,
     ) -> Result<(), Errno> {
         let now = self.seconds();
-        let facts = &mut self.message_queue(id)?.facts;
+        let facts = &mut self.message_queues.get_mut(id)?.facts;
         if most_bytes > MOST_BYTES {
             return Err(Errno::EPERM);
         }
-        facts.owner = (uid, gid);
-        facts.mode = mode & 0o777;
+        facts.permissions.set(wanted);
         facts.most_bytes = most_bytes;
         facts.times[2] = now;
         self.wake(WaitKey::Messages(id));
@@ -230,8 +212,8 @@ impl<A: Arch> State<A> {
     ///
     /// # Errors
     /// `EINVAL` if there is no such queue.
-    pub(crate) fn remove_message_queue(&mut self, id: u32) -> Result<(), Errno> {
-        self.message_queues.all.remove(&id).ok_or(Errno::EINVAL)?;
+    pub(crate) fn remove_message_queue(&mut self, id: i32) -> Result<(), Errno> {
+        self.message_queues.remove(id)?;
         self.wake(WaitKey::Messages(id));
         Ok(())
     }

@@ -1,22 +1,20 @@
 //! Segments of System V shared memory: memory objects that programs find by a number or a key.
 //!
-//! The registry has them, as it has files. A segment is mapped as a file is that processes share, so its
-//! pages are coherent wherever they are used. One that was removed is there until nothing maps it.
+//! A segment is mapped as a file is that processes share, so its pages are coherent wherever they are used. One that was removed is there until nothing maps it.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
-use maize_abi::shm::{ShmidDs, ipc};
+use maize_abi::ipc::{IPC_PRIVATE, Permissions};
+use maize_abi::shm::{self, ShmidDs};
 use maize_abi::{Errno, PAGE_SIZE};
 use maize_hal::{Arch, Nanos};
 use maize_mm::{Label, ObjectId, PageStore, SpaceId};
 
 use crate::ids::Pid;
 use crate::state::State;
-
-/// Segments at most (`kernel.shmmni`).
-const MOST: usize = 4096;
+use crate::system_v::{Object, Objects};
 
 /// Bytes of one at most.
 const LARGEST: u64 = 1 << 46;
@@ -29,18 +27,36 @@ pub(crate) enum Event {
     Changed = 2,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Segment {
     object: ObjectId,
     /// Without what is counted when it is asked for.
     facts: ShmidDs,
 }
 
-/// All segments, by their numbers, which are not used again.
+impl Object for Segment {
+    /// `kernel.shmmni`.
+    const MOST: usize = 4096;
+
+    fn permissions(&self) -> &Permissions {
+        &self.facts.permissions
+    }
+
+    fn permissions_mut(&mut self) -> &mut Permissions {
+        &mut self.facts.permissions
+    }
+}
+
+impl Segment {
+    const fn is_removed(&self) -> bool {
+        self.facts.permissions.mode & shm::SHM_DEST != 0
+    }
+}
+
+/// All segments.
 #[derive(Debug, Default)]
 pub(crate) struct Segments {
-    all: BTreeMap<u32, Segment>,
-    next: u32,
+    all: Objects<Segment>,
     /// Segments that are removed and still mapped.
     removed: usize,
 }
@@ -49,11 +65,6 @@ impl<A: Arch> State<A> {
     /// Seconds since the epoch.
     pub(crate) fn seconds(&self) -> i64 {
         (self.wall_clock().0 / Nanos::SECOND.0) as i64
-    }
-
-    fn segment(&mut self, id: i32) -> Result<&mut Segment, Errno> {
-        let id = u32::try_from(id).map_err(|_| Errno::EINVAL)?;
-        self.segments.all.get_mut(&id).ok_or(Errno::EINVAL)
     }
 
     /// The segment of a key, or a new one: `shmget`.
@@ -66,58 +77,39 @@ impl<A: Arch> State<A> {
         (key, len, flags): (i32, u64, u32),
     ) -> Result<u64, Errno> {
         self.drop_removed_segments();
-        let there = |segment: &Segment| {
-            key != ipc::IPC_PRIVATE
-                && segment.facts.key == key
-                && segment.facts.mode & ipc::SHM_DEST == 0
-        };
-        if let Some((id, segment)) = self.segments.all.iter().find(|(_, it)| there(it)) {
-            return match flags & (ipc::IPC_CREAT | ipc::IPC_EXCL) == ipc::IPC_CREAT | ipc::IPC_EXCL
-            {
-                true => Err(Errno::EEXIST),
-                false if len > segment.facts.len => Err(Errno::EINVAL),
-                false => Ok(u64::from(*id)),
-            };
-        }
-        if key != ipc::IPC_PRIVATE && flags & ipc::IPC_CREAT == 0 {
-            return Err(Errno::ENOENT);
+        if let Some((id, segment)) = self.segments.all.find(key, flags)? {
+            return if len > segment.facts.len { Err(Errno::EINVAL) } else { Ok(id as u64) };
         }
         if len == 0 || len > LARGEST {
             return Err(Errno::EINVAL);
         }
         // There are no huge pages.
-        if flags & ipc::SHM_HUGETLB != 0 {
+        if flags & shm::SHM_HUGETLB != 0 {
             return Err(Errno::ENOMEM);
         }
-        if self.segments.all.len() >= MOST || self.segments.next > i32::MAX as u32 {
-            return Err(Errno::ENOSPC);
-        }
+        let room = self.segments.all.check_room()?;
         let size = len.next_multiple_of(PAGE_SIZE as u64);
         let mut store = self.memory.store(&mut self.arch);
         let object = store.create(size).map_err(|_| Errno::ENOMEM)?;
         let facts = ShmidDs {
-            key,
-            mode: flags & 0o777,
+            permissions: Permissions::new(key, flags),
             len,
             times: [0, 0, self.seconds()],
             pids: [by.0, 0],
             ..ShmidDs::default()
         };
-        let id = self.segments.next;
-        self.segments.next += 1;
-        self.segments.all.insert(id, Segment { object, facts });
-        Ok(u64::from(id))
+        Ok(self.segments.all.add(room, Segment { object, facts }) as u64)
     }
 
     /// What is mapped for a segment: its object, its length, and what `/proc/PID/maps` shows.
     ///
     /// # Errors
     /// `EINVAL` if there is none.
-    pub(crate) fn segment_to_map(&mut self, id: i32) -> Result<(ObjectId, u64, Label), Errno> {
+    pub(crate) fn segment_to_map(&self, id: i32) -> Result<(ObjectId, u64, Label), Errno> {
         /// The device number of what no path leads to.
         const DEVICE: u64 = 1;
-        let Segment { object, facts } = self.segment(id)?;
-        let path = format!("/SYSV{:08x} (deleted)", facts.key);
+        let Segment { object, facts } = self.segments.all.get(id)?;
+        let path = format!("/SYSV{:08x} (deleted)", facts.permissions.key);
         let label = Label { path, device: DEVICE, inode: id as u64 };
         Ok((*object, facts.len, label))
     }
@@ -139,7 +131,8 @@ impl<A: Arch> State<A> {
         address: u64,
     ) -> Option<(ObjectId, Vec<(u64, u64)>)> {
         let page = PAGE_SIZE as u64;
-        let is_segment = |object| self.segments.all.values().find(|it| it.object == object);
+        let is_segment =
+            |object| self.segments.all.iter().map(|(_, it)| it).find(|it| it.object == object);
         let areas = || self.memory.areas(space).ok().into_iter().flatten();
         // Its first pages may have been unmapped.
         let of_it = |start: u64, first: u64| start.checked_sub(first * page) == Some(address);
@@ -173,7 +166,7 @@ impl<A: Arch> State<A> {
     /// `EINVAL` if there is no such segment.
     pub(crate) fn segment_facts(&mut self, id: i32) -> Result<ShmidDs, Errno> {
         self.drop_removed_segments();
-        let (object, facts) = self.segment(id).map(|segment| (segment.object, segment.facts))?;
+        let Segment { object, facts } = *self.segments.all.get(id)?;
         Ok(ShmidDs { attached: self.attachments(object), ..facts })
     }
 
@@ -181,15 +174,10 @@ impl<A: Arch> State<A> {
     ///
     /// # Errors
     /// `EINVAL` if there is no such segment.
-    pub(crate) fn change_segment(
-        &mut self,
-        id: i32,
-        (uid, gid, mode): (u32, u32, u32),
-    ) -> Result<(), Errno> {
+    pub(crate) fn change_segment(&mut self, id: i32, wanted: &Permissions) -> Result<(), Errno> {
         let now = self.seconds();
-        let facts = &mut self.segment(id)?.facts;
-        facts.owner = (uid, gid);
-        facts.mode = facts.mode & !0o777 | mode & 0o777;
+        let facts = &mut self.segments.all.get_mut(id)?.facts;
+        facts.permissions.set(wanted);
         facts.times[Event::Changed as usize] = now;
         Ok(())
     }
@@ -199,11 +187,11 @@ impl<A: Arch> State<A> {
     /// # Errors
     /// `EINVAL` if there is no such segment.
     pub(crate) fn remove_segment(&mut self, id: i32) -> Result<(), Errno> {
-        let facts = &mut self.segment(id)?.facts;
-        if facts.mode & ipc::SHM_DEST == 0 {
+        let segment = self.segments.all.get_mut(id)?;
+        if !segment.is_removed() {
             // As on Linux, no key leads there any more.
-            facts.key = ipc::IPC_PRIVATE;
-            facts.mode |= ipc::SHM_DEST;
+            segment.facts.permissions.key = IPC_PRIVATE;
+            segment.facts.permissions.mode |= shm::SHM_DEST;
             self.segments.removed += 1;
         }
         self.drop_removed_segments();
@@ -215,15 +203,16 @@ impl<A: Arch> State<A> {
         if self.segments.removed == 0 {
             return;
         }
-        let removed = self.segments.all.iter().filter(|(_, it)| it.facts.mode & ipc::SHM_DEST != 0);
-        let unused: Vec<(u32, ObjectId)> = removed
-            .map(|(id, segment)| (*id, segment.object))
+        let removed = self.segments.all.iter().filter(|(_, segment)| segment.is_removed());
+        let unused: Vec<(i32, ObjectId)> = removed
+            .map(|(id, segment)| (id, segment.object))
             .filter(|(_, object)| self.attachments(*object) == 0)
             .collect();
         for (id, object) in unused {
-            self.segments.all.remove(&id);
-            self.segments.removed -= 1;
-            self.memory.store(&mut self.arch).release(object);
+            if self.segments.all.remove(id).is_ok() {
+                self.segments.removed -= 1;
+                self.memory.store(&mut self.arch).release(object);
+            }
         }
     }
 }

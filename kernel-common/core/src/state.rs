@@ -16,12 +16,13 @@ use crate::futex::Futexes;
 use crate::group::Groups;
 use crate::homes::Homes;
 use crate::ids::{IdSequence, Pid, Tid};
-use crate::message_queues::MessageQueues;
+use crate::message_queues::Queue;
 use crate::migrate::MovePage;
 use crate::process::Process;
 use crate::sched::RunQueue;
 use crate::segments::Segments;
 use crate::stats::Stats;
+use crate::system_v::Objects;
 use crate::thread::Thread;
 use crate::timer::{FileTimers, TimerAction, Timers};
 use crate::wait::{WaitKey, Waits, Woken};
@@ -33,7 +34,7 @@ pub(crate) struct State<A: Arch> {
     pub(crate) memory: Memory,
     pub(crate) files: Files,
     pub(crate) segments: Segments,
-    pub(crate) message_queues: MessageQueues,
+    pub(crate) message_queues: Objects<Queue>,
 
     pub(crate) tasks: TaskQueue,
     pub(crate) waits: Waits,

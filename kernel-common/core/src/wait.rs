@@ -55,7 +55,7 @@ pub(crate) enum WaitKey {
     /// A peer has come.
     Peers,
     /// A message was sent to this queue or received from it, or it has changed or is gone.
-    Messages(u32),
+    Messages(i32),
     /// The futexes of this page of a space have come back from the instance that they were lent to.
     Futexes(SpaceId, u64),
 }

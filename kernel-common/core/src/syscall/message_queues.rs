@@ -3,8 +3,8 @@
 use alloc::vec;
 
 use maize_abi::Errno;
+use maize_abi::ipc::{self, Permissions};
 use maize_abi::message_queue::{MsqidDs, msg};
-use maize_abi::shm::{ipc, settable_permissions};
 use maize_hal::{Arch, Nanos};
 
 use super::{Call, CallResult};
@@ -16,12 +16,12 @@ const KIND_LEN: u64 = size_of::<i64>() as u64;
 
 impl<A: Arch> Call<'_, A> {
     /// The queue that the first argument names.
-    fn queue(&self) -> Result<u32, Errno> {
-        u32::try_from(self.int(0)).map_err(|_| Errno::EINVAL)
+    fn queue(&self) -> Result<i32, Errno> {
+        if self.int(0) < 0 { Err(Errno::EINVAL) } else { Ok(self.int(0)) }
     }
 
     /// Waits until something has changed in a queue. It is never begun anew after a handler, as on Linux.
-    async fn wait_for_messages(&self, id: u32) -> Result<(), Errno> {
+    async fn wait_for_messages(&self, id: i32) -> Result<(), Errno> {
         let keys = [WaitKey::Messages(id)];
         let by = Interruptible::BySignals;
         match self.k.wait_for(self.current.task, &keys, Nanos::NEVER, by).await {
@@ -57,7 +57,7 @@ pub(super) async fn msgsnd<A: Arch>(call: Call<'_, A>) -> CallResult {
         if sent.map_err(after_wait(waited))? {
             return Ok(0);
         }
-        if call.uint(3) & msg::IPC_NOWAIT != 0 {
+        if call.uint(3) & ipc::IPC_NOWAIT != 0 {
             return Err(Errno::EAGAIN);
         }
         call.wait_for_messages(id).await?;
@@ -89,7 +89,7 @@ pub(super) async fn msgrcv<A: Arch>(call: Call<'_, A>) -> CallResult {
         match received.map_err(after_wait(waited))? {
             Received::Got(len) => return Ok(len),
             Received::Needs(len) => call.k.hold_writable(call.current, address, len).await?,
-            Received::Nothing if flags & msg::IPC_NOWAIT != 0 => return Err(Errno::ENOMSG),
+            Received::Nothing if flags & ipc::IPC_NOWAIT != 0 => return Err(Errno::ENOMSG),
             Received::Nothing => {
                 call.wait_for_messages(id).await?;
                 waited = true;
@@ -110,8 +110,8 @@ pub(super) async fn msgctl<A: Arch>(call: Call<'_, A>) -> CallResult {
             let mut bytes = [0; MsqidDs::LEN];
             call.k.read_user(call.current, buffer, &mut bytes).await?;
             let most = MsqidDs::settable_bytes(&bytes);
-            let permissions = settable_permissions(&bytes);
-            call.k.with(|s| s.change_message_queue(id, permissions, most))?;
+            let wanted = Permissions::from_bytes(&bytes);
+            call.k.with(|s| s.change_message_queue(id, &wanted, most))?;
         }
         _ => return Err(Errno::EINVAL),
     }

@@ -2,8 +2,9 @@
 
 use alloc::sync::Arc;
 
+use maize_abi::ipc::{self, Permissions};
 use maize_abi::pte::Access;
-use maize_abi::shm::{ShmidDs, ipc, settable_permissions};
+use maize_abi::shm::{self, ShmidDs};
 use maize_abi::{Errno, PAGE_SIZE, Sysno};
 use maize_hal::Arch;
 use maize_mm::{Backing, MapRequest, Placement, Sharing};
@@ -26,11 +27,11 @@ pub(super) async fn shmat<A: Arch>(call: Call<'_, A>) -> CallResult {
     let (address, flags) = (call.args[1], call.uint(2));
     // The segments are there.
     call.k.at_registry(call.current)?;
-    let remaps = flags & ipc::SHM_REMAP != 0;
+    let remaps = flags & shm::SHM_REMAP != 0;
     if remaps && address == 0 {
         return Err(Errno::EINVAL);
     }
-    let address = if flags & ipc::SHM_RND != 0 { address / PAGE * PAGE } else { address };
+    let address = if flags & shm::SHM_RND != 0 { address / PAGE * PAGE } else { address };
     if !address.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
@@ -45,13 +46,13 @@ async fn attach<A: Arch>(call: Call<'_, A>, address: u64) -> CallResult {
     let flags = call.uint(2);
     let space = memory::space(call).await?;
     let mut access = Access::READ;
-    access.set(Access::WRITE, flags & ipc::SHM_RDONLY == 0);
-    access.set(Access::EXECUTE, flags & ipc::SHM_EXEC != 0);
+    access.set(Access::WRITE, flags & shm::SHM_RDONLY == 0);
+    access.set(Access::EXECUTE, flags & shm::SHM_EXEC != 0);
     let mut may = Access::all();
     may.set(Access::WRITE, access.contains(Access::WRITE));
     let placement = match address {
         0 => Placement::Anywhere(0),
-        _ if flags & ipc::SHM_REMAP != 0 => Placement::Fixed(address),
+        _ if flags & shm::SHM_REMAP != 0 => Placement::Fixed(address),
         _ => Placement::FixedFree(address),
     };
     let mapped = call.k.with(|s| {
@@ -99,10 +100,10 @@ pub(super) async fn shmctl<A: Arch>(call: Call<'_, A>) -> CallResult {
         ipc::IPC_SET => {
             let mut bytes = [0; ShmidDs::LEN];
             call.k.read_user(call.current, buffer, &mut bytes).await?;
-            call.k.with(|s| s.change_segment(id, settable_permissions(&bytes)))?;
+            call.k.with(|s| s.change_segment(id, &Permissions::from_bytes(&bytes)))?;
         }
         // Nothing is ever paged out.
-        ipc::SHM_LOCK | ipc::SHM_UNLOCK => facts.map(|_| ())?,
+        shm::SHM_LOCK | shm::SHM_UNLOCK => facts.map(|_| ())?,
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)
