@@ -4,37 +4,22 @@ use alloc::vec::Vec;
 
 use maize_abi::Errno;
 use maize_abi::file::{o, poll};
-use maize_abi::signal::{Signal, SignalSet};
+use maize_abi::signal::Signal;
 use maize_abi::termios::request;
 use proptest::prelude::*;
 
 use crate::ioctl::Answer;
 use crate::open::OpenHow;
 use crate::pseudo::MOST;
-use crate::testing::{World, with_view};
+use crate::testing::Fixture;
 use crate::{
-    At, Caller, FileId, Io, Patience, Place, Recipient, Stop, TerminalId, TerminalSignal, Vfs,
-    WaitKey,
+    At, FileId, Io, Patience, Place, Recipient, Stop, TerminalId, TerminalSignal, WaitKey,
 };
 
 const IN: u16 = poll::POLLIN | poll::POLLRDNORM;
 const OUT: u16 = poll::POLLOUT | poll::POLLWRNORM;
 
-struct Fixture {
-    vfs: Vfs,
-    world: World,
-}
-
 impl Fixture {
-    fn new() -> Fixture {
-        let (vfs, world) = with_view();
-        Fixture { vfs, world }
-    }
-
-    fn with<R>(&mut self, f: impl FnOnce(&mut Vfs, &mut World, &Caller<'_>) -> R) -> R {
-        self.world.call(&mut self.vfs, f)
-    }
-
     fn open(&mut self, path: &str, flags: u32) -> Result<FileId, Errno> {
         let how = OpenHow { flags: o::O_RDWR | flags, ..OpenHow::READ };
         self.with(|vfs, env, caller| vfs.open(env, caller, At::Cwd, path.as_bytes(), how))
@@ -45,7 +30,7 @@ impl Fixture {
         self.with(|vfs, env, caller| vfs.ioctl(env, caller, file, number, (0, &input)))
     }
 
-    fn pair(&mut self) -> (FileId, FileId) {
+    fn terminal(&mut self) -> (FileId, FileId) {
         let master = self.open("/dev/ptmx", 0).unwrap();
         self.ioctl(master, request::TIOCSPTLCK, 0).unwrap();
         let how = OpenHow { flags: o::O_RDWR | o::O_NOCTTY, ..OpenHow::READ };
@@ -65,20 +50,12 @@ impl Fixture {
         out.truncate(count);
         Ok(out)
     }
-
-    fn poll(&self, file: FileId) -> u16 {
-        self.vfs.poll(file, SignalSet::EMPTY).unwrap()
-    }
-
-    fn close(&mut self, file: FileId) {
-        self.vfs.release(&mut self.world, file);
-    }
 }
 
 #[test]
 fn each_side_wakes_who_waits_at_the_other() {
     let mut f = Fixture::new();
-    let (master, slave) = f.pair();
+    let (master, slave) = f.terminal();
     let id = TerminalId(1);
     assert_eq!(f.read(master), Err(Stop::wait(WaitKey::MasterReadable(id))));
     assert_eq!(f.read(slave), Err(Stop::wait(WaitKey::TerminalReadable(id))));
@@ -103,7 +80,7 @@ fn each_side_wakes_who_waits_at_the_other() {
 #[test]
 fn a_session_keeps_what_is_left_of_a_terminal_until_it_ends_or_has_another() {
     let mut f = Fixture::new();
-    let (master, slave) = f.pair();
+    let (master, slave) = f.terminal();
     f.ioctl(slave, request::TIOCSCTTY, 0).unwrap();
     assert_eq!(f.vfs.foreground(10), Some(10));
     f.close(slave);
@@ -113,7 +90,7 @@ fn a_session_keeps_what_is_left_of_a_terminal_until_it_ends_or_has_another() {
     assert_eq!((f.vfs.foreground(10), f.vfs.terminals.pseudo.len()), (None, 1));
     assert_eq!(f.open("/dev/tty", 0), Err(Errno::ENXIO));
     // Another that comes is all there is.
-    let (master, slave) = f.pair();
+    let (master, slave) = f.terminal();
     f.ioctl(slave, request::TIOCSCTTY, 0).unwrap();
     assert_eq!(f.vfs.terminals.pseudo.len(), 1);
     f.close(master);

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use maize_abi::file::s;
+use maize_abi::signal::SignalSet;
 use maize_hal::Nanos;
 use maize_mm::{AreaUsage, ObjectId, PageStore, StoreError};
 
@@ -259,6 +260,33 @@ impl World {
         let result = f(vfs, self, &caller_as(&view, 0));
         self.view = Some(view);
         result
+    }
+}
+
+/// A tree with the standard file systems, and the rest of the kernel.
+pub(crate) struct Fixture {
+    pub(crate) vfs: Vfs,
+    pub(crate) world: World,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Fixture {
+        let (vfs, world) = with_view();
+        Fixture { vfs, world }
+    }
+
+    /// Does something as the superuser.
+    pub(crate) fn with<R>(&mut self, f: impl FnOnce(&mut Vfs, &mut World, &Caller<'_>) -> R) -> R {
+        self.world.call(&mut self.vfs, f)
+    }
+
+    /// What a file is ready for.
+    pub(crate) fn poll(&self, file: FileId) -> u16 {
+        self.vfs.poll(file, SignalSet::EMPTY).unwrap()
+    }
+
+    pub(crate) fn close(&mut self, file: FileId) {
+        self.vfs.release(&mut self.world, file);
     }
 }
 

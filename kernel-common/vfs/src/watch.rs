@@ -149,15 +149,20 @@ impl Watches {
     fn end(&mut self, (set, watch): (WatchSetId, i32)) -> bool {
         let found = self.sets.get_mut(&set).and_then(|it| it.watches.remove(&watch));
         let Some((inode, _)) = found else { return false };
+        self.forget(inode, (set, watch));
+        self.count -= 1;
+        self.push((set, watch), inotify::IN_IGNORED, 0, b"");
+        true
+    }
+
+    /// A watch is on an inode no more.
+    fn forget(&mut self, inode: InodeId, watch: (WatchSetId, i32)) {
         if let Some(watches) = self.on.get_mut(&inode) {
-            watches.remove(&(set, watch));
+            watches.remove(&watch);
             if watches.is_empty() {
                 self.on.remove(&inode);
             }
         }
-        self.count -= 1;
-        self.push((set, watch), inotify::IN_IGNORED, 0, b"");
-        true
     }
 
     /// An inode is gone.
@@ -199,12 +204,7 @@ impl Watches {
         self.count -= found.watches.len();
         self.queued -= found.events.len();
         for (watch, (inode, _)) in found.watches {
-            if let Some(watches) = self.on.get_mut(&inode) {
-                watches.remove(&(set, watch));
-                if watches.is_empty() {
-                    self.on.remove(&inode);
-                }
-            }
+            self.forget(inode, (set, watch));
         }
     }
 
@@ -362,27 +362,12 @@ mod tests {
     use alloc::vec::Vec;
 
     use maize_abi::file::o;
-    use maize_abi::signal::SignalSet;
 
     use super::*;
-    use crate::testing::{World, with_view};
+    use crate::testing::Fixture;
     use crate::{OpenHow, Patience, Place};
 
-    struct Fixture {
-        vfs: Vfs,
-        world: World,
-    }
-
     impl Fixture {
-        fn new() -> Fixture {
-            let (vfs, world) = with_view();
-            Fixture { vfs, world }
-        }
-
-        fn with<R>(&mut self, f: impl FnOnce(&mut Vfs, &mut World, &Caller<'_>) -> R) -> R {
-            self.world.call(&mut self.vfs, f)
-        }
-
         fn watches(&mut self) -> Result<FileId, Errno> {
             self.with(|vfs, env, caller| vfs.make_watches(env, caller, 0))
         }
@@ -397,7 +382,7 @@ mod tests {
             let file = self
                 .with(|vfs, env, caller| vfs.open(env, caller, At::Cwd, path.as_bytes(), how))
                 .unwrap();
-            self.vfs.release(&mut self.world, file);
+            self.close(file);
         }
 
         fn unlink(&mut self, path: &[u8]) {
@@ -438,14 +423,14 @@ mod tests {
         let _ = f.vfs.take_wakes();
         f.unlink(b"/tmp/a");
         assert_eq!(f.vfs.take_wakes(), [wait]);
-        assert_eq!(f.vfs.poll(file, SignalSet::EMPTY), Ok(poll::POLLIN | poll::POLLRDNORM));
+        assert_eq!(f.poll(file), poll::POLLIN | poll::POLLRDNORM);
         let own = [inotify::IN_ATTRIB, inotify::IN_DELETE_SELF, inotify::IN_IGNORED];
         let told = own.map(|what| (1, what)).into_iter().chain([(2, inotify::IN_DELETE)]);
         assert_eq!(f.events(file), Ok(told.collect()));
         assert_eq!(f.vfs.remove_watch(file, 1), Err(Errno::EINVAL));
         assert_eq!(f.vfs.tree.watches.count, 1);
         f.make("/tmp/b");
-        f.vfs.release(&mut f.world, file);
+        f.close(file);
         let watches = &f.vfs.tree.watches;
         assert!(watches.is_idle() && watches.sets.is_empty());
         assert_eq!((watches.count, watches.queued), (0, 0));
@@ -472,7 +457,7 @@ mod tests {
         f.unlink(b"/tmp/b");
         assert_eq!(f.events(one), Ok(vec![(1, inotify::IN_DELETE)]));
         for file in files.drain(..) {
-            f.vfs.release(&mut f.world, file);
+            f.close(file);
         }
         assert_eq!(f.vfs.tree.watches.queued, 0);
     }

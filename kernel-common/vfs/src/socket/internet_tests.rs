@@ -6,8 +6,8 @@ use maize_abi::file::{o, poll};
 use maize_abi::socket::{ipproto, ipv6, shut, so, tcp};
 use proptest::prelude::*;
 
-use super::tests::Fixture;
 use super::{Address, Family, Sent, SocketKind, SocketOption, SocketValue};
+use crate::testing::Fixture;
 use crate::{FileId, Patience, Stop, WaitKey};
 
 const IN: u16 = poll::POLLIN | poll::POLLRDNORM;

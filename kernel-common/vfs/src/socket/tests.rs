@@ -3,29 +3,14 @@ use alloc::vec::Vec;
 
 use maize_abi::Errno;
 use maize_abi::file::{o, poll};
-use maize_abi::signal::SignalSet;
 use maize_abi::socket::{shut, so};
 use proptest::prelude::*;
 
 use super::{Address, Credentials, Family, Received, Sent, SocketKind, SocketOption, SocketValue};
-use crate::testing::{World, with_view};
-use crate::{Caller, FileId, Io, Patience, Stop, Vfs, WaitKey};
-
-pub(super) struct Fixture {
-    pub(super) vfs: Vfs,
-    pub(super) world: World,
-}
+use crate::testing::Fixture;
+use crate::{FileId, Io, Patience, Stop, WaitKey};
 
 impl Fixture {
-    pub(super) fn new() -> Fixture {
-        let (vfs, world) = with_view();
-        Fixture { vfs, world }
-    }
-
-    pub(super) fn with<R>(&mut self, f: impl FnOnce(&mut Vfs, &mut World, &Caller<'_>) -> R) -> R {
-        self.world.call(&mut self.vfs, f)
-    }
-
     pub(super) fn pair(&mut self, kind: SocketKind) -> (FileId, FileId) {
         self.with(|vfs, env, caller| vfs.make_socket_pair(env, caller, kind, 0).unwrap())
     }
@@ -75,14 +60,6 @@ impl Fixture {
 
     pub(super) fn text(&mut self, file: FileId, room: usize) -> Vec<u8> {
         self.receive(file, room).unwrap().0
-    }
-
-    pub(super) fn close(&mut self, file: FileId) {
-        self.vfs.release(&mut self.world, file);
-    }
-
-    pub(super) fn poll(&self, file: FileId) -> u16 {
-        self.vfs.poll(file, SignalSet::EMPTY).unwrap()
     }
 
     /// What is left when everything is closed.
