@@ -14,6 +14,7 @@ pub mod isa;
 pub mod message_queue;
 pub mod migration;
 pub mod pte;
+pub mod semaphore;
 pub mod shm;
 pub mod signal;
 pub mod socket;

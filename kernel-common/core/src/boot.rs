@@ -21,6 +21,7 @@ use crate::ids::IdSequence;
 use crate::kernel::{Config, Kernel};
 use crate::sched::RunQueue;
 use crate::segments::Segments;
+use crate::semaphores::Semaphores;
 use crate::state::State;
 use crate::stats::Stats;
 use crate::system_v::Objects;
@@ -59,6 +60,7 @@ impl<A: Arch> Kernel<A> {
             files: Files::new(),
             segments: Segments::default(),
             message_queues: Objects::default(),
+            semaphores: Semaphores::default(),
             tasks,
             waits: Waits::default(),
             timers: Timers::default(),

@@ -31,6 +31,7 @@ mod robust;
 mod rseq;
 mod sched;
 mod segments;
+mod semaphores;
 mod signal;
 mod state;
 mod stats;

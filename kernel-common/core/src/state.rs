@@ -21,6 +21,7 @@ use crate::migrate::MovePage;
 use crate::process::Process;
 use crate::sched::RunQueue;
 use crate::segments::Segments;
+use crate::semaphores::Semaphores;
 use crate::stats::Stats;
 use crate::system_v::Objects;
 use crate::thread::Thread;
@@ -35,6 +36,7 @@ pub(crate) struct State<A: Arch> {
     pub(crate) files: Files,
     pub(crate) segments: Segments,
     pub(crate) message_queues: Objects<Queue>,
+    pub(crate) semaphores: Semaphores,
 
     pub(crate) tasks: TaskQueue,
     pub(crate) waits: Waits,

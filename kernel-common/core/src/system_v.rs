@@ -1,5 +1,5 @@
-//! The objects of System V, which programs find by a number or a key: segments of shared memory and message
-//! queues.
+//! The objects of System V, which programs find by a number or a key: segments of shared memory, message
+//! queues, sets of semaphores.
 //!
 //! The registry has them, as it has files.
 
@@ -47,6 +47,10 @@ impl<T> Default for Objects<T> {
 
 const fn number(place: u32, permissions: &Permissions) -> i32 {
     ((permissions.sequence as u32) << PLACE_BITS | place) as i32
+}
+
+const fn place_of(id: i32) -> u32 {
+    id as u32 & ((1 << PLACE_BITS) - 1)
 }
 
 impl<T: Object> Objects<T> {
@@ -124,6 +128,26 @@ impl<T: Object> Objects<T> {
         self.all.iter().map(|(place, object)| (number(*place, object.permissions()), object))
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The highest place that has one; 0 if none has.
+    pub(crate) fn highest_place(&self) -> u32 {
+        self.all.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// What is at a place, which a number or the place itself says.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is nothing.
+    pub(crate) fn at_place(&self, id: i32) -> Result<(i32, &T), Errno> {
+        let place = place_of(id);
+        let object = self.all.get(&place).ok_or(Errno::EINVAL)?;
+        Ok((number(place, object.permissions()), object))
+    }
+
     /// All, to be changed.
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.all.values_mut()
@@ -131,7 +155,7 @@ impl<T: Object> Objects<T> {
 
     /// The place of the object that has a number now.
     fn place(&self, id: i32) -> Result<u32, Errno> {
-        let place = id as u32 & ((1 << PLACE_BITS) - 1);
+        let place = place_of(id);
         let there = self.all.get(&place).map(|object| number(place, object.permissions()));
         if there == Some(id) { Ok(place) } else { Err(Errno::EINVAL) }
     }

@@ -21,6 +21,7 @@ use crate::executor::{TaskId, TaskQueue};
 use crate::fabric::RequestId;
 use crate::handle::Handle;
 use crate::ids::{Pid, Tid};
+use crate::semaphores::Turn;
 use crate::timer::{TimerAction, TimerKey};
 
 /// Something that can happen.
@@ -56,13 +57,15 @@ pub(crate) enum WaitKey {
     Peers,
     /// A message was sent to this queue or received from it, or it has changed or is gone.
     Messages(i32),
+    /// Operations on semaphores that waited are carried out, or cannot be.
+    Semaphores(Turn),
     /// The futexes of this page of a space have come back from the instance that they were lent to.
     Futexes(SpaceId, u64),
 }
 
 impl WaitKey {
     /// How many kinds there are.
-    const KINDS: usize = 15;
+    const KINDS: usize = 16;
 
     const fn kind(&self) -> usize {
         match self {
@@ -81,6 +84,7 @@ impl WaitKey {
             WaitKey::Peers => 12,
             WaitKey::Messages(_) => 13,
             WaitKey::Futexes(..) => 14,
+            WaitKey::Semaphores(_) => 15,
         }
     }
 

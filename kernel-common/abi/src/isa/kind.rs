@@ -78,6 +78,12 @@ impl IsaKind {
         of_kind!(self, I => I::CLONE_TLS_LAST)
     }
 
+    /// See [`Isa::SEMAPHORE_TIMES_ARE_APART`].
+    #[must_use]
+    pub const fn semaphore_times_are_apart(self) -> bool {
+        of_kind!(self, I => I::SEMAPHORE_TIMES_ARE_APART)
+    }
+
     /// See [`Isa::OPEN_FLAGS`].
     #[must_use]
     pub const fn open_flags(self) -> OpenFlags {

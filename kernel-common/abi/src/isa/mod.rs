@@ -50,6 +50,9 @@ pub trait Isa: Copy + Debug + 'static {
     /// Whether `clone` takes the thread pointer after the child's tid address, not before.
     const CLONE_TLS_LAST: bool;
 
+    /// Whether a word follows each of the times of `struct semid64_ds`, as if they could grow.
+    const SEMAPHORE_TIMES_ARE_APART: bool;
+
     /// Values of `open` flags that differ: `O_DIRECTORY`, `O_NOFOLLOW`, `O_DIRECT`, `O_LARGEFILE`.
     const OPEN_FLAGS: OpenFlags;
 

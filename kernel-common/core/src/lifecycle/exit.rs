@@ -106,6 +106,7 @@ impl<A: Arch> State<A> {
         let children = core::mem::take(&mut process.children);
         let leads_session = process.session == pid;
         let group = process.group;
+        self.undo_semaphores(pid);
         self.release_vfork_parent(pid);
         for child in children {
             self.adopt(child);

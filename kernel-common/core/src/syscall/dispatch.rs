@@ -4,8 +4,8 @@ use maize_abi::{Errno, Sysno};
 use maize_hal::Arch;
 
 use super::{
-    Call, files, fork, futex, identity, limits, memory, message_queues, sched, shm, signal, system,
-    time, timers, wait,
+    Call, files, fork, futex, identity, limits, memory, message_queues, sched, semaphores, shm,
+    signal, system, time, timers, wait,
 };
 use crate::lifecycle;
 
@@ -115,6 +115,12 @@ pub(super) async fn dispatch<A: Arch>(
         N::Msgsnd => message_queues::msgsnd(call).await,
         N::Msgrcv => message_queues::msgrcv(call).await,
         N::Msgctl => message_queues::msgctl(call).await,
+
+        // System V semaphores.
+        N::Semget => semaphores::semget(call),
+        N::Semop => semaphores::semop(call).await,
+        N::Semtimedop => semaphores::semtimedop(call).await,
+        N::Semctl => semaphores::semctl(call).await,
 
         // The system and its limits.
         N::Personality => system::personality(call),

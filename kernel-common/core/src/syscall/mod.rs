@@ -24,6 +24,7 @@ mod limits;
 mod memory;
 mod message_queues;
 mod sched;
+mod semaphores;
 mod shm;
 mod signal;
 mod system;
@@ -130,6 +131,9 @@ const fn makes_something(call: Sysno) -> bool {
             | N::RtTgsigqueueinfo
             | N::Msgget
             | N::Msgsnd
+            | N::Semget
+            | N::Semop
+            | N::Semtimedop
     )
 }
 

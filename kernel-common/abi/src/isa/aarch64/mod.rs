@@ -52,6 +52,7 @@ impl Isa for Aarch64 {
     const SIGRETURN_CODE: &'static [u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
     const SIGNAL_FRAME_LEN: usize = signal_frame::LEN;
     const CLONE_TLS_LAST: bool = false;
+    const SEMAPHORE_TIMES_ARE_APART: bool = false;
     const EPOLL_EVENT: (usize, usize) = (16, 8);
     const OPEN_FLAGS: OpenFlags = OpenFlags {
         o_directory: 0o40_000,

@@ -65,6 +65,7 @@ impl Isa for X86_64 {
     const SIGRETURN_CODE: &'static [u8] = &[0xb8, 15, 0, 0, 0, 0x0f, 0x05];
     const SIGNAL_FRAME_LEN: usize = signal_frame::LEN;
     const CLONE_TLS_LAST: bool = true;
+    const SEMAPHORE_TIMES_ARE_APART: bool = true;
     // Packed, so that it is as on i386.
     const EPOLL_EVENT: (usize, usize) = (12, 4);
     const OPEN_FLAGS: OpenFlags = OpenFlags {

@@ -1,0 +1,527 @@
+//! Semaphores of System V, in sets that programs find by a number or a key.
+//!
+//! All operations of a call are carried out at once, or none is. Those that have to wait are tried again
+//! in the order in which they came, by whoever changes the set: what somebody waits for is never seen
+//! and then taken by another.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use maize_abi::Errno;
+use maize_abi::ipc::{IPC_NOWAIT, Permissions};
+use maize_abi::semaphore::limit::{SEMMNI, SEMMSL, SEMVMX};
+use maize_abi::semaphore::{SEM_UNDO, Sembuf, SemidDs};
+use maize_hal::Arch;
+
+use crate::ids::Pid;
+use crate::state::State;
+use crate::system_v::{Object, Objects};
+use crate::wait::WaitKey;
+
+/// The number of a wait for semaphores. The earlier has the lower one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Turn(u64);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Semaphore {
+    value: u16,
+    /// The process that has used it last.
+    pid: u32,
+}
+
+/// Operations that wait, or that did and whose caller does not know it yet.
+#[derive(Debug)]
+struct Waiting {
+    turn: Turn,
+    pid: Pid,
+    operations: Vec<Sembuf>,
+    /// The one that cannot be carried out.
+    blocked: Sembuf,
+    outcome: Option<Result<(), Errno>>,
+}
+
+/// A set.
+#[derive(Debug, Default)]
+pub(crate) struct Set {
+    facts: SemidDs,
+    semaphores: Vec<Semaphore>,
+    /// What each process has added and what is to be taken off again when it ends, or the reverse.
+    undo: BTreeMap<(Pid, u16), i32>,
+    waiting: Vec<Waiting>,
+}
+
+impl Object for Set {
+    const MOST: usize = SEMMNI as usize;
+
+    fn permissions(&self) -> &Permissions {
+        &self.facts.permissions
+    }
+
+    fn permissions_mut(&mut self) -> &mut Permissions {
+        &mut self.facts.permissions
+    }
+}
+
+/// All sets.
+#[derive(Debug, Default)]
+pub(crate) struct Semaphores {
+    sets: Objects<Set>,
+    turns: u64,
+}
+
+/// Why operations are not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// This one has to wait.
+    Blocked(Sembuf),
+    Failed(Errno),
+}
+
+/// What is asked of one semaphore of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fact {
+    Value,
+    /// The process that has used it last.
+    Pid,
+    /// Calls that wait until its value is higher.
+    WaitForMore,
+    /// Calls that wait until it is 0.
+    WaitForZero,
+}
+
+/// Whether operations that still wait are to do so no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GivesUp {
+    No,
+    Yes,
+}
+
+impl Set {
+    fn semaphore(&self, number: i32) -> Result<usize, Errno> {
+        let number = usize::try_from(number).map_err(|_| Errno::EINVAL)?;
+        if number < self.semaphores.len() { Ok(number) } else { Err(Errno::EINVAL) }
+    }
+
+    /// Carries out one operation. A set that has no such semaphore has been asked for it before.
+    fn step(&mut self, pid: Pid, operation: Sembuf) -> Result<(), Stop> {
+        let Sembuf { number, change, flags } = operation;
+        let Some(semaphore) = self.semaphores.get_mut(usize::from(number)) else {
+            return Err(Stop::Failed(Errno::EFBIG));
+        };
+        let result = i32::from(semaphore.value) + i32::from(change);
+        if result < 0 || change == 0 && semaphore.value != 0 {
+            let fails = u32::from(flags) & IPC_NOWAIT != 0;
+            return Err(if fails { Stop::Failed(Errno::EAGAIN) } else { Stop::Blocked(operation) });
+        }
+        if result > SEMVMX {
+            return Err(Stop::Failed(Errno::ERANGE));
+        }
+        if flags & SEM_UNDO != 0 {
+            let known = self.undo.get(&(pid, number)).copied().unwrap_or(0);
+            let undo = known - i32::from(change);
+            if !(-SEMVMX - 1..=SEMVMX).contains(&undo) {
+                return Err(Stop::Failed(Errno::ERANGE));
+            }
+            self.set_undo(pid, number, undo);
+        }
+        self.semaphores[usize::from(number)].value = result as u16;
+        Ok(())
+    }
+
+    fn set_undo(&mut self, pid: Pid, number: u16, undo: i32) {
+        if undo == 0 {
+            self.undo.remove(&(pid, number));
+        } else {
+            self.undo.insert((pid, number), undo);
+        }
+    }
+
+    /// Carries out all operations or none.
+    fn attempt(&mut self, pid: Pid, operations: &[Sembuf], now: i64) -> Result<(), Stop> {
+        for (done, operation) in operations.iter().enumerate() {
+            if let Err(stop) = self.step(pid, *operation) {
+                for back in operations[..done].iter().rev() {
+                    let number = back.number;
+                    if let Some(semaphore) = self.semaphores.get_mut(usize::from(number)) {
+                        semaphore.value =
+                            semaphore.value.wrapping_add_signed(back.change.wrapping_neg());
+                    }
+                    if back.flags & SEM_UNDO != 0 {
+                        let known = self.undo.get(&(pid, number)).copied().unwrap_or(0);
+                        self.set_undo(pid, number, known + i32::from(back.change));
+                    }
+                }
+                return Err(stop);
+            }
+        }
+        for operation in operations {
+            if let Some(semaphore) = self.semaphores.get_mut(usize::from(operation.number)) {
+                semaphore.pid = pid.0;
+            }
+        }
+        self.facts.times[0] = now;
+        Ok(())
+    }
+
+    /// Tries again what waits, those first that only wait for zeros. Returns whose waits have ended.
+    fn settle(&mut self, now: i64) -> Vec<Turn> {
+        let mut ended = Vec::new();
+        let mut waiting = core::mem::take(&mut self.waiting);
+        loop {
+            let mut altered = false;
+            for changing in [false, true] {
+                for wait in waiting.iter_mut().filter(|wait| wait.outcome.is_none()) {
+                    let changes = changes(&wait.operations);
+                    if changes != changing || altered {
+                        continue;
+                    }
+                    match self.attempt(wait.pid, &wait.operations, now) {
+                        Err(Stop::Blocked(operation)) => {
+                            wait.blocked = operation;
+                            continue;
+                        }
+                        Err(Stop::Failed(errno)) => wait.outcome = Some(Err(errno)),
+                        Ok(()) => {
+                            wait.outcome = Some(Ok(()));
+                            altered = changes;
+                        }
+                    }
+                    ended.push(wait.turn);
+                }
+            }
+            if !altered {
+                break;
+            }
+        }
+        self.waiting = waiting;
+        ended
+    }
+
+    /// A value is given, whatever it was: nothing is undone of it any more.
+    fn give(&mut self, at: usize, value: u16, by: Pid) {
+        self.semaphores[at] = Semaphore { value, pid: by.0 };
+        self.undo.retain(|(_, number), _| usize::from(*number) != at);
+    }
+
+    /// A process has ended. Returns whether that has changed something.
+    fn undo(&mut self, pid: Pid, now: i64) -> bool {
+        self.waiting.retain(|wait| wait.pid != pid);
+        let of_it = (pid, 0)..=(pid, u16::MAX);
+        let undone: Vec<_> = self.undo.range(of_it).map(|((_, number), n)| (*number, *n)).collect();
+        for &(number, undo) in &undone {
+            self.undo.remove(&(pid, number));
+            if let Some(semaphore) = self.semaphores.get_mut(usize::from(number)) {
+                let value = (i32::from(semaphore.value) + undo).clamp(0, SEMVMX);
+                *semaphore = Semaphore { value: value as u16, pid: pid.0 };
+                self.facts.times[0] = now;
+            }
+        }
+        !undone.is_empty()
+    }
+
+    fn waiting_for(&self, number: usize, is_so: impl Fn(i16) -> bool) -> u64 {
+        let waits = self.waiting.iter().filter(|wait| wait.outcome.is_none());
+        let here = waits.filter(|wait| usize::from(wait.blocked.number) == number);
+        here.filter(|wait| is_so(wait.blocked.change)).count() as u64
+    }
+
+    pub(crate) const fn facts(&self) -> &SemidDs {
+        &self.facts
+    }
+
+    /// What is asked of one semaphore.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is no such one.
+    pub(crate) fn fact(&self, number: i32, fact: Fact) -> Result<u64, Errno> {
+        let at = self.semaphore(number)?;
+        let Semaphore { value, pid } = self.semaphores[at];
+        Ok(match fact {
+            Fact::Value => u64::from(value),
+            Fact::Pid => u64::from(pid),
+            Fact::WaitForMore => self.waiting_for(at, |change| change < 0),
+            Fact::WaitForZero => self.waiting_for(at, |change| change == 0),
+        })
+    }
+
+    /// All values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = u16> {
+        self.semaphores.iter().map(|semaphore| semaphore.value)
+    }
+}
+
+fn changes(operations: &[Sembuf]) -> bool {
+    operations.iter().any(|operation| operation.change != 0)
+}
+
+impl<A: Arch> State<A> {
+    /// The set of a key, or a new one: `semget`.
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENOENT`, `EINVAL` for a number of semaphores that it cannot have or has not, `ENOSPC`,
+    /// `ENOMEM`.
+    pub(crate) fn find_semaphores(
+        &mut self,
+        (key, count, flags): (i32, i32, u32),
+    ) -> Result<u64, Errno> {
+        let count = u32::try_from(count).ok().filter(|count| *count <= SEMMSL);
+        let count = count.ok_or(Errno::EINVAL)? as usize;
+        if let Some((id, set)) = self.semaphores.sets.find(key, flags)? {
+            let enough = count <= set.semaphores.len();
+            return if enough { Ok(id as u64) } else { Err(Errno::EINVAL) };
+        }
+        if count == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let room = self.semaphores.sets.check_room()?;
+        let mut semaphores = Vec::new();
+        self.memory.heap_room(&mut semaphores, count).map_err(|_| Errno::ENOMEM)?;
+        semaphores.resize(count, Semaphore::default());
+        let facts = SemidDs {
+            permissions: Permissions::new(key, flags),
+            times: [0, self.seconds()],
+            count: count as u64,
+        };
+        let set = Set { facts, semaphores, ..Set::default() };
+        Ok(self.semaphores.sets.add(room, set) as u64)
+    }
+
+    /// Carries operations out, or has them wait: `semop`. Returns the wait.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is no such set, `EFBIG` if it has no such semaphore, `EAGAIN`, `ERANGE`.
+    pub(crate) fn operate_semaphores(
+        &mut self,
+        id: i32,
+        by: Pid,
+        operations: &[Sembuf],
+    ) -> Result<Option<Turn>, Errno> {
+        let now = self.seconds();
+        let set = self.semaphores.sets.get_mut(id)?;
+        if operations.iter().any(|it| usize::from(it.number) >= set.semaphores.len()) {
+            return Err(Errno::EFBIG);
+        }
+        match set.attempt(by, operations, now) {
+            Ok(()) => {
+                if changes(operations) {
+                    self.settle_semaphores(id)?;
+                }
+                Ok(None)
+            }
+            Err(Stop::Failed(errno)) => Err(errno),
+            Err(Stop::Blocked(blocked)) => {
+                let turn = Turn(self.semaphores.turns);
+                self.semaphores.turns += 1;
+                let operations = operations.to_vec();
+                set.waiting.push(Waiting { turn, pid: by, operations, blocked, outcome: None });
+                Ok(Some(turn))
+            }
+        }
+    }
+
+    fn settle_semaphores(&mut self, id: i32) -> Result<(), Errno> {
+        let now = self.seconds();
+        for turn in self.semaphores.sets.get_mut(id)?.settle(now) {
+            self.wake(WaitKey::Semaphores(turn));
+        }
+        Ok(())
+    }
+
+    /// What has become of operations that waited; `None` if they still do. `gives_up` takes them back
+    /// then.
+    ///
+    /// # Errors
+    /// `EIDRM` if the set was removed, and the operations' own.
+    pub(crate) fn end_semaphore_wait(
+        &mut self,
+        id: i32,
+        turn: Turn,
+        gives_up: GivesUp,
+    ) -> Result<Option<()>, Errno> {
+        let set = self.semaphores.sets.get_mut(id).map_err(|_| Errno::EIDRM)?;
+        let at = set.waiting.iter().position(|wait| wait.turn == turn).ok_or(Errno::EIDRM)?;
+        let outcome = set.waiting[at].outcome;
+        if outcome.is_some() || gives_up == GivesUp::Yes {
+            set.waiting.remove(at);
+        }
+        outcome.transpose()
+    }
+
+    /// A process has ended: what it has done is undone, as far as it asked for that.
+    pub(crate) fn undo_semaphores(&mut self, pid: Pid) {
+        let now = self.seconds();
+        let mut ended = Vec::new();
+        for set in self.semaphores.sets.values_mut() {
+            if set.undo(pid, now) {
+                ended.extend(set.settle(now));
+            }
+        }
+        for turn in ended {
+            self.wake(WaitKey::Semaphores(turn));
+        }
+    }
+
+    /// A set, to be asked about.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is none.
+    pub(crate) fn semaphore_set(&self, id: i32) -> Result<&Set, Errno> {
+        self.semaphores.sets.get(id)
+    }
+
+    /// All sets.
+    pub(crate) const fn semaphore_sets(&self) -> &Objects<Set> {
+        &self.semaphores.sets
+    }
+
+    /// `SETVAL`.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is no such set or semaphore, `ERANGE`.
+    pub(crate) fn set_semaphore(
+        &mut self,
+        (id, number): (i32, i32),
+        by: Pid,
+        value: i32,
+    ) -> Result<(), Errno> {
+        if !(0..=SEMVMX).contains(&value) {
+            return Err(Errno::ERANGE);
+        }
+        let now = self.seconds();
+        let set = self.semaphores.sets.get_mut(id)?;
+        let at = set.semaphore(number)?;
+        set.give(at, value as u16, by);
+        set.facts.times[1] = now;
+        self.settle_semaphores(id)
+    }
+
+    /// `SETALL`.
+    ///
+    /// # Errors
+    /// `EIDRM` if there is no such set any more, `ERANGE`.
+    pub(crate) fn set_semaphores(
+        &mut self,
+        id: i32,
+        by: Pid,
+        values: impl Iterator<Item = u16> + Clone,
+    ) -> Result<(), Errno> {
+        let now = self.seconds();
+        let set = self.semaphores.sets.get_mut(id).map_err(|_| Errno::EIDRM)?;
+        if values.clone().any(|value| i32::from(value) > SEMVMX) {
+            return Err(Errno::ERANGE);
+        }
+        for (semaphore, value) in set.semaphores.iter_mut().zip(values) {
+            *semaphore = Semaphore { value, pid: by.0 };
+        }
+        set.undo.clear();
+        set.facts.times[1] = now;
+        self.settle_semaphores(id)
+    }
+
+    /// `IPC_SET`.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is no such set.
+    pub(crate) fn change_semaphores(&mut self, id: i32, wanted: &Permissions) -> Result<(), Errno> {
+        let now = self.seconds();
+        let facts = &mut self.semaphores.sets.get_mut(id)?.facts;
+        facts.permissions.set(wanted);
+        facts.times[1] = now;
+        Ok(())
+    }
+
+    /// `IPC_RMID`: whoever waits is told.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is no such set.
+    pub(crate) fn remove_semaphores(&mut self, id: i32) -> Result<(), Errno> {
+        for wait in self.semaphores.sets.remove(id)?.waiting {
+            self.wake(WaitKey::Semaphores(wait.turn));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Pid = Pid(7);
+    const OTHER: Pid = Pid(8);
+
+    fn set(values: &[u16]) -> Set {
+        let semaphores = values.iter().map(|value| Semaphore { value: *value, pid: 0 }).collect();
+        Set { semaphores, ..Set::default() }
+    }
+
+    const fn add(number: u16, change: i16) -> Sembuf {
+        Sembuf { number, change, flags: 0 }
+    }
+
+    const fn undone(number: u16, change: i16) -> Sembuf {
+        Sembuf { flags: SEM_UNDO, ..add(number, change) }
+    }
+
+    fn values(set: &Set) -> Vec<u16> {
+        set.values().collect()
+    }
+
+    fn wait(set: &mut Set, turn: u64, pid: Pid, operations: &[Sembuf]) {
+        let Err(Stop::Blocked(blocked)) = set.attempt(pid, operations, 0) else { panic!() };
+        let (turn, operations) = (Turn(turn), operations.to_vec());
+        set.waiting.push(Waiting { turn, pid, operations, blocked, outcome: None });
+    }
+
+    #[test]
+    fn all_operations_are_carried_out_or_none() {
+        let mut set = set(&[1, 0, 5]);
+        let blocked = add(1, -1);
+        let all = [undone(2, -5), add(0, 2), blocked];
+        assert_eq!(set.attempt(ONE, &all, 9), Err(Stop::Blocked(blocked)));
+        let high = [undone(0, 3), add(2, SEMVMX as i16)];
+        assert_eq!(set.attempt(ONE, &high, 9), Err(Stop::Failed(Errno::ERANGE)));
+        assert_eq!((values(&set), set.undo.len(), set.facts.times[0]), ([1, 0, 5].into(), 0, 0));
+        // Each sees what those before it have done.
+        assert_eq!(set.attempt(ONE, &[add(1, 0), add(1, 2), add(1, -1), add(0, -1)], 9), Ok(()));
+        assert_eq!((values(&set), set.facts.times[0]), ([0, 1, 5].into(), 9));
+        assert_eq!(set.fact(1, Fact::Pid), Ok(7));
+        assert_eq!(set.fact(3, Fact::Value), Err(Errno::EINVAL));
+        assert_eq!(set.attempt(ONE, &[add(0, i16::MIN)], 9), Err(Stop::Blocked(add(0, i16::MIN))));
+    }
+
+    #[test]
+    fn what_waits_is_carried_out_in_turn() {
+        let mut set = set(&[0, 1]);
+        wait(&mut set, 0, ONE, &[add(0, -2)]);
+        wait(&mut set, 1, ONE, &[add(0, -1), add(1, 1)]);
+        wait(&mut set, 2, OTHER, &[add(1, 0)]);
+        wait(&mut set, 3, OTHER, &[add(0, -1)]);
+        assert_eq!(set.fact(0, Fact::WaitForMore), Ok(3));
+        assert_eq!(
+            (set.fact(1, Fact::WaitForZero), set.fact(0, Fact::WaitForZero)),
+            (Ok(1), Ok(0))
+        );
+        set.attempt(ONE, &[add(0, 1)], 0).unwrap();
+        assert_eq!(set.settle(0), [Turn(1)]);
+        assert_eq!(values(&set), [0, 2]);
+        set.attempt(ONE, &[add(0, 3)], 0).unwrap();
+        assert_eq!(set.settle(0), [Turn(0), Turn(3)]);
+        set.attempt(ONE, &[add(1, -2)], 0).unwrap();
+        assert_eq!(set.settle(0), [Turn(2)]);
+        assert!(set.waiting.iter().all(|wait| wait.outcome == Some(Ok(()))));
+        assert_eq!((values(&set), set.fact(0, Fact::WaitForMore)), ([0, 0].into(), Ok(0)));
+    }
+
+    #[test]
+    fn what_a_process_did_is_undone_once() {
+        let mut set = set(&[3, 0, 0]);
+        set.attempt(ONE, &[undone(0, -3), undone(1, 4), add(2, 1)], 0).unwrap();
+        set.attempt(OTHER, &[undone(1, -2)], 0).unwrap();
+        wait(&mut set, 0, ONE, &[add(0, -9)]);
+        assert!(set.undo(ONE, 5) && !set.undo(ONE, 6));
+        // It cannot be less than nothing.
+        assert_eq!((values(&set), set.facts.times[0], set.waiting.len()), ([3, 0, 1].into(), 5, 0));
+        set.give(1, 9, ONE);
+        assert!(!set.undo(OTHER, 7) && set.undo.is_empty());
+    }
+}
