@@ -3,8 +3,11 @@
 #include "cpus.h"
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/ipc.h>
+#include <sys/msg.h>
 #include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/time.h>
 
 enum { HIGHEST = 32767, ROUNDS = 40, MOST_OPERATIONS = 500 };
@@ -376,6 +379,37 @@ static void signals_end_waits(void)
     end(id);
 }
 
+/* Whether a line of a list in /proc has these as its first numbers. */
+static int is_listed(const char *path, long first, long second, long third)
+{
+    char line[512];
+    int found = 0;
+    FILE *list = fopen(path, "r");
+    CHECK(list != NULL && fgets(line, sizeof line, list) != NULL);
+    while (fgets(line, sizeof line, list) != NULL) {
+        long key, id, size;
+        CHECK_EQUAL(sscanf(line, "%ld %ld %*o %ld", &key, &id, &size), 3);
+        found += key == first && id == second && size == third;
+    }
+    fclose(list);
+    return found == 1;
+}
+
+static void objects_are_listed(void)
+{
+    key_t key = own_key();
+    int set = semget(key, 3, IPC_CREAT | 0640), queue = msgget(key, IPC_CREAT | 0600);
+    int segment = shmget(key, 5000, IPC_CREAT | 0600);
+    CHECK(set >= 0 && queue >= 0 && segment >= 0);
+    CHECK(is_listed("/proc/sysvipc/sem", key, set, 3));
+    CHECK(is_listed("/proc/sysvipc/msg", key, queue, 0));
+    CHECK(is_listed("/proc/sysvipc/shm", key, segment, 5000));
+    CHECK(msgctl(queue, IPC_RMID, NULL) == 0 && shmctl(segment, IPC_RMID, NULL) == 0);
+    end(set);
+    CHECK(!is_listed("/proc/sysvipc/sem", key, set, 3));
+    CHECK(!is_listed("/proc/sysvipc/shm", 0, segment, 5000));
+}
+
 int main(void)
 {
     find_cpus();
@@ -390,5 +424,6 @@ int main(void)
     RUN(ends_wake);
     RUN(removal_ends_waits);
     RUN(signals_end_waits);
+    RUN(objects_are_listed);
     return 0;
 }

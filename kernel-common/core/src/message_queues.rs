@@ -82,6 +82,11 @@ pub(crate) enum Received {
 }
 
 impl Queue {
+    /// What `IPC_STAT` tells.
+    pub(crate) fn told(&self) -> MsqidDs {
+        MsqidDs { bytes: self.bytes, count: self.messages.len() as u64, ..self.facts }
+    }
+
     fn find(&self, wanted: Wanted) -> Option<usize> {
         let mut all = self.messages.iter().enumerate();
         match wanted {
@@ -182,8 +187,7 @@ impl<A: Arch> State<A> {
     /// # Errors
     /// `EINVAL` if there is no such queue.
     pub(crate) fn message_queue_facts(&self, id: i32) -> Result<MsqidDs, Errno> {
-        let queue = self.message_queues.get(id)?;
-        Ok(MsqidDs { bytes: queue.bytes, count: queue.messages.len() as u64, ..queue.facts })
+        self.message_queues.get(id).map(Queue::told)
     }
 
     /// `IPC_SET`.

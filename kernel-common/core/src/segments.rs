@@ -2,7 +2,7 @@
 //!
 //! A segment is mapped as a file is that processes share, so its pages are coherent wherever they are used. One that was removed is there until nothing maps it.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -10,9 +10,10 @@ use maize_abi::ipc::{IPC_PRIVATE, Permissions};
 use maize_abi::shm::{self, ShmidDs};
 use maize_abi::{Errno, PAGE_SIZE};
 use maize_hal::{Arch, Nanos};
-use maize_mm::{Label, ObjectId, PageStore, SpaceId};
+use maize_mm::{Label, Memory, ObjectId, PageStore, SpaceId};
 
 use crate::ids::Pid;
+use crate::process::Process;
 use crate::state::State;
 use crate::system_v::{Object, Objects};
 
@@ -59,6 +60,36 @@ pub(crate) struct Segments {
     all: Objects<Segment>,
     /// Segments that are removed and still mapped.
     removed: usize,
+}
+
+impl Segments {
+    /// What is told of each that is there, and its object.
+    pub(crate) fn told<'a>(
+        &'a self,
+        memory: &'a Memory,
+        processes: &'a BTreeMap<Pid, Process>,
+    ) -> impl Iterator<Item = (i32, ObjectId, ShmidDs)> + 'a {
+        let all = self.all.iter().map(move |(id, segment)| {
+            let attached = attachments(memory, processes, segment.object);
+            (id, segment, ShmidDs { attached, ..segment.facts })
+        });
+        let there = all.filter(|(_, segment, facts)| !segment.is_removed() || facts.attached > 0);
+        there.map(|(id, segment, facts)| (id, segment.object, facts))
+    }
+}
+
+/// How often a segment is mapped.
+fn attachments(memory: &Memory, processes: &BTreeMap<Pid, Process>, object: ObjectId) -> u64 {
+    let spaces: BTreeSet<SpaceId> = processes.values().filter_map(|p| p.space).collect();
+    let count = |space: &SpaceId| {
+        let areas = memory.areas(*space).ok().into_iter().flatten();
+        let starts: BTreeSet<u64> = areas
+            .filter(|area| area.object == object)
+            .map(|area| area.start.wrapping_sub(area.first * PAGE_SIZE as u64))
+            .collect();
+        starts.len() as u64
+    };
+    spaces.iter().map(count).sum()
 }
 
 impl<A: Arch> State<A> {
@@ -146,20 +177,6 @@ impl<A: Arch> State<A> {
         Some((found.object, ranges.collect()))
     }
 
-    /// How often a segment is mapped.
-    fn attachments(&self, object: ObjectId) -> u64 {
-        let spaces: BTreeSet<SpaceId> = self.processes.values().filter_map(|p| p.space).collect();
-        let count = |space: &SpaceId| {
-            let areas = self.memory.areas(*space).ok().into_iter().flatten();
-            let starts: BTreeSet<u64> = areas
-                .filter(|area| area.object == object)
-                .map(|area| area.start.wrapping_sub(area.first * PAGE_SIZE as u64))
-                .collect();
-            starts.len() as u64
-        };
-        spaces.iter().map(count).sum()
-    }
-
     /// What `IPC_STAT` tells.
     ///
     /// # Errors
@@ -167,7 +184,7 @@ impl<A: Arch> State<A> {
     pub(crate) fn segment_facts(&mut self, id: i32) -> Result<ShmidDs, Errno> {
         self.drop_removed_segments();
         let Segment { object, facts } = *self.segments.all.get(id)?;
-        Ok(ShmidDs { attached: self.attachments(object), ..facts })
+        Ok(ShmidDs { attached: attachments(&self.memory, &self.processes, object), ..facts })
     }
 
     /// `IPC_SET`.
@@ -206,7 +223,7 @@ impl<A: Arch> State<A> {
         let removed = self.segments.all.iter().filter(|(_, segment)| segment.is_removed());
         let unused: Vec<(i32, ObjectId)> = removed
             .map(|(id, segment)| (id, segment.object))
-            .filter(|(_, object)| self.attachments(*object) == 0)
+            .filter(|(_, object)| attachments(&self.memory, &self.processes, *object) == 0)
             .collect();
         for (id, object) in unused {
             if self.segments.all.remove(id).is_ok() {

@@ -69,6 +69,12 @@ pub(crate) struct Semaphores {
     turns: u64,
 }
 
+impl Semaphores {
+    pub(crate) const fn sets(&self) -> &Objects<Set> {
+        &self.sets
+    }
+}
+
 /// Why operations are not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
@@ -367,11 +373,6 @@ impl<A: Arch> State<A> {
     /// `EINVAL` if there is none.
     pub(crate) fn semaphore_set(&self, id: i32) -> Result<&Set, Errno> {
         self.semaphores.sets.get(id)
-    }
-
-    /// All sets.
-    pub(crate) const fn semaphore_sets(&self) -> &Objects<Set> {
-        &self.semaphores.sets
     }
 
     /// `SETVAL`.

@@ -5,6 +5,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use maize_abi::file::s;
+use maize_abi::ipc::Permissions;
+use maize_abi::message_queue::MsqidDs;
+use maize_abi::semaphore::SemidDs;
+use maize_abi::shm::ShmidDs;
 use maize_abi::signal::SignalSet;
 use maize_hal::Nanos;
 use maize_mm::{AreaUsage, ObjectId, PageStore, StoreError};
@@ -213,6 +217,24 @@ impl ProcSource for World {
 
     fn system(&self) -> System {
         self.system.clone()
+    }
+
+    fn segments(&self) -> Vec<(i32, ShmidDs, u64)> {
+        let permissions = Permissions { key: -2, mode: 0o1600, ..Permissions::default() };
+        let facts = ShmidDs { permissions, len: 5000, pids: [2, 3], ..ShmidDs::default() };
+        alloc::vec![(1, facts, 4096)]
+    }
+
+    fn message_queues(&self) -> Vec<(i32, MsqidDs)> {
+        let permissions =
+            Permissions { key: 7, mode: 0o600, owner: (1, 2), ..Permissions::default() };
+        let facts =
+            MsqidDs { permissions, bytes: 9, count: 2, times: [3, 4, 5], ..MsqidDs::default() };
+        alloc::vec![(32768, facts)]
+    }
+
+    fn semaphores(&self) -> Vec<(i32, SemidDs)> {
+        alloc::vec![(0, SemidDs { count: 3, times: [1, 2], ..SemidDs::default() })]
     }
 
     fn cpus(&self) -> Vec<Vec<(&'static str, String)>> {

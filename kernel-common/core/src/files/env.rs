@@ -10,9 +10,13 @@ use maize_vfs::{ProcSource, Surroundings, View};
 
 use super::sets::{FilesId, Sets};
 use crate::ids::{Pid, Tid};
+use crate::message_queues::Queue;
 use crate::process::Process;
 use crate::sched::RunQueue;
+use crate::segments::Segments;
+use crate::semaphores::Semaphores;
 use crate::stats::Stats;
+use crate::system_v::Objects;
 use crate::thread::Thread;
 use crate::wait::Waits;
 
@@ -25,6 +29,9 @@ pub(crate) struct Env<'a, A: Arch> {
     pub(super) waits: &'a Waits,
     pub(super) run_queue: &'a RunQueue,
     pub(super) stats: &'a Stats,
+    pub(super) segments: &'a Segments,
+    pub(super) message_queues: &'a Objects<Queue>,
+    pub(super) semaphores: &'a Semaphores,
     pub(super) hostname: &'a [u8],
     pub(super) boot_id: &'a [u8; 16],
     pub(super) cpu: u32,

@@ -5,10 +5,13 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use maize_abi::Isa;
+use maize_abi::message_queue::MsqidDs;
 use maize_abi::pte::Access;
+use maize_abi::semaphore::SemidDs;
+use maize_abi::shm::ShmidDs;
 use maize_abi::signal::{SigAction, Signal, SignalSet};
 use maize_hal::{Arch, Nanos};
-use maize_mm::{AreaFlags, AreaUsage, Sharing};
+use maize_mm::{AreaFlags, AreaUsage, PageStore, Sharing};
 use maize_vfs::{Area, FdTable, FileId, Memory, ProcSource, System, SystemMemory, Task, View};
 
 use super::env::Env;
@@ -202,6 +205,23 @@ impl<A: Arch> ProcSource for Env<'_, A> {
     fn session_of_group(&self, group: u32) -> Option<u32> {
         let mut members = self.processes.values();
         members.find(|process| process.group.0 == group).map(|process| process.session.0)
+    }
+
+    fn segments(&self) -> Vec<(i32, ShmidDs, u64)> {
+        let all = self.segments.told(self.store.memory(), self.processes);
+        all.map(|(id, object, facts)| {
+            let pages = self.store.resident_pages(object).unwrap_or(0);
+            (id, facts, pages * PAGE)
+        })
+        .collect()
+    }
+
+    fn message_queues(&self) -> Vec<(i32, MsqidDs)> {
+        self.message_queues.iter().map(|(id, queue)| (id, queue.told())).collect()
+    }
+
+    fn semaphores(&self) -> Vec<(i32, SemidDs)> {
+        self.semaphores.sets().iter().map(|(id, set)| (id, *set.facts())).collect()
     }
 
     fn system(&self) -> System {

@@ -115,14 +115,14 @@ pub(super) async fn semctl<A: Arch>(call: Call<'_, A>) -> CallResult {
         command::SEM_STAT | command::SEM_STAT_ANY => {
             let found = call
                 .k
-                .with(|s| s.semaphore_sets().at_place(id).map(|(id, set)| (id, *set.facts())));
+                .with(|s| s.semaphores.sets().at_place(id).map(|(id, set)| (id, *set.facts())));
             let (id, facts) = found?;
             call.k.write_user(call.current, argument, &facts.to_bytes(call.isa)).await?;
             return Ok(id as u64);
         }
         info @ (ipc::IPC_INFO | command::SEM_INFO) => {
             let (highest, there) = call.k.with(|s| {
-                let sets = s.semaphore_sets();
+                let sets = s.semaphores.sets();
                 let semaphores = sets.iter().map(|(_, set)| set.facts().count as u32).sum();
                 (sets.highest_place(), (sets.len() as u32, semaphores))
             });

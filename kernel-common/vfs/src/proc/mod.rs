@@ -3,6 +3,7 @@
 mod node;
 mod source;
 mod system;
+mod system_v;
 mod task;
 
 use alloc::string::String;

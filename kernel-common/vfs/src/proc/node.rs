@@ -108,6 +108,10 @@ places! { Fixed:
     Stat          Root       "stat"              Text 0o444;
     Swaps         Root       "swaps"             Text 0o444;
     Sys           Root       "sys"               Dir  0o555;
+    SystemV       Root       "sysvipc"           Dir  0o555;
+    Queues        SystemV    "msg"               Text 0o444;
+    Semaphores    SystemV    "sem"               Text 0o444;
+    Segments      SystemV    "shm"               Text 0o444;
     Uptime        Root       "uptime"            Text 0o444;
     Version       Root       "version"           Text 0o444;
     Vmstat        Root       "vmstat"            Text 0o444;

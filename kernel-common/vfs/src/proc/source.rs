@@ -3,6 +3,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use maize_abi::message_queue::MsqidDs;
+use maize_abi::semaphore::SemidDs;
+use maize_abi::shm::ShmidDs;
 use maize_abi::signal::SignalSet;
 use maize_hal::Nanos;
 
@@ -55,6 +58,15 @@ pub trait ProcSource {
 
     /// Facts of the whole system.
     fn system(&self) -> System;
+
+    /// System V's segments of shared memory with their numbers, and the bytes of each that are in memory.
+    fn segments(&self) -> Vec<(i32, ShmidDs, u64)>;
+
+    /// System V's message queues with their numbers.
+    fn message_queues(&self) -> Vec<(i32, MsqidDs)>;
+
+    /// System V's sets of semaphores with their numbers.
+    fn semaphores(&self) -> Vec<(i32, SemidDs)>;
 
     /// The lines that describe each core in `/proc/cpuinfo`, without the `processor` line.
     fn cpus(&self) -> Vec<Vec<(&'static str, String)>>;

@@ -7,7 +7,7 @@ use core::fmt::Write;
 use maize_hal::Nanos;
 
 use super::node::Fixed;
-use super::{ProcSource, System};
+use super::{ProcSource, System, system_v};
 use crate::Vfs;
 use crate::caller::Caller;
 use crate::descriptor::NR_OPEN;
@@ -74,6 +74,9 @@ pub(super) fn text(vfs: &Vfs, file: Fixed, source: &dyn ProcSource, caller: &Cal
         Fixed::MaxMapCount => "65530\n".into(),
         Fixed::MmapMinAddr => "65536\n".into(),
         Fixed::Overcommit => "1\n".into(),
+        Fixed::Queues => system_v::message_queues(source),
+        Fixed::Semaphores => system_v::semaphores(source),
+        Fixed::Segments => system_v::segments(source),
         Fixed::Mounts => mount::list(&vfs.mounts),
         // Directories and links have no text.
         Fixed::SelfLink => caller.pid.to_string(),
@@ -82,6 +85,7 @@ pub(super) fn text(vfs: &Vfs, file: Fixed, source: &dyn ProcSource, caller: &Cal
         | Fixed::Uuid
         | Fixed::ThreadSelf
         | Fixed::Maize
+        | Fixed::SystemV
         | Fixed::Sys
         | Fixed::SysFs
         | Fixed::SysKernel
