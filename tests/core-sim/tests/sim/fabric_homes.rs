@@ -443,3 +443,63 @@ fn a_home_that_dies_ends_its_processes() {
     let outcome = fabric.run(ENOUGH).unwrap_or_else(|stuck| unreachable!("{stuck:?}"));
     assert_eq!((outcome.stdout.as_str(), outcome.status), ("there\nheard\n", 0));
 }
+
+/// The instance dies on which a process lives that holds a semaphore and waits for it, too: what the process
+/// did is undone, once, and who waits at the registry has the semaphore.
+#[test]
+fn what_a_process_held_is_given_back_when_its_home_dies() {
+    const SET_VALUE: u64 = 16;
+    const VALUE: u64 = 12;
+    const WAITING: u64 = 14;
+    const UNDO: i16 = 0x1000;
+    let mut s = Script::new();
+    let status = s.data(&[0; 8]);
+    let mut operation = |number: i16, change: i16, flags: i16| {
+        s.data([number, change, flags].map(i16::to_le_bytes).as_flattened())
+    };
+    let hold = operation(0, -1, UNDO);
+    let take = operation(0, -1, 0);
+    let tell = operation(1, 1, 0);
+    let hear = operation(1, -1, 0);
+    let (child, other) = (s.place(), s.place());
+    s.syscall_with(Sysno::Semget, &[0, 2, 0o1600]).expect(Reg::Ret, 0, 1);
+    s.syscall_with(Sysno::Semctl, &[0, 0, SET_VALUE, 1]).expect(Reg::Ret, 0, 2);
+    fork(&mut s, child);
+    s.syscall_with(Sysno::Semop, &[0, hear, 1]).expect(Reg::Ret, 0, 3);
+    s.syscall_with(Sysno::Semctl, &[0, 0, VALUE]).expect(Reg::Ret, 0, 4);
+    s.syscall_with(Sysno::Semop, &[0, take, 1]).expect(Reg::Ret, 0, 5);
+    s.syscall_with(Sysno::Wait4, &[u64::MAX, status, 0, 0]);
+    s.imm(Reg::S(1), status).load32(Reg::S(2), Reg::S(1), 0).expect(Reg::S(2), SIGKILL, 6);
+    s.syscall_with(Sysno::Semctl, &[0, 0, VALUE]).expect(Reg::Ret, 0, 7);
+    s.syscall_with(Sysno::Semctl, &[0, 0, WAITING]).expect(Reg::Ret, 0, 8);
+    s.print("given back\n").exit(0);
+    s.here(child);
+    move_home(&mut s, 1);
+    s.syscall_with(Sysno::Semop, &[0, hold, 1]).expect(Reg::Ret, 0, 9);
+    start_thread(&mut s, 1, other);
+    let again = s.mark();
+    s.syscall_with(Sysno::Semctl, &[0, 0, WAITING]).imm(Reg::S(1), 1);
+    s.if_not_equal(Reg::Ret, Reg::S(1), again);
+    s.syscall_with(Sysno::Semop, &[0, tell, 1]).expect(Reg::Ret, 0, 10);
+    // The parent waits behind the other thread.
+    let behind = s.mark();
+    s.syscall_with(Sysno::Semctl, &[0, 0, WAITING]).imm(Reg::S(1), 2);
+    s.if_not_equal(Reg::Ret, Reg::S(1), behind);
+    s.print("held\n");
+    let forever = s.mark();
+    s.spin(10).syscall_with(Sysno::SchedYield, &[]).jump(forever);
+    s.here(other).syscall_with(Sysno::Semop, &[0, take, 1]).jump(forever);
+    let root = root_with::<X86_64>(&s);
+    for seed in 1..4 {
+        let links = maize_core_sim::fabric::impatient_links();
+        let net = NetConfig::new(seed);
+        let mut fabric = Fabric::<X86_64>::with_root(3, &root, &settings(), net, links);
+        while !fabric.nodes[0].host.stdout().starts_with(b"held") {
+            assert!(fabric.turn());
+        }
+        fabric.kill(1);
+        let outcome = fabric.run(ENOUGH).unwrap_or_else(|stuck| unreachable!("{stuck:?}"));
+        let told = (outcome.stdout.as_str(), outcome.status);
+        assert_eq!(told, ("held\ngiven back\n", 0), "seed {seed}");
+    }
+}
