@@ -227,6 +227,33 @@ static void smaps_tell_what_is_shared(void)
     CHECK(munmap(area, 3 * 4096) == 0);
 }
 
+/* KiB of all areas together; -1 if there is no such line. */
+static long in_rollup(const char *name)
+{
+    char *text = slurp("/proc/self/smaps_rollup", 0);
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+        if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':')
+            return strtol(line + strlen(name) + 1, NULL, 10);
+    return -1;
+}
+
+static void the_rollup_is_of_all_areas(void)
+{
+    enum { PAGES = 64 };
+    long before = in_rollup("Pss_Anon");
+    CHECK(before >= 4 && in_rollup("Pss") >= before && in_rollup("Rss") >= before);
+    char *area = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(area != MAP_FAILED);
+    memset(area, 1, PAGES * 4096);
+    long after = in_rollup("Pss_Anon");
+    CHECK(after >= before + PAGES * 4 && after < before + 2 * PAGES * 4);
+    CHECK(in_rollup("Pss_Dirty") >= PAGES * 4 && in_rollup("Private_Dirty") >= PAGES * 4);
+    CHECK(munmap(area, PAGES * 4096) == 0);
+    CHECK_EQUAL(in_rollup("Size"), -1);
+    const char *text = slurp("/proc/self/smaps_rollup", 0);
+    CHECK(strstr(text, " ---p 00000000 00:00 0 ") != NULL && strstr(text, "[rollup]\n") != NULL);
+}
+
 static void command_line_and_environment(char **argv)
 {
     char *text = slurp("/proc/self/cmdline", 0);
@@ -376,6 +403,7 @@ int main(int argc, char **argv)
     RUN(memory_shows_in_status);
     RUN(maps_list_the_areas);
     RUN(smaps_tell_what_is_shared);
+    RUN(the_rollup_is_of_all_areas);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {

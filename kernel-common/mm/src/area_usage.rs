@@ -26,6 +26,8 @@ pub struct AreaUsage {
     pub proportional: u64,
     /// The dirty ones of these.
     pub proportional_dirty: u64,
+    /// Those of them that no file has.
+    pub proportional_anonymous: u64,
 }
 
 impl AreaUsage {
@@ -33,6 +35,21 @@ impl AreaUsage {
     #[must_use]
     pub const fn resident(&self) -> u64 {
         self.shared_clean + self.shared_dirty + self.private_clean + self.private_dirty
+    }
+
+    /// This and another area's.
+    #[must_use]
+    pub const fn with(self, other: AreaUsage) -> AreaUsage {
+        AreaUsage {
+            shared_clean: self.shared_clean + other.shared_clean,
+            shared_dirty: self.shared_dirty + other.shared_dirty,
+            private_clean: self.private_clean + other.private_clean,
+            private_dirty: self.private_dirty + other.private_dirty,
+            anonymous: self.anonymous + other.anonymous,
+            proportional: self.proportional + other.proportional,
+            proportional_dirty: self.proportional_dirty + other.proportional_dirty,
+            proportional_anonymous: self.proportional_anonymous + other.proportional_anonymous,
+        }
     }
 }
 
@@ -64,6 +81,7 @@ impl Memory {
             usage.anonymous += if of_file { 0 } else { PAGE };
             usage.proportional += proportion;
             usage.proportional_dirty += if dirty { proportion } else { 0 };
+            usage.proportional_anonymous += if of_file { 0 } else { proportion };
         }
         usage
     }

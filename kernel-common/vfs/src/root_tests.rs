@@ -278,6 +278,17 @@ fn proc_has_linux_formats() {
     let head = "Size:                  4 kB\nKernelPageSize:        4 kB\n";
     assert!(smaps.contains(head) && smaps.ends_with("VmFlags: rd ex\n"), "{smaps}");
     assert!(smaps.contains("\nPrivate_Clean:         4 kB\n"), "{smaps}");
+    let rollup = text(&mut f, "/proc/10/smaps_rollup");
+    let head =
+        "00400000-00401000 ---p 00000000 00:00 0                                  [rollup]\nRss: ";
+    assert!(
+        rollup.starts_with(head) && rollup.ends_with("Locked:                0 kB\n"),
+        "{rollup}"
+    );
+    assert!(
+        rollup.contains("\nPss_File:              4 kB\nPss_Shmem:             0 kB\n"),
+        "{rollup}"
+    );
     assert_eq!(f.text("/proc/10/cmdline"), Ok(b"sh\0-c\0\xff\0".to_vec()));
     assert_eq!(text(&mut f, "/proc/10/task/11/comm"), "a)b\n");
     assert_eq!(text(&mut f, "/proc/maize/faults"), "read 1\n");

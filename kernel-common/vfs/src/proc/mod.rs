@@ -5,6 +5,7 @@ mod source;
 mod system;
 mod system_v;
 mod task;
+mod usage;
 
 use alloc::string::String;
 use alloc::vec::Vec;

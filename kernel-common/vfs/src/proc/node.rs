@@ -161,6 +161,7 @@ places! { TaskFile:
     Mountinfo     Directory  "mountinfo"         Text 0o444;
     Mounts        Directory  "mounts"            Text 0o444;
     Smaps         Directory  "smaps"             Text 0o444;
+    SmapsRollup   Directory  "smaps_rollup"      Text 0o444;
     OomScore      Directory  "oom_score"         Text 0o444;
     OomScoreAdj   Directory  "oom_score_adj"     Text 0o444;
     Root          Directory  "root"              Link 0o777;

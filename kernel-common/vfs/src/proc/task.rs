@@ -7,18 +7,17 @@ use core::fmt::Write;
 
 use maize_abi::Errno;
 use maize_abi::file::{device_number, device_parts};
-use maize_mm::AreaUsage;
 
 use super::node::{Scope, TaskFile};
 use super::system::ticks;
-use super::{Area, ProcSource, Task};
+use super::{Area, ProcSource, Task, usage};
 use crate::Vfs;
 use crate::descriptor::FdTable;
 use crate::mount;
 use crate::process::Fate;
 
 /// Bytes of a page.
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 
 pub(super) fn text(
     vfs: &Vfs,
@@ -33,9 +32,8 @@ pub(super) fn text(
         TaskFile::Environ => return Ok(source.environment(scope.pid)),
         TaskFile::Comm => return Ok([&task.name[..], b"\n"].concat()),
         TaskFile::Maps => return Ok(source.areas(scope.pid).iter().flat_map(area).collect()),
-        TaskFile::Smaps => {
-            return Ok(source.areas_in_use(scope.pid).iter().flat_map(area_in_use).collect());
-        }
+        TaskFile::Smaps => return Ok(usage::by_area(&source.areas_in_use(scope.pid))),
+        TaskFile::SmapsRollup => return Ok(usage::together(&source.areas_in_use(scope.pid))),
         TaskFile::Stat => return Ok(stat(vfs, scope, &task)),
         TaskFile::Status => return Ok(status(scope, &task, source)),
         TaskFile::Limits => limits(&source.limits(scope.pid)),
@@ -192,7 +190,7 @@ fn memory(text: &mut String, task: &Task) {
 }
 
 /// A line of `maps`: the name starts in column 73.
-fn area(area: &Area) -> Vec<u8> {
+pub(super) fn area(area: &Area) -> Vec<u8> {
     let [read, write, execute] = area.access;
     let flag = |on: bool, letter: char| if on { letter } else { '-' };
     let (major, minor) = device_parts(area.identity.0);
@@ -219,44 +217,6 @@ fn area(area: &Area) -> Vec<u8> {
     }
     line.push(b'\n');
     line
-}
-
-/// An area with what it takes. Nothing is paged out, and there are no huge pages.
-fn area_in_use((shown, usage): &(Area, AreaUsage)) -> Vec<u8> {
-    let lines = [
-        ("Size:", shown.end - shown.start),
-        ("KernelPageSize:", PAGE),
-        ("MMUPageSize:", PAGE),
-        ("Rss:", usage.resident()),
-        ("Pss:", usage.proportional),
-        ("Pss_Dirty:", usage.proportional_dirty),
-        ("Shared_Clean:", usage.shared_clean),
-        ("Shared_Dirty:", usage.shared_dirty),
-        ("Private_Clean:", usage.private_clean),
-        ("Private_Dirty:", usage.private_dirty),
-        ("Referenced:", usage.resident()),
-        ("Anonymous:", usage.anonymous),
-        ("LazyFree:", 0),
-        ("AnonHugePages:", 0),
-        ("ShmemPmdMapped:", 0),
-        ("FilePmdMapped:", 0),
-        ("Shared_Hugetlb:", 0),
-        ("Private_Hugetlb:", 0),
-        ("Swap:", 0),
-        ("SwapPss:", 0),
-        ("Locked:", 0),
-    ];
-    let mut text = area(shown);
-    for (name, bytes) in lines {
-        text.extend(format!("{name:<16}{:>8} kB\n", bytes / 1024).into_bytes());
-    }
-    text.extend_from_slice(b"THPeligible:           0\nVmFlags:");
-    let [read, write, execute] = shown.access;
-    for (has, flag) in [(read, " rd"), (write, " wr"), (execute, " ex"), (shown.shared, " sh")] {
-        text.extend_from_slice(if has { flag.as_bytes() } else { b"" });
-    }
-    text.push(b'\n');
-    text
 }
 
 const LIMITS: [(&str, &str); 16] = [
