@@ -182,6 +182,30 @@ static void masks(void)
     close_all();
 }
 
+/* A file that is told to one of those who wait is asked about once, and its entry never changes. */
+static void exclusive(void)
+{
+    int set = epoll_create1(0), inner = epoll_create1(0), counter = eventfd(1, 0);
+    CHECK(set >= 0 && inner >= 0 && counter >= 0);
+    struct epoll_event event = {.events = EPOLLEXCLUSIVE};
+    CHECK_FAILS(epoll_ctl(set, EPOLL_CTL_ADD, inner, &event), EINVAL);
+    CHECK_FAILS(epoll_ctl(set, EPOLL_CTL_MOD, counter, &event), EINVAL);
+    event.events = EPOLLEXCLUSIVE | EPOLLIN | EPOLLONESHOT;
+    CHECK_FAILS(epoll_ctl(set, EPOLL_CTL_ADD, counter, &event), EINVAL);
+    event.events = EPOLLEXCLUSIVE | EPOLLPRI;
+    CHECK_FAILS(epoll_ctl(set, EPOLL_CTL_ADD, counter, &event), EINVAL);
+    event.events = EPOLLEXCLUSIVE | EPOLLIN | EPOLLET;
+    CHECK(epoll_ctl(set, EPOLL_CTL_ADD, counter, &event) == 0);
+    CHECK_EQUAL(epoll_wait(set, &event, 1, 0), 1);
+    CHECK_EQUAL(event.events, EPOLLIN);
+    event.events = EPOLLIN;
+    CHECK_FAILS(epoll_ctl(set, EPOLL_CTL_MOD, counter, &event), EINVAL);
+    CHECK(epoll_ctl(set, EPOLL_CTL_DEL, counter, NULL) == 0);
+    close(set);
+    close(inner);
+    close(counter);
+}
+
 static void refused(void)
 {
     open_all();
@@ -224,6 +248,7 @@ int main(void)
     RUN(nested);
     RUN(waiting);
     RUN(masks);
+    RUN(exclusive);
     RUN(refused);
     return 0;
 }

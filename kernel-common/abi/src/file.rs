@@ -144,12 +144,17 @@ pub mod epoll {
     pub const EPOLL_CTL_MOD: u32 = 3;
     pub const EPOLLIN: u32 = 1;
     pub const EPOLLOUT: u32 = 4;
+    pub const EPOLLERR: u32 = 8;
+    pub const EPOLLHUP: u32 = 16;
     pub const EPOLLEXCLUSIVE: u32 = 1 << 28;
     pub const EPOLLWAKEUP: u32 = 1 << 29;
     pub const EPOLLONESHOT: u32 = 1 << 30;
     pub const EPOLLET: u32 = 1 << 31;
     /// What can happen to a file, of all bits.
     pub const EVENTS: u32 = EPOLLEXCLUSIVE - 1;
+    /// All that may be asked for together with `EPOLLEXCLUSIVE`.
+    pub const WITH_EXCLUSIVE: u32 =
+        EPOLLEXCLUSIVE | EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET;
 }
 
 /// `fcntl` commands and values.

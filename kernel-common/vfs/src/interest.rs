@@ -71,6 +71,19 @@ pub enum Change {
     Delete,
 }
 
+/// Whether a change asks for `EPOLLEXCLUSIVE` only where Linux has it: when a file that is no set
+/// is added, and without what would have to be told to everybody. An entry that is told to one of
+/// those who wait may be told to all of them, so nothing else depends on it.
+fn exclusive_is_possible(change: Change, of_set: bool) -> bool {
+    match change {
+        Change::Add(Interest { events, .. }) if events & e::EPOLLEXCLUSIVE != 0 => {
+            !of_set && events & !e::WITH_EXCLUSIVE == 0
+        }
+        Change::Modify(Interest { events, .. }) => events & e::EPOLLEXCLUSIVE == 0,
+        Change::Add(_) | Change::Delete => true,
+    }
+}
+
 impl Vfs {
     /// `epoll_create1`.
     ///
@@ -115,6 +128,9 @@ impl Vfs {
         if set == file || inner == Some(id) {
             return Err(Errno::EINVAL);
         }
+        if !exclusive_is_possible(change, inner.is_some()) {
+            return Err(Errno::EINVAL);
+        }
         let key = (fd, file);
         let keys = self.poll_keys(file)?;
         match change {
@@ -135,7 +151,11 @@ impl Vfs {
             }
             Change::Modify(interest) => {
                 let set = self.interests.get_mut(&id).ok_or(Errno::EBADF)?;
-                *set.entry(key)? = Entry { interest, keys, woken: true };
+                let entry = set.entry(key)?;
+                if entry.interest.events & e::EPOLLEXCLUSIVE != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                *entry = Entry { interest, keys, woken: true };
             }
             Change::Delete => {
                 let set = self.interests.get_mut(&id).ok_or(Errno::EBADF)?;
@@ -400,6 +420,7 @@ mod tests {
         // A set in a set, and no loop.
         let outer = f.set;
         f.set = with(&mut f.vfs, &mut f.world, |vfs, env, c| vfs.make_interest_set(env, c));
+        assert_eq!(f.add(8, outer, e::EPOLLEXCLUSIVE), Err(Errno::EINVAL));
         f.add(8, outer, e::EPOLLIN).unwrap();
         let inner = core::mem::replace(&mut f.set, outer);
         assert_eq!(f.add(9, inner, e::EPOLLIN), Err(Errno::ELOOP));
