@@ -254,6 +254,66 @@ static void the_rollup_is_of_all_areas(void)
     CHECK(strstr(text, " ---p 00000000 00:00 0 ") != NULL && strstr(text, "[rollup]\n") != NULL);
 }
 
+/* Reads a file to its end and counts the lines that begin with what `wanted` says. */
+static int lines_of(int file, int (*wanted)(const char *line))
+{
+    char line[4096];
+    size_t length = 0;
+    int count = 0;
+    CHECK(lseek(file, 0, SEEK_SET) == 0);
+    for (ssize_t n; (n = read(file, line + length, sizeof line - 1 - length)) != 0;) {
+        CHECK(n > 0);
+        length += (size_t)n;
+        line[length] = 0;
+        char *start = line;
+        for (char *end; (end = strchr(start, '\n')); start = end + 1)
+            count += wanted(start);
+        length -= (size_t)(start - line);
+        memmove(line, start, length);
+    }
+    CHECK_EQUAL(length, 0);
+    return count;
+}
+
+static char *many;
+#define MANY 6000
+
+static int is_one_of_many(const char *line)
+{
+    unsigned long low, high;
+    char *page = sscanf(line, "%lx-%lx", &low, &high) == 2 ? (char *)(uintptr_t)low : NULL;
+    return page >= many && page < many + MANY * 4096L && high == low + 4096;
+}
+
+static int is_size(const char *line)
+{
+    return strncmp(line, "Size:", 5) == 0;
+}
+
+/* However many areas there are: all are listed, from wherever the list is read. */
+static void thousands_of_areas_are_listed(void)
+{
+    many = mmap(NULL, MANY * 4096L, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(many != MAP_FAILED);
+    for (int i = 0; i < MANY; i += 2)
+        CHECK(mprotect(many + i * 4096L, 4096, PROT_READ | PROT_WRITE) == 0);
+    int maps = open("/proc/self/maps", O_RDONLY), smaps = open("/proc/self/smaps", O_RDONLY);
+    CHECK(maps >= 0 && smaps >= 0);
+    /* The last of them may be one with what lies behind. */
+    CHECK(lines_of(maps, is_one_of_many) >= MANY - 2);
+    CHECK(lines_of(smaps, is_one_of_many) >= MANY - 2);
+    CHECK(lines_of(smaps, is_size) > MANY);
+    char first[64], far[64], again[64];
+    CHECK_EQUAL(pread(maps, first, sizeof first, 0), sizeof first);
+    CHECK_EQUAL(pread(maps, far, sizeof far, 200000), sizeof far);
+    CHECK(pread(maps, again, sizeof again, 0) == sizeof again && !memcmp(first, again, sizeof first));
+    CHECK(pread(maps, again, sizeof again, 200000) == sizeof again && !memcmp(far, again, sizeof far));
+    CHECK_EQUAL(pread(maps, far, sizeof far, 1L << 40), 0);
+    close(maps);
+    close(smaps);
+    CHECK(munmap(many, MANY * 4096L) == 0);
+}
+
 static void command_line_and_environment(char **argv)
 {
     char *text = slurp("/proc/self/cmdline", 0);
@@ -404,6 +464,7 @@ int main(int argc, char **argv)
     RUN(maps_list_the_areas);
     RUN(smaps_tell_what_is_shared);
     RUN(the_rollup_is_of_all_areas);
+    RUN(thousands_of_areas_are_listed);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {

@@ -142,6 +142,11 @@ impl Areas {
         self.by_start.values()
     }
 
+    /// Those that start at or above an address.
+    pub(crate) fn iter_from(&self, va: u64) -> impl Iterator<Item = &Area> + '_ {
+        self.by_start.range(va..).map(|(_, area)| area)
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.by_start.len()
     }

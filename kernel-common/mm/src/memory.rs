@@ -140,12 +140,24 @@ impl Memory {
         Ok(self.space(id)?.table.root())
     }
 
-    /// The areas of a space in order, for `/proc/PID/maps`.
+    /// The areas of a space in order.
     ///
     /// # Errors
     /// [`MapError::NoSpace`].
     pub fn areas(&self, id: SpaceId) -> Result<impl Iterator<Item = &Area> + '_, MapError> {
         Ok(self.space(id)?.areas.iter())
+    }
+
+    /// As [`Self::areas`], from the first that starts at or above `va`, for `/proc/PID/maps`.
+    ///
+    /// # Errors
+    /// [`MapError::NoSpace`].
+    pub fn areas_from(
+        &self,
+        id: SpaceId,
+        va: u64,
+    ) -> Result<impl Iterator<Item = &Area> + '_, MapError> {
+        Ok(self.space(id)?.areas.iter_from(va))
     }
 
     /// The area that holds `va`.

@@ -1,7 +1,6 @@
 //! Open file descriptions: what `open` makes, and `dup` and `fork` share.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use maize_abi::Errno;
 use maize_abi::file::{inotify, o};
@@ -14,6 +13,7 @@ use crate::id::{CounterId, FileId, InodeId, InterestId, PipeId, SocketId, Termin
 use crate::inode::Kind;
 use crate::node::Node;
 use crate::outcome::WaitKey;
+use crate::proc;
 use crate::process::Fate;
 use crate::stream::HostStream;
 
@@ -24,8 +24,9 @@ pub(crate) enum Handle {
     Regular(InodeId),
     /// A directory, kept or in `/proc`.
     Directory,
-    /// A file of `/proc` and its text as it was when reading last began at its start.
-    Text(Option<Vec<u8>>),
+    /// A file of `/proc` and its text as it was when reading last began at its start, or the piece
+    /// of it that was read last.
+    Text(Option<proc::Text>),
     Pipe(PipeEnd),
     Device(Device),
     Terminal(TerminalId),

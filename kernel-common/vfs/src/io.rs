@@ -169,23 +169,31 @@ impl Vfs {
         let (Node::Proc(node), at) = (file.node, file.byte(place)) else {
             return Err(Errno::EIO.into());
         };
-        // The text is made when reading starts at the start, and stays the same until then.
-        let made = match &file.handle {
-            Handle::Text(Some(_)) if at > 0 => None,
+        // The text is made when reading starts at the start, and stays the same until then; of a
+        // long one each piece when reading comes to it.
+        let mut made = match &file.handle {
+            Handle::Text(Some(text)) if at > 0 && at >= text.start => None,
             _ if proc::is_random(node) => {
                 let mut bytes = [0; 16];
                 env.random(&mut bytes);
-                Some(proc::uuid(bytes).into_bytes())
+                Some(proc::Text::whole(proc::uuid(bytes)))
             }
             _ => Some(proc::text(self, node, env.proc(), caller)?),
         };
+        while let Some(text) = made.as_ref().or(match &self.file(id)?.handle {
+            Handle::Text(text) => text.as_ref(),
+            _ => None,
+        }) && at >= text.end()
+            && let Some(next) = proc::next_piece(text, node, env.proc())
+        {
+            made = Some(next);
+        }
         let file = self.file_mut(id)?;
         if let Some(made) = made {
             file.handle = Handle::Text(Some(made));
         }
         let Handle::Text(Some(text)) = &file.handle else { return Err(Errno::EIO.into()) };
-        let rest = usize::try_from(at).ok().and_then(|at| text.get(at..));
-        let rest = rest.unwrap_or_default();
+        let rest = text.from(at);
         let count = rest.len().min(out.len());
         out[..count].copy_from_slice(&rest[..count]);
         file.advance(place, count);

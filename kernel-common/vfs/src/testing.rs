@@ -194,13 +194,14 @@ impl ProcSource for World {
         alloc::vec![0; 16]
     }
 
-    fn areas(&self, _: u32) -> Vec<Area> {
-        self.areas.clone()
+    fn areas(&self, _: u32, from: u64, most: usize) -> Vec<Area> {
+        let areas = self.areas.iter().filter(|area| area.start >= from);
+        areas.take(most).cloned().collect()
     }
 
-    fn areas_in_use(&self, _: u32) -> Vec<(Area, AreaUsage)> {
+    fn areas_in_use(&self, pid: u32, from: u64, most: usize) -> Vec<(Area, AreaUsage)> {
         let usage = AreaUsage { private_clean: 4096, proportional: 4096, ..AreaUsage::default() };
-        self.areas.iter().map(|area| (area.clone(), usage)).collect()
+        self.areas(pid, from, most).into_iter().map(|area| (area, usage)).collect()
     }
 
     fn limits(&self, _: u32) -> [(u64, u64); 16] {

@@ -59,9 +59,12 @@ impl<A: Arch> Env<'_, A> {
         }
     }
 
-    fn mapped(&self, pid: u32) -> impl Iterator<Item = &maize_mm::Area> {
+    fn mapped(&self, pid: u32, from: u64) -> impl Iterator<Item = &maize_mm::Area> {
         let space = self.process(pid).and_then(|process| process.space);
-        space.and_then(|space| self.store.memory().areas(space).ok()).into_iter().flatten()
+        space
+            .and_then(|space| self.store.memory().areas_from(space, from).ok())
+            .into_iter()
+            .flatten()
     }
 
     /// User and system time of a thread, the time it is in user mode now left out.
@@ -187,13 +190,14 @@ impl<A: Arch> ProcSource for Env<'_, A> {
         self.running(pid).map(|process| process.auxv.to_vec()).unwrap_or_default()
     }
 
-    fn areas(&self, pid: u32) -> Vec<Area> {
-        self.mapped(pid).map(shown).collect()
+    fn areas(&self, pid: u32, from: u64, most: usize) -> Vec<Area> {
+        self.mapped(pid, from).take(most).map(shown).collect()
     }
 
-    fn areas_in_use(&self, pid: u32) -> Vec<(Area, AreaUsage)> {
+    fn areas_in_use(&self, pid: u32, from: u64, most: usize) -> Vec<(Area, AreaUsage)> {
         let memory = self.store.memory();
-        self.mapped(pid).map(|area| (shown(area), memory.area_usage(area))).collect()
+        let areas = self.mapped(pid, from).take(most);
+        areas.map(|area| (shown(area), memory.area_usage(area))).collect()
     }
 
     fn limits(&self, pid: u32) -> [(u64, u64); rlimit::COUNT] {

@@ -5,10 +5,8 @@ mod source;
 mod system;
 mod system_v;
 mod task;
+mod text;
 mod usage;
-
-use alloc::string::String;
-use alloc::vec::Vec;
 
 use maize_abi::Errno;
 
@@ -22,10 +20,11 @@ pub(crate) use node::{
 pub use source::{Area, Memory, ProcSource, System, SystemMemory, Task};
 
 pub(crate) use system::uuid;
+pub(crate) use text::{Text, next_piece};
 
 use node::Place;
 
-/// The text of a file of `/proc`.
+/// The text of a file of `/proc`, or the first piece of it.
 ///
 /// # Errors
 /// `ESRCH` if the process has ended.
@@ -34,15 +33,20 @@ pub(crate) fn text(
     node: ProcNode,
     source: &dyn ProcSource,
     caller: &Caller<'_>,
-) -> Result<Vec<u8>, Errno> {
+) -> Result<Text, Errno> {
     match node.0 {
-        Place::Fixed(fixed) => Ok(system::text(vfs, fixed, source, caller).into_bytes()),
+        Place::Fixed(fixed) => Ok(Text::whole(system::text(vfs, fixed, source, caller))),
         Place::Counter(index) => {
             let counter = source.counters().into_iter().nth(index.into());
-            counter.map(|(_, text)| String::into_bytes(text)).ok_or(Errno::ENOENT)
+            counter.map(|(_, text)| Text::whole(text)).ok_or(Errno::ENOENT)
         }
-        Place::TaskFile(scope, file) => task::text(vfs, scope, file, source),
-        Place::DescriptorInfo(scope, fd) => task::descriptor_info(vfs, scope, fd, source),
+        Place::TaskFile(scope, file) => match text::list(file) {
+            Some(list) => Ok(list.piece(scope, source, 0, 0)),
+            None => task::text(vfs, scope, file, source).map(Text::whole),
+        },
+        Place::DescriptorInfo(scope, fd) => {
+            task::descriptor_info(vfs, scope, fd, source).map(Text::whole)
+        }
         _ => Err(Errno::EINVAL),
     }
 }

@@ -44,11 +44,12 @@ pub trait ProcSource {
     /// The auxiliary vector as the program got it.
     fn auxiliary_vector(&self, pid: u32) -> Vec<u8>;
 
-    /// The areas of a process's address space in order.
-    fn areas(&self, pid: u32) -> Vec<Area>;
+    /// The areas of a process's address space in order, `most` from the first that starts at or
+    /// above the address `from`.
+    fn areas(&self, pid: u32, from: u64, most: usize) -> Vec<Area>;
 
     /// As [`Self::areas`], each with what it takes.
-    fn areas_in_use(&self, pid: u32) -> Vec<(Area, AreaUsage)>;
+    fn areas_in_use(&self, pid: u32, from: u64, most: usize) -> Vec<(Area, AreaUsage)>;
 
     /// Resource limits of a process by `RLIMIT_*` number: soft and hard.
     fn limits(&self, pid: u32) -> [(u64, u64); 16];

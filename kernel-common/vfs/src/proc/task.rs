@@ -31,9 +31,7 @@ pub(super) fn text(
         TaskFile::Cmdline => return Ok(source.arguments(scope.pid)),
         TaskFile::Environ => return Ok(source.environment(scope.pid)),
         TaskFile::Comm => return Ok([&task.name[..], b"\n"].concat()),
-        TaskFile::Maps => return Ok(source.areas(scope.pid).iter().flat_map(area).collect()),
-        TaskFile::Smaps => return Ok(usage::by_area(&source.areas_in_use(scope.pid))),
-        TaskFile::SmapsRollup => return Ok(usage::together(&source.areas_in_use(scope.pid))),
+        TaskFile::SmapsRollup => return Ok(usage::together(source, scope.pid)),
         TaskFile::Stat => return Ok(stat(vfs, scope, &task)),
         TaskFile::Status => return Ok(status(scope, &task, source)),
         TaskFile::Limits => limits(&source.limits(scope.pid)),
@@ -48,6 +46,8 @@ pub(super) fn text(
             format!("{} {} {} {} 0 {data} 0\n", m.total, m.resident, m.shared, m.text)
         }
         TaskFile::Wchan => task.waits_in.unwrap_or("0").into(),
+        // Lists are made in pieces.
+        TaskFile::Maps | TaskFile::Smaps => String::new(),
         TaskFile::Directory
         | TaskFile::Cwd
         | TaskFile::Exe

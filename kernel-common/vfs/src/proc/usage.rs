@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 
 use maize_mm::AreaUsage;
 
-use super::Area;
 use super::task::{PAGE, area};
+use super::text::AREAS;
+use super::{Area, ProcSource};
 
 /// Lines of bytes, each with its name.
 type Lines<'a> = &'a [(&'static str, u64)];
@@ -42,47 +43,50 @@ fn put(text: &mut Vec<u8>, lines: Lines<'_>) {
     }
 }
 
-/// The text of `smaps`.
-pub(super) fn by_area(areas: &[(Area, AreaUsage)]) -> Vec<u8> {
-    let mut text = Vec::new();
-    for (shown, usage) in areas {
-        text.extend(area(shown));
-        let sizes = [("Size:", shown.end - shown.start), ("KernelPageSize:", PAGE)];
-        put(&mut text, &sizes);
-        put(&mut text, &[("MMUPageSize:", PAGE), ("Rss:", usage.resident())]);
-        put(&mut text, &[("Pss:", usage.proportional), ("Pss_Dirty:", usage.proportional_dirty)]);
-        put(&mut text, &kinds(usage));
-        put(&mut text, NONE);
-        text.extend_from_slice(b"THPeligible:           0\nVmFlags:");
-        let [read, write, execute] = shown.access;
-        for (has, flag) in [(read, " rd"), (write, " wr"), (execute, " ex"), (shown.shared, " sh")]
-        {
-            text.extend_from_slice(if has { flag.as_bytes() } else { b"" });
-        }
-        text.push(b'\n');
+/// What `smaps` says of an area.
+pub(super) fn of_area((shown, usage): &(Area, AreaUsage)) -> Vec<u8> {
+    let mut text = area(shown);
+    put(&mut text, &[("Size:", shown.end - shown.start), ("KernelPageSize:", PAGE)]);
+    put(&mut text, &[("MMUPageSize:", PAGE), ("Rss:", usage.resident())]);
+    put(&mut text, &[("Pss:", usage.proportional), ("Pss_Dirty:", usage.proportional_dirty)]);
+    put(&mut text, &kinds(usage));
+    put(&mut text, NONE);
+    text.extend_from_slice(b"THPeligible:           0\nVmFlags:");
+    let [read, write, execute] = shown.access;
+    for (has, flag) in [(read, " rd"), (write, " wr"), (execute, " ex"), (shown.shared, " sh")] {
+        text.extend_from_slice(if has { flag.as_bytes() } else { b"" });
     }
+    text.push(b'\n');
     text
 }
 
 /// The text of `smaps_rollup`; none if there is no memory.
-pub(super) fn together(areas: &[(Area, AreaUsage)]) -> Vec<u8> {
-    let (Some((first, _)), Some((last, _))) = (areas.first(), areas.last()) else {
-        return Vec::new();
-    };
-    let all = areas.iter().fold(AreaUsage::default(), |all, (_, usage)| all.with(*usage));
-    let anonymous = |shared: bool| -> u64 {
-        let of_these = areas.iter().filter(|(area, _)| area.shared == shared);
-        of_these.map(|(_, usage)| usage.proportional_anonymous).sum()
-    };
+pub(super) fn together(source: &dyn ProcSource, pid: u32) -> Vec<u8> {
+    let mut bounds: Option<(u64, u64)> = None;
+    let mut all = AreaUsage::default();
+    let (mut of_processes, mut of_objects) = (0, 0);
+    loop {
+        let from = bounds.map_or(0, |(_, end)| end);
+        let areas = source.areas_in_use(pid, from, AREAS);
+        for (area, usage) in &areas {
+            all = all.with(*usage);
+            let anonymous = if area.shared { &mut of_objects } else { &mut of_processes };
+            *anonymous += usage.proportional_anonymous;
+            bounds = Some((bounds.map_or(area.start, |(start, _)| start), area.end));
+        }
+        if areas.len() < AREAS {
+            break;
+        }
+    }
+    let Some((start, end)) = bounds else { return Vec::new() };
     let name = b"[rollup]".to_vec();
-    let mut text = area(&Area { start: first.start, end: last.end, name, ..Area::default() });
+    let mut text = area(&Area { start, end, name, ..Area::default() });
     put(&mut text, &[("Rss:", all.resident()), ("Pss:", all.proportional)]);
-    let of_files = all.proportional - all.proportional_anonymous;
     let parts = [
         ("Pss_Dirty:", all.proportional_dirty),
-        ("Pss_Anon:", anonymous(false)),
-        ("Pss_File:", of_files),
-        ("Pss_Shmem:", anonymous(true)),
+        ("Pss_Anon:", of_processes),
+        ("Pss_File:", all.proportional - all.proportional_anonymous),
+        ("Pss_Shmem:", of_objects),
     ];
     put(&mut text, &parts);
     put(&mut text, &kinds(&all));
