@@ -10,6 +10,7 @@ extern crate alloc;
 
 mod boot;
 mod console;
+mod credentials;
 mod executor;
 mod fabric;
 mod files;

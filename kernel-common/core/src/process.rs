@@ -8,6 +8,7 @@ use maize_abi::signal::{SigAction, Signal};
 use maize_hal::Nanos;
 use maize_mm::SpaceId;
 
+use crate::credentials::Credentials;
 use crate::homes::Seat;
 use crate::ids::{Pid, Tid};
 use crate::lifecycle::Pair;
@@ -102,6 +103,8 @@ pub(crate) struct Process {
     /// The parent that waits until this process has its own memory.
     pub(crate) vfork_parent: Option<Pid>,
     pub(crate) files: crate::files::FilesId,
+    /// The registry has them.
+    pub(crate) credentials: Credentials,
     pub(crate) exe: Vec<u8>,
     /// The arguments that the program was started with, each ended by a zero byte.
     pub(crate) cmdline: Arc<[u8]>,
@@ -159,6 +162,7 @@ impl Process {
             cmdline: Arc::default(),
             environment: Arc::default(),
             auxv: Arc::default(),
+            credentials: Credentials::default(),
             arguments: (0, 0),
             actions: [SigAction::default(); 64],
             pending: PendingSignals::default(),

@@ -162,6 +162,8 @@ impl<A: Arch> ProcSource for Env<'_, A> {
                 handled,
             ],
             memory: self.memory(process, tid),
+            uids: process.credentials.user.all(),
+            gids: process.credentials.group.all(),
             ..Task::default()
         })
     }

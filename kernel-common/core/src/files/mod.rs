@@ -124,14 +124,15 @@ impl<A: Arch> State<A> {
     ) -> Result<R, E> {
         let files = self.files_of(current.pid)?;
         let job = self.job(current);
+        let credentials = self.credentials(current.pid);
         let (vfs, mut env) = self.split_files();
         let view = env.view_of(files)?;
         let caller = Caller {
             pid: current.pid.0,
             tid: current.tid.0,
-            uid: 0,
-            gid: 0,
-            groups: &[],
+            uid: credentials.user.files,
+            gid: credentials.group.files,
+            groups: &credentials.groups,
             view,
             job,
         };

@@ -43,10 +43,6 @@ const fn is_served_at_home(call: Sysno) -> bool {
             | N::Getppid
             | N::Prctl
             | N::ArchPrctl
-            | N::Getuid
-            | N::Geteuid
-            | N::Getgid
-            | N::Getegid
             | N::RtSigaction
             | N::RtSigprocmask
             | N::RtSigpending

@@ -286,6 +286,7 @@ impl<A: Arch> State<A> {
             terminal: of.terminal,
             space: space.or(of.space),
             vfork_parent: args.has(flag::CLONE_VFORK).then_some(current.pid),
+            credentials: of.credentials.clone(),
             exe: of.exe.clone(),
             cmdline: Arc::clone(&of.cmdline),
             environment: Arc::clone(&of.environment),

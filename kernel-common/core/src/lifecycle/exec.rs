@@ -331,6 +331,7 @@ impl<A: Arch> State<A> {
         process.trampoline = trampoline;
         process.pair = pair;
         process.execed = true;
+        process.credentials.run_program();
         process.exit_signal = Signal::SIGCHLD.number();
         process.exe = request.file.path.clone();
         process.arguments = stack.arguments;

@@ -12,6 +12,7 @@ use maize_mm::{AreaFlags, Backing, Label, MapRequest, ObjectId, Placement, Shari
 use super::exec::ExecRequest;
 use super::pair::access_in_pair;
 use super::space::{finish_steps, layout_below};
+use crate::credentials::Credentials;
 use crate::files::ProgramFile;
 use crate::handle::Handle;
 use crate::loader::elf::{Program, Segment};
@@ -116,12 +117,13 @@ impl<A: Arch> State<A> {
     ) -> Result<Mapped, Errno> {
         // As text, as pointers, as the stack, and for /proc, which makes two of each on the way.
         self.room_for_strings(request, 7)?;
-        let limits = self.processes.get(&current.pid).map(|p| p.limits).ok_or(Errno::ESRCH)?;
+        let process = self.processes.get(&current.pid).ok_or(Errno::ESRCH)?;
+        let (limits, credentials) = (process.limits, process.credentials.clone());
         let stack_limit = limits[rlimit::RLIMIT_STACK].soft;
         let end = if parts.has_pair { self.paired_end() } else { self.user_end() };
         let layout = layout_below(end, stack_limit);
         let space = self.memory.create_space(&mut self.arch, layout).map_err(|_| Errno::ENOMEM)?;
-        let mapped = self.fill_space(space, parts, end, request, &limits);
+        let mapped = self.fill_space(space, parts, end, request, &limits, credentials);
         if mapped.is_err() {
             self.release_space_id(space);
         }
@@ -135,6 +137,7 @@ impl<A: Arch> State<A> {
         end: u64,
         request: &ExecRequest,
         limits: &[Rlimit; rlimit::COUNT],
+        credentials: Credentials,
     ) -> Result<Mapped, Errno> {
         self.memory.set_limits(space, space_limits(limits))?;
         let program = &parts.program;
@@ -151,7 +154,7 @@ impl<A: Arch> State<A> {
 
         let trampoline = self.map_trampoline(space)?;
         let top = end - PAGE;
-        let stack = self.initial_stack(program, biases, top, request)?;
+        let stack = self.initial_stack(program, biases, top, request, credentials)?;
         let start = (stack.pointer - STACK_SLACK) & !(PAGE - 1);
         let mut access = Access::READ | Access::WRITE;
         access.set(Access::EXECUTE, program.executable_stack);
@@ -314,12 +317,14 @@ impl<A: Arch> State<A> {
         biases: Biases,
         top: u64,
         request: &ExecRequest,
+        Credentials { user, group, .. }: Credentials,
     ) -> Result<Stack, Errno> {
         let bias = biases.program;
         let mut random = [0; 16];
         self.arch.entropy(&mut random);
         let [hwcap, hwcap2] = self.arch.hwcap();
         let frame = <A::Isa as Isa>::SIGNAL_FRAME_LEN + self.arch.fpu_len() + 256;
+        let differ = user.real != user.effective || group.real != group.effective;
         let auxv = [
             (at::AT_HWCAP, hwcap),
             (at::AT_PAGESZ, PAGE),
@@ -330,11 +335,11 @@ impl<A: Arch> State<A> {
             (at::AT_BASE, biases.interpreter),
             (at::AT_FLAGS, 0),
             (at::AT_ENTRY, bias + program.entry),
-            (at::AT_UID, 0),
-            (at::AT_EUID, 0),
-            (at::AT_GID, 0),
-            (at::AT_EGID, 0),
-            (at::AT_SECURE, 0),
+            (at::AT_UID, u64::from(user.real)),
+            (at::AT_EUID, u64::from(user.effective)),
+            (at::AT_GID, u64::from(group.real)),
+            (at::AT_EGID, u64::from(group.effective)),
+            (at::AT_SECURE, u64::from(differ)),
             (at::AT_HWCAP2, hwcap2),
             (at::AT_MINSIGSTKSZ, frame as u64),
         ];

@@ -2,6 +2,7 @@
 
 mod deliver;
 mod pending;
+mod permission;
 mod send;
 
 pub(crate) use deliver::deliver;

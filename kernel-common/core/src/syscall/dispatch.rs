@@ -3,9 +3,10 @@
 use maize_abi::{Errno, Sysno};
 use maize_hal::Arch;
 
+use super::credentials::Kind;
 use super::{
-    Call, files, fork, futex, identity, limits, memory, message_queues, sched, semaphores, shm,
-    signal, system, time, timers, wait,
+    Call, credentials, files, fork, futex, identity, limits, memory, message_queues, sched,
+    semaphores, shm, signal, system, time, timers, wait,
 };
 use crate::lifecycle;
 
@@ -38,13 +39,22 @@ pub(super) async fn dispatch<A: Arch>(
         N::Getpgrp => identity::getpgrp(call),
         N::Getsid => identity::getsid(call),
         N::Setsid => identity::setsid(call),
-        N::Getuid | N::Geteuid | N::Getgid | N::Getegid | N::Setfsuid | N::Setfsgid => Ok(0),
-        N::Setuid | N::Setgid => identity::set_ids(call, 1),
-        N::Setreuid | N::Setregid => identity::set_ids(call, 2),
-        N::Setresuid | N::Setresgid => identity::set_ids(call, 3),
-        N::Getresuid | N::Getresgid => identity::get_ids(call).await,
-        N::Getgroups => identity::getgroups(call),
-        N::Setgroups => identity::set_ids(call, 1),
+        N::Getuid => credentials::real(call, Kind::User),
+        N::Getgid => credentials::real(call, Kind::Group),
+        N::Geteuid => credentials::effective(call, Kind::User),
+        N::Getegid => credentials::effective(call, Kind::Group),
+        N::Getresuid => credentials::get_three(call, Kind::User).await,
+        N::Getresgid => credentials::get_three(call, Kind::Group).await,
+        N::Setuid => credentials::set(call, Kind::User),
+        N::Setgid => credentials::set(call, Kind::Group),
+        N::Setreuid => credentials::set_two(call, Kind::User),
+        N::Setregid => credentials::set_two(call, Kind::Group),
+        N::Setresuid => credentials::set_three(call, Kind::User),
+        N::Setresgid => credentials::set_three(call, Kind::Group),
+        N::Setfsuid => credentials::set_for_files(call, Kind::User),
+        N::Setfsgid => credentials::set_for_files(call, Kind::Group),
+        N::Getgroups => credentials::getgroups(call).await,
+        N::Setgroups => credentials::setgroups(call).await,
         N::Capget => identity::capget(call).await,
         N::Prctl => identity::prctl(call).await,
         N::ArchPrctl => identity::arch_prctl(call).await,

@@ -100,24 +100,6 @@ pub(super) fn setsid<A: Arch>(call: Call<'_, A>) -> CallResult {
     call.k.with(|s| s.new_session(call.current.pid))
 }
 
-/// Every process is the superuser; ids can be "changed" only to what they are.
-pub(super) fn set_ids<A: Arch>(call: Call<'_, A>, count: usize) -> CallResult {
-    let root_or_unchanged = |n: &u64| matches!(*n as u32, 0 | u32::MAX);
-    if call.args[..count].iter().all(root_or_unchanged) { Ok(0) } else { Err(Errno::EPERM) }
-}
-
-/// `getresuid`, `getresgid`: three words, all zero.
-pub(super) async fn get_ids<A: Arch>(call: Call<'_, A>) -> CallResult {
-    for at in &call.args[..3] {
-        call.k.write_user(call.current, *at, &[0; 4]).await?;
-    }
-    Ok(0)
-}
-
-pub(super) fn getgroups<A: Arch>(call: Call<'_, A>) -> CallResult {
-    if call.int(0) < 0 { Err(Errno::EINVAL) } else { Ok(0) }
-}
-
 const PR_SET_PDEATHSIG: i32 = 1;
 const PR_GET_PDEATHSIG: i32 = 2;
 const PR_GET_DUMPABLE: i32 = 3;
@@ -212,9 +194,15 @@ pub(super) async fn capget<A: Arch>(call: Call<'_, A>) -> CallResult {
     if data == 0 {
         return Ok(0);
     }
+    let of = if pid == 0 { call.current.tid } else { Tid(pid as u32) };
+    let privileged = call.k.with(|s| {
+        let process = s.threads.get(&of).map(|thread| thread.process);
+        s.credentials(process.unwrap_or(call.current.pid)).is_privileged()
+    });
+    let all = if privileged { ALL_CAPABILITIES } else { 0 };
     let mut sets = [0; 24];
     for (word, set) in sets.chunks_exact_mut(12).take(words).enumerate() {
-        let held = ((ALL_CAPABILITIES >> (32 * word)) as u32).to_le_bytes();
+        let held = ((all >> (32 * word)) as u32).to_le_bytes();
         set[..4].copy_from_slice(&held);
         set[4..8].copy_from_slice(&held);
     }

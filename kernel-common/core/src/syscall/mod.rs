@@ -15,6 +15,7 @@ use crate::state::State;
 use crate::thread::{Current, InterruptedCall};
 
 mod clock;
+mod credentials;
 mod dispatch;
 mod files;
 mod fork;

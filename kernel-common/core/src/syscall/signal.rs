@@ -253,41 +253,20 @@ fn signal_argument(n: i32) -> Result<Option<Signal>, Errno> {
 pub(super) fn kill<A: Arch>(call: Call<'_, A>) -> CallResult {
     let signal = signal_argument(call.int(1))?;
     let me = call.current.pid;
+    let info = signal.map(|signal| from_sender(signal, si_code::SI_USER, me));
     call.k.with(|s| {
-        let info = signal.map(|signal| from_sender(signal, si_code::SI_USER, me));
         let group = match call.int(0) {
             i32::MIN => return Err(Errno::ESRCH),
-            pid @ 1.. => {
-                let pid = Pid(pid as u32);
-                return match info {
-                    Some(info) => s.send_to_process(pid, info).map(|()| 0),
-                    None => s.processes.get(&pid).map(|_| 0).ok_or(Errno::ESRCH),
-                };
-            }
+            pid @ 1.. => return s.signal_process(me, Pid(pid as u32), info),
             -1 => {
-                let others: alloc::vec::Vec<Pid> = s
-                    .processes
-                    .iter()
-                    .filter(|(pid, p)| {
-                        **pid != me && **pid != Pid::INIT && !matches!(p.life, Life::Zombie(_))
-                    })
-                    .map(|(pid, _)| *pid)
-                    .collect();
-                for pid in &others {
-                    if let Some(info) = info {
-                        s.send_to_process(*pid, info)?;
-                    }
-                }
-                return if others.is_empty() { Err(Errno::ESRCH) } else { Ok(0) };
+                return s.signal_processes(me, info, |pid, process| {
+                    pid != me && pid != Pid::INIT && !matches!(process.life, Life::Zombie(_))
+                });
             }
             0 => s.group_of(me),
             group => Pid(group.unsigned_abs()),
         };
-        let reached = match info {
-            Some(info) => s.send_to_group(group, info),
-            None => s.processes.values().filter(|p| p.group == group).count(),
-        };
-        if reached == 0 { Err(Errno::ESRCH) } else { Ok(0) }
+        s.signal_processes(me, info, |_, process| process.group == group)
     })
 }
 
@@ -302,6 +281,7 @@ fn thread_signal<A: Arch>(call: Call<'_, A>, group: Option<i32>, tid: i32, n: i3
         if group.is_some_and(|g| thread.process.0 != g as u32) {
             return Err(Errno::ESRCH);
         }
+        s.check_signal(call.current.pid, thread.process, signal)?;
         match signal {
             None => Ok(0),
             Some(signal) => {
@@ -340,10 +320,7 @@ async fn read_info<A: Arch>(
 pub(super) async fn rt_sigqueueinfo<A: Arch>(call: Call<'_, A>) -> CallResult {
     let pid = Pid(call.uint(0));
     let info = read_info(call, call.int(1), call.args[2], pid == call.current.pid).await?;
-    call.k.with(|s| match info {
-        Some(info) => s.send_to_process(pid, info).map(|()| 0),
-        None => s.processes.get(&pid).map(|_| 0).ok_or(Errno::ESRCH),
-    })
+    call.k.with(|s| s.signal_process(call.current.pid, pid, info))
 }
 
 /// Sends argument 1 to the process that a file stands for, with the `siginfo` at argument 2 if there is
@@ -364,7 +341,7 @@ pub(super) async fn send_to_file<A: Arch>(call: Call<'_, A>, file: FileId) -> Ca
     };
     call.k.with(|s| {
         let pid = s.process_of_file(file)?;
-        info.map_or(Ok(0), |info| s.send_to_process(pid, info).map(|()| 0))
+        s.signal_process(me, pid, info)
     })
 }
 
@@ -375,6 +352,7 @@ pub(super) async fn rt_tgsigqueueinfo<A: Arch>(call: Call<'_, A>) -> CallResult 
         if s.threads.get(&tid).is_none_or(|t| t.process != pid) {
             return Err(Errno::ESRCH);
         }
+        s.check_signal(call.current.pid, pid, info.map(|info| info.signal))?;
         info.map_or(Ok(0), |info| s.send_to_thread(tid, info).map(|()| 0))
     })
 }
