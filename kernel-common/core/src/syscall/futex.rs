@@ -190,7 +190,7 @@ async fn queue<A: Arch>(
 ) -> Result<(), Errno> {
     let tid = call.current.tid;
     let key = call.k.futex_key(call.current, address, private).await?;
-    call.k.with(|s| s.note_futex_call(tid, key, deadline == Nanos::NEVER));
+    call.k.with(|s| s.note_futex_call(tid, key, private && deadline == Nanos::NEVER));
     loop {
         // Who came home for a signal or a stop is not to have the futex called back from where it waited.
         if deadline == Nanos::NEVER {

@@ -2,7 +2,7 @@
 
 use maize_abi::isa::x86_64::X86_64;
 use maize_abi::{Isa, Sysno};
-use maize_arch_host::{Reg, Script, ScriptRegs};
+use maize_arch_host::{Place, Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings, Placement};
 use maize_core_sim::fabric::{ENOUGH, Fabric, impatient_links, run, window};
 use maize_core_sim::scripts::{
@@ -46,6 +46,21 @@ fn set(s: &mut Script, address: u64, value: u64) {
 
 fn page(s: &mut Script) -> u64 {
     s.data(&[0; 4096])
+}
+
+/// Adds one to the word at `address`.
+fn count(s: &mut Script, address: u64) {
+    s.imm(Reg::S(5), address).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
+}
+
+/// At `thread`, a thread that waits for ever on a word that is lent to core 1, and before that counts itself.
+fn wait_on_core_1(s: &mut Script, thread: Place, word: u64, ready: u64) {
+    s.here(thread);
+    go(s, 1);
+    borrow(s, word);
+    count(s, ready);
+    wait_on(s, word);
+    s.exit(9);
 }
 
 /// Runs a script with a few seeds, each of which is to lend futexes and to call some back, or none.
@@ -159,10 +174,10 @@ where
     go(&mut s, 1);
     borrow(&mut s, first);
     borrow(&mut s, second);
-    s.imm(Reg::S(5), ready).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
+    count(&mut s, ready);
     wait_on(&mut s, first);
     s.expect(Reg::Ret, 0, 4);
-    s.imm(Reg::S(5), ready).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
+    count(&mut s, ready);
     end_thread(&mut s);
     expect_output::<I>(2, &s, "requeued\n", true);
 }
@@ -277,12 +292,7 @@ fn a_stop_leaves_futexes_where_they_are() {
         s.expect(Reg::Ret, 0, 3).syscall_with(Sysno::Nanosleep, &[sleep, 0]);
     }
     s.exit(0);
-    s.here(thread);
-    go(&mut s, 1);
-    borrow(&mut s, word);
-    s.imm(Reg::S(5), ready).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
-    wait_on(&mut s, word);
-    s.exit(9);
+    wait_on_core_1(&mut s, thread, word, ready);
     expect_output::<X86_64>(2, &s, "on\n", false);
 }
 
@@ -295,12 +305,7 @@ fn a_process_ends_though_threads_wait_elsewhere() {
     (0..3).for_each(|n| start_thread(&mut s, n, thread));
     spin_until(&mut s, ready, 3);
     s.spin(9000).print("over\n").exit(0);
-    s.here(thread);
-    go(&mut s, 1);
-    borrow(&mut s, word);
-    s.imm(Reg::S(5), ready).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
-    wait_on(&mut s, word);
-    s.exit(9);
+    wait_on_core_1(&mut s, thread, word, ready);
     // Nobody else uses the word.
     expect_output::<X86_64>(2, &s, "over\n", false);
 }

@@ -10,7 +10,7 @@ use maize_core_sim::scripts::{
 };
 use maize_wire::Kind;
 
-use super::fabric_hostile::{Duel, RUN};
+use super::fabric_hostile::{Duel, RUN, varint};
 
 const TRAPPED: Kind = Kind(20);
 const RECALL: Kind = Kind(37);
@@ -36,17 +36,7 @@ const RDI: usize = 5;
 const R10: usize = 10;
 const RIP: usize = 16;
 
-/// A number as postcard writes it.
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 128 {
-        bytes.push(value as u8 | 128);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
-}
-
+/// Takes a number off that postcard has written.
 fn take_varint(rest: &mut &[u8]) -> u64 {
     let len = rest.iter().position(|byte| byte & 128 == 0).unwrap() + 1;
     let (bytes, others) = rest.split_at(len);

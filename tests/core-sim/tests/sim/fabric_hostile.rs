@@ -151,17 +151,19 @@ proptest! {
     }
 }
 
+/// A number as postcard writes it.
+pub(crate) fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 128 {
+        bytes.push(value as u8 | 128);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
 /// A request of the page protocol for a page of an object of the kernel's own, or of the peer's.
 fn request(home: u64, serial: u64, index: u64) -> Vec<u8> {
-    let varint = |mut value: u64| {
-        let mut bytes = Vec::new();
-        while value >= 128 {
-            bytes.push(value as u8 | 128);
-            value >>= 7;
-        }
-        bytes.push(value as u8);
-        bytes
-    };
     // Segment 0, generation 0; the message is the directory's GetM, and lends no frame.
     let name = [varint(home << 54 | serial), varint(0), varint(index)].concat();
     let message = vec![0, 0, 1, 0, 0];
