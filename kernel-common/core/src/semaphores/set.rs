@@ -1,53 +1,43 @@
-//! Semaphores of System V, in sets that programs find by a number or a key.
-//!
-//! All operations of a call are carried out at once, or none is. Those that have to wait are tried again
-//! in the order in which they came, by whoever changes the set: what somebody waits for is never seen
-//! and then taken by another.
+//! One set of semaphores: what is in it, and who waits for it.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
 use maize_abi::ipc::{IPC_NOWAIT, Permissions};
-use maize_abi::semaphore::limit::{SEMMNI, SEMMSL, SEMVMX};
+use maize_abi::semaphore::limit::{SEMMNI, SEMVMX};
 use maize_abi::semaphore::{SEM_UNDO, Sembuf, SemidDs};
-use maize_hal::Arch;
 
+use super::Turn;
 use crate::ids::Pid;
-use crate::state::State;
-use crate::system_v::{Object, Objects};
-use crate::wait::WaitKey;
-
-/// The number of a wait for semaphores. The earlier has the lower one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Turn(u64);
+use crate::system_v::Object;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Semaphore {
-    value: u16,
+pub(super) struct Semaphore {
+    pub(super) value: u16,
     /// The process that has used it last.
-    pid: u32,
+    pub(super) pid: u32,
 }
 
 /// Operations that wait, or that did and whose caller does not know it yet.
 #[derive(Debug)]
-struct Waiting {
-    turn: Turn,
-    pid: Pid,
-    operations: Vec<Sembuf>,
+pub(super) struct Waiting {
+    pub(super) turn: Turn,
+    pub(super) pid: Pid,
+    pub(super) operations: Vec<Sembuf>,
     /// The one that cannot be carried out.
-    blocked: Sembuf,
-    outcome: Option<Result<(), Errno>>,
+    pub(super) blocked: Sembuf,
+    pub(super) outcome: Option<Result<(), Errno>>,
 }
 
 /// A set.
 #[derive(Debug, Default)]
 pub(crate) struct Set {
-    facts: SemidDs,
-    semaphores: Vec<Semaphore>,
+    pub(super) facts: SemidDs,
+    pub(super) semaphores: Vec<Semaphore>,
     /// What each process has added and what is to be taken off again when it ends, or the reverse.
-    undo: BTreeMap<(Pid, u16), i32>,
-    waiting: Vec<Waiting>,
+    pub(super) undo: BTreeMap<(Pid, u16), i32>,
+    pub(super) waiting: Vec<Waiting>,
 }
 
 impl Object for Set {
@@ -62,22 +52,9 @@ impl Object for Set {
     }
 }
 
-/// All sets.
-#[derive(Debug, Default)]
-pub(crate) struct Semaphores {
-    sets: Objects<Set>,
-    turns: u64,
-}
-
-impl Semaphores {
-    pub(crate) const fn sets(&self) -> &Objects<Set> {
-        &self.sets
-    }
-}
-
 /// Why operations are not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub(super) enum Stop {
     /// This one has to wait.
     Blocked(Sembuf),
     Failed(Errno),
@@ -95,15 +72,8 @@ pub(crate) enum Fact {
     WaitForZero,
 }
 
-/// Whether operations that still wait are to do so no longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GivesUp {
-    No,
-    Yes,
-}
-
 impl Set {
-    fn semaphore(&self, number: i32) -> Result<usize, Errno> {
+    pub(super) fn semaphore(&self, number: i32) -> Result<usize, Errno> {
         let number = usize::try_from(number).map_err(|_| Errno::EINVAL)?;
         if number < self.semaphores.len() { Ok(number) } else { Err(Errno::EINVAL) }
     }
@@ -143,7 +113,12 @@ impl Set {
     }
 
     /// Carries out all operations or none.
-    fn attempt(&mut self, pid: Pid, operations: &[Sembuf], now: i64) -> Result<(), Stop> {
+    pub(super) fn attempt(
+        &mut self,
+        pid: Pid,
+        operations: &[Sembuf],
+        now: i64,
+    ) -> Result<(), Stop> {
         for (done, operation) in operations.iter().enumerate() {
             if let Err(stop) = self.step(pid, *operation) {
                 for back in operations[..done].iter().rev() {
@@ -170,7 +145,7 @@ impl Set {
     }
 
     /// Tries again what waits, those first that only wait for zeros. Returns whose waits have ended.
-    fn settle(&mut self, now: i64) -> Vec<Turn> {
+    pub(super) fn settle(&mut self, now: i64) -> Vec<Turn> {
         let mut ended = Vec::new();
         let mut waiting = core::mem::take(&mut self.waiting);
         loop {
@@ -204,13 +179,13 @@ impl Set {
     }
 
     /// A value is given, whatever it was: nothing is undone of it any more.
-    fn give(&mut self, at: usize, value: u16, by: Pid) {
+    pub(super) fn give(&mut self, at: usize, value: u16, by: Pid) {
         self.semaphores[at] = Semaphore { value, pid: by.0 };
         self.undo.retain(|(_, number), _| usize::from(*number) != at);
     }
 
     /// A process has ended. Returns whether that has changed something.
-    fn undo(&mut self, pid: Pid, now: i64) -> bool {
+    pub(super) fn undo(&mut self, pid: Pid, now: i64) -> bool {
         self.waiting.retain(|wait| wait.pid != pid);
         let of_it = (pid, 0)..=(pid, u16::MAX);
         let undone: Vec<_> = self.undo.range(of_it).map(|((_, number), n)| (*number, *n)).collect();
@@ -256,191 +231,9 @@ impl Set {
     }
 }
 
-fn changes(operations: &[Sembuf]) -> bool {
+/// Whether any of these changes a value.
+pub(super) fn changes(operations: &[Sembuf]) -> bool {
     operations.iter().any(|operation| operation.change != 0)
-}
-
-impl<A: Arch> State<A> {
-    /// The set of a key, or a new one: `semget`.
-    ///
-    /// # Errors
-    /// `EEXIST`, `ENOENT`, `EINVAL` for a number of semaphores that it cannot have or has not, `ENOSPC`,
-    /// `ENOMEM`.
-    pub(crate) fn find_semaphores(
-        &mut self,
-        (key, count, flags): (i32, i32, u32),
-    ) -> Result<u64, Errno> {
-        let count = u32::try_from(count).ok().filter(|count| *count <= SEMMSL);
-        let count = count.ok_or(Errno::EINVAL)? as usize;
-        if let Some((id, set)) = self.semaphores.sets.find(key, flags)? {
-            let enough = count <= set.semaphores.len();
-            return if enough { Ok(id as u64) } else { Err(Errno::EINVAL) };
-        }
-        if count == 0 {
-            return Err(Errno::EINVAL);
-        }
-        let room = self.semaphores.sets.check_room()?;
-        let mut semaphores = Vec::new();
-        self.memory.heap_room(&mut semaphores, count).map_err(|_| Errno::ENOMEM)?;
-        semaphores.resize(count, Semaphore::default());
-        let facts = SemidDs {
-            permissions: Permissions::new(key, flags),
-            times: [0, self.seconds()],
-            count: count as u64,
-        };
-        let set = Set { facts, semaphores, ..Set::default() };
-        Ok(self.semaphores.sets.add(room, set) as u64)
-    }
-
-    /// Carries operations out, or has them wait: `semop`. Returns the wait.
-    ///
-    /// # Errors
-    /// `EINVAL` if there is no such set, `EFBIG` if it has no such semaphore, `EAGAIN`, `ERANGE`.
-    pub(crate) fn operate_semaphores(
-        &mut self,
-        id: i32,
-        by: Pid,
-        operations: &[Sembuf],
-    ) -> Result<Option<Turn>, Errno> {
-        let now = self.seconds();
-        let set = self.semaphores.sets.get_mut(id)?;
-        if operations.iter().any(|it| usize::from(it.number) >= set.semaphores.len()) {
-            return Err(Errno::EFBIG);
-        }
-        match set.attempt(by, operations, now) {
-            Ok(()) => {
-                if changes(operations) {
-                    self.settle_semaphores(id)?;
-                }
-                Ok(None)
-            }
-            Err(Stop::Failed(errno)) => Err(errno),
-            Err(Stop::Blocked(blocked)) => {
-                let turn = Turn(self.semaphores.turns);
-                self.semaphores.turns += 1;
-                let operations = operations.to_vec();
-                set.waiting.push(Waiting { turn, pid: by, operations, blocked, outcome: None });
-                Ok(Some(turn))
-            }
-        }
-    }
-
-    fn settle_semaphores(&mut self, id: i32) -> Result<(), Errno> {
-        let now = self.seconds();
-        for turn in self.semaphores.sets.get_mut(id)?.settle(now) {
-            self.wake(WaitKey::Semaphores(turn));
-        }
-        Ok(())
-    }
-
-    /// What has become of operations that waited; `None` if they still do. `gives_up` takes them back
-    /// then.
-    ///
-    /// # Errors
-    /// `EIDRM` if the set was removed, and the operations' own.
-    pub(crate) fn end_semaphore_wait(
-        &mut self,
-        id: i32,
-        turn: Turn,
-        gives_up: GivesUp,
-    ) -> Result<Option<()>, Errno> {
-        let set = self.semaphores.sets.get_mut(id).map_err(|_| Errno::EIDRM)?;
-        let at = set.waiting.iter().position(|wait| wait.turn == turn).ok_or(Errno::EIDRM)?;
-        let outcome = set.waiting[at].outcome;
-        if outcome.is_some() || gives_up == GivesUp::Yes {
-            set.waiting.remove(at);
-        }
-        outcome.transpose()
-    }
-
-    /// A process has ended: what it has done is undone, as far as it asked for that.
-    pub(crate) fn undo_semaphores(&mut self, pid: Pid) {
-        let now = self.seconds();
-        let mut ended = Vec::new();
-        for set in self.semaphores.sets.values_mut() {
-            if set.undo(pid, now) {
-                ended.extend(set.settle(now));
-            }
-        }
-        for turn in ended {
-            self.wake(WaitKey::Semaphores(turn));
-        }
-    }
-
-    /// A set, to be asked about.
-    ///
-    /// # Errors
-    /// `EINVAL` if there is none.
-    pub(crate) fn semaphore_set(&self, id: i32) -> Result<&Set, Errno> {
-        self.semaphores.sets.get(id)
-    }
-
-    /// `SETVAL`.
-    ///
-    /// # Errors
-    /// `EINVAL` if there is no such set or semaphore, `ERANGE`.
-    pub(crate) fn set_semaphore(
-        &mut self,
-        (id, number): (i32, i32),
-        by: Pid,
-        value: i32,
-    ) -> Result<(), Errno> {
-        if !(0..=SEMVMX).contains(&value) {
-            return Err(Errno::ERANGE);
-        }
-        let now = self.seconds();
-        let set = self.semaphores.sets.get_mut(id)?;
-        let at = set.semaphore(number)?;
-        set.give(at, value as u16, by);
-        set.facts.times[1] = now;
-        self.settle_semaphores(id)
-    }
-
-    /// `SETALL`.
-    ///
-    /// # Errors
-    /// `EIDRM` if there is no such set any more, `ERANGE`.
-    pub(crate) fn set_semaphores(
-        &mut self,
-        id: i32,
-        by: Pid,
-        values: impl Iterator<Item = u16> + Clone,
-    ) -> Result<(), Errno> {
-        let now = self.seconds();
-        let set = self.semaphores.sets.get_mut(id).map_err(|_| Errno::EIDRM)?;
-        if values.clone().any(|value| i32::from(value) > SEMVMX) {
-            return Err(Errno::ERANGE);
-        }
-        for (semaphore, value) in set.semaphores.iter_mut().zip(values) {
-            *semaphore = Semaphore { value, pid: by.0 };
-        }
-        set.undo.clear();
-        set.facts.times[1] = now;
-        self.settle_semaphores(id)
-    }
-
-    /// `IPC_SET`.
-    ///
-    /// # Errors
-    /// `EINVAL` if there is no such set.
-    pub(crate) fn change_semaphores(&mut self, id: i32, wanted: &Permissions) -> Result<(), Errno> {
-        let now = self.seconds();
-        let facts = &mut self.semaphores.sets.get_mut(id)?.facts;
-        facts.permissions.set(wanted);
-        facts.times[1] = now;
-        Ok(())
-    }
-
-    /// `IPC_RMID`: whoever waits is told.
-    ///
-    /// # Errors
-    /// `EINVAL` if there is no such set.
-    pub(crate) fn remove_semaphores(&mut self, id: i32) -> Result<(), Errno> {
-        for wait in self.semaphores.sets.remove(id)?.waiting {
-            self.wake(WaitKey::Semaphores(wait.turn));
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
