@@ -296,7 +296,7 @@ static void page_ping_pong(int n)
 
 /* ---- futexes ---- */
 
-enum { WAIT = 0 | 128, WAKE = 1 | 128 };
+enum { PRIVATE = 128, WAIT = 0 | PRIVATE, WAKE = 1 | PRIVATE };
 
 static void futex_wake(int n)
 {
@@ -304,6 +304,14 @@ static void futex_wake(int n)
         TIMED(i, CHECK(syscall(SYS_futex, &word, WAKE, 1, NULL) == 0));
 }
 AWAY(futex_wake)
+
+/* Of a word that other processes may use, too. */
+static void futex_wake_shared(int n)
+{
+    for (int i = 0; i < n; i++)
+        TIMED(i, CHECK(syscall(SYS_futex, &word, WAKE & ~PRIVATE, 1) == 0));
+}
+AWAY(futex_wake_shared)
 
 static void futex_changed(int n)
 {
@@ -348,6 +356,7 @@ static void futex_ping_pong(int n)
         });
     CHECK(pthread_join(thread, NULL) == 0);
 }
+AWAY(futex_ping_pong)
 
 /* ---- changes of areas ---- */
 
@@ -364,25 +373,43 @@ static void map_blocks(int n)
 }
 AWAY(map_blocks)
 
-static void unmap_blocks(int n)
+/* Memory that nobody has touched, or that this instance has. */
+static char *map_for(size_t bytes, int used)
 {
-    char *at = mmap(NULL, (size_t)n * BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                    -1, 0);
+    char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(at != MAP_FAILED);
+    if (used)
+        *(volatile char *)at = 1;
+    return at;
+}
+
+static void unmap_each(int n, int used)
+{
+    char *at = map_for((size_t)n * BLOCK, used);
     for (int i = 0; i < n; i++)
         TIMED(i, CHECK(munmap(at + (size_t)i * BLOCK, BLOCK) == 0));
 }
+
+static void unmap_blocks(int n)
+{
+    unmap_each(n, 0);
+}
 AWAY(unmap_blocks)
 
-static void protect_blocks(int n)
+static void unmap_used_blocks(int n)
 {
-    char *at = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(at != MAP_FAILED);
+    unmap_each(n, 1);
+}
+AWAY(unmap_used_blocks)
+
+static void protect_block(int n)
+{
+    char *at = map_for(BLOCK, 1);
     for (int i = 0; i < n; i++)
         TIMED(i, CHECK(mprotect(at, BLOCK, i % 2 ? PROT_READ | PROT_WRITE : PROT_READ) == 0));
     CHECK(munmap(at, BLOCK) == 0);
 }
-AWAY(protect_blocks)
+AWAY(protect_block)
 
 static void grow_heap(int n)
 {
@@ -586,11 +613,14 @@ int main(int argc, char **argv)
     measure("first touch of a page", first_touch, many);
     measure("page ping-pong", page_ping_pong, many);
     measure("futex wake, no waiter", futex_wake_away, many);
+    measure("futex wake, shared word", futex_wake_shared_away, many);
     measure("futex wait, value changed", futex_changed_away, many);
     measure("futex ping-pong", futex_ping_pong, many);
+    measure("futex ping-pong, both there", futex_ping_pong_away, many);
     measure("mmap 64 KiB", map_blocks_away, many);
     measure("munmap 64 KiB", unmap_blocks_away, many);
-    measure("mprotect 64 KiB", protect_blocks_away, many);
+    measure("munmap 64 KiB, used", unmap_used_blocks_away, many);
+    measure("mprotect 64 KiB", protect_block_away, many);
     measure("brk 64 KiB", grow_heap_away, many);
     measure("thread create and join", create_and_join_away, fewer);
     measure("signal round trip", signal_round_trip, many);

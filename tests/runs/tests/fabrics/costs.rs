@@ -11,7 +11,7 @@ use maize_launcher::workspace::Workspace;
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// Figure, messages, most bytes of their bodies, pages.
-const COSTS: [(&str, f64, f64, f64); 12] = [
+const COSTS: [(&str, f64, f64, f64); 15] = [
     ("there and back", 2.0, 700.0, 0.0),
     ("there and back, stack unused", 2.0, 700.0, 0.0),
     ("system call", 2.0, 600.0, 0.0),
@@ -20,9 +20,12 @@ const COSTS: [(&str, f64, f64, f64); 12] = [
     ("read fault", 2.0, 50.0, 1.0),
     ("write fault", 2.0, 50.0, 1.0),
     ("write upgrade", 2.0, 50.0, 0.0),
-    ("futex wake, no waiter", 2.0, 600.0, 0.0),
+    ("futex wake, no waiter", 0.0, 0.0, 0.0),
+    ("futex wake, shared word", 2.0, 600.0, 0.0),
+    ("futex ping-pong, both there", 0.0, 0.0, 0.0),
     ("mmap 64 KiB", 2.0, 640.0, 0.0),
-    ("munmap 64 KiB", 4.0, 700.0, 0.0),
+    ("munmap 64 KiB", 2.0, 640.0, 0.0),
+    ("munmap 64 KiB, used", 4.0, 700.0, 0.0),
     ("mprotect 64 KiB", 4.0, 700.0, 0.0),
 ];
 
