@@ -73,17 +73,9 @@ impl<A: Arch> State<A> {
         ask: &AskArea,
     ) -> Result<AreaRecord, NoArea> {
         let space = self.groups.led_space(ask.space, self.fabric.me, from).ok_or(NoArea::Fault)?;
-        let other = self.isa_of(from) != Some(<A::Isa as Isa>::KIND);
-        let area = if other && PRIVATE.contains(&ask.address) {
-            self.describe_private(space, ask)?
-        } else {
-            self.describe_common(space, ask)?
-        };
-        self.note_told(space, from, area.start..area.end);
-        Ok(area)
-    }
-
-    fn describe_common(&mut self, space: SpaceId, ask: &AskArea) -> Result<AreaRecord, NoArea> {
+        if self.isa_of(from) != Some(<A::Isa as Isa>::KIND) && PRIVATE.contains(&ask.address) {
+            return self.describe_private(space, ask);
+        }
         let access = Access::from_bits_truncate(ask.access);
         let area = self.memory.area_for(space, ask.address, access).map_err(|_| NoArea::Fault)?;
         let pages = self.pages_of(&area)?;

@@ -38,7 +38,7 @@ const fn changer(tid: Tid) -> u32 {
 }
 
 impl<A: Arch> Handle<A> {
-    /// Has every member that knows of them forget areas and pages; returns when all have confirmed it, or are gone, except
+    /// Has every member forget areas and pages; returns when all have confirmed it, or are gone, except
     /// the place where the thread goes on: whatever is sent there arrives behind this. What that one is
     /// still to answer is returned.
     pub(super) async fn forget_everywhere(
@@ -50,7 +50,7 @@ impl<A: Arch> Handle<A> {
     ) -> Option<(InstanceId, RequestId)> {
         let (place, mut asked) = self.with(|s| {
             let key = SpaceKey { home: s.fabric.me.0, serial: space.serial() };
-            let members = s.members_that_know(space, ranges);
+            let members = s.members(space);
             let ask = |member| {
                 let id = s.ask(member, changer(current.tid), |id| {
                     let ranges = ranges.iter().map(|r| (r.start, r.end)).collect();

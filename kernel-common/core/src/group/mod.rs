@@ -6,7 +6,6 @@ mod cut;
 mod forget;
 mod futexes;
 mod replica;
-mod told;
 mod turn;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -20,7 +19,6 @@ pub(crate) use change::{ordered, recall};
 pub(crate) use cut::forget_cut;
 pub(crate) use forget::Dropped;
 pub(crate) use replica::Replica;
-use told::Told;
 
 use crate::futex::Lending;
 use crate::ids::Tid;
@@ -63,8 +61,8 @@ impl From<ObjectName> for ObjectId {
 /// A space of this instance that others have replicas of.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    /// Instances that a thread of the space was sent to, and what they were told.
-    members: BTreeMap<InstanceId, Told>,
+    /// Instances that a thread of the space was sent to.
+    members: BTreeSet<InstanceId>,
     /// Objects that members know, and that end with the space.
     private: BTreeSet<ObjectId>,
     /// Futexes that members serve.
@@ -105,7 +103,7 @@ impl Groups {
         }
         let mut led = self.led.iter();
         let (space, _) = led.find(|(space, group)| {
-            space.serial() == key.serial && group.members.contains_key(&member)
+            space.serial() == key.serial && group.members.contains(&member)
         })?;
         Some(*space)
     }

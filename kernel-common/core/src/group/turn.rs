@@ -2,13 +2,12 @@
 
 use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use maize_hal::{Arch, Nanos};
 use maize_mm::SpaceId;
 use maize_wire::InstanceId;
 
-use super::{Group, Groups, ObjectName, SpaceKey, Told};
+use super::{Group, Groups, ObjectName, SpaceKey};
 use crate::fabric::message::{LEAVING, Leave};
 use crate::handle::Handle;
 use crate::ids::Tid;
@@ -37,40 +36,17 @@ impl<A: Arch> State<A> {
         let me = self.fabric.me;
         let lead = self.fabric.pages.domains.lead(to, me);
         let members = &mut self.groups.led.entry(space).or_default().members;
-        members.entry(to).or_default();
+        members.insert(to);
         // Who has frames for another hears of changes, too.
         if lead != me && self.fabric.is_usable(lead) {
-            members.entry(lead).or_default();
+            members.insert(lead);
         }
         SpaceKey { home: me.0, serial: space.serial() }
     }
 
     /// The members of a space of this instance.
     pub(crate) fn members(&self, space: SpaceId) -> Vec<InstanceId> {
-        self.groups.led.get(&space).map(|g| g.members.keys().copied().collect()).unwrap_or_default()
-    }
-
-    /// A member is told of an area.
-    pub(super) fn note_told(&mut self, space: SpaceId, member: InstanceId, area: Range<u64>) {
-        let lead = self.fabric.pages.domains.lead(member, self.fabric.me);
-        let Some(group) = self.groups.led.get_mut(&space) else { return };
-        // The member's pages may be in frames of its lead's.
-        for knows in [member, lead] {
-            if let Some(told) = group.members.get_mut(&knows) {
-                told.tell(area.clone());
-            }
-        }
-    }
-
-    /// The members that know something of these ranges.
-    pub(super) fn members_that_know(
-        &self,
-        space: SpaceId,
-        ranges: &[Range<u64>],
-    ) -> Vec<InstanceId> {
-        let Some(group) = self.groups.led.get(&space) else { return Vec::new() };
-        let knows = |told: &Told| ranges.iter().any(|range| told.knows(range));
-        group.members.iter().filter(|(_, told)| knows(told)).map(|(member, _)| *member).collect()
+        self.groups.led.get(&space).map(|g| g.members.iter().copied().collect()).unwrap_or_default()
     }
 
     /// A space of this instance ends: so do its replicas.
@@ -78,7 +54,7 @@ impl<A: Arch> State<A> {
         let Some(Group { members, private, .. }) = self.groups.led.remove(&space) else { return };
         let key = SpaceKey { home: self.fabric.me.0, serial: space.serial() };
         let names: Vec<ObjectName> = private.iter().copied().map(ObjectName::from).collect();
-        for member in members.into_keys() {
+        for member in members {
             let mut rest = names.as_slice();
             while rest.len() > LEAVING {
                 let (objects, later) = rest.split_at(LEAVING);
@@ -98,7 +74,7 @@ impl<A: Arch> State<A> {
     pub(crate) fn lends_to_members(&self, space: SpaceId) -> bool {
         let everybody = self.fabric.settings.window.is_some();
         self.groups.led.get(&space).is_some_and(|group| {
-            let mut members = group.members.keys();
+            let mut members = group.members.iter();
             members.any(|member| everybody || self.fabric.pages.domains.is_sibling(*member))
         })
     }
@@ -107,8 +83,6 @@ impl<A: Arch> State<A> {
     pub(crate) fn leave_groups(&mut self, peer: InstanceId) {
         for group in self.groups.led.values_mut() {
             group.members.remove(&peer);
-            // Others may have frames for its siblings now.
-            group.members.values_mut().for_each(Told::tell_all);
         }
     }
 
