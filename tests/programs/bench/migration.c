@@ -373,38 +373,26 @@ static void map_blocks(int n)
 }
 AWAY(map_blocks)
 
-/* Memory that nobody has touched, or that this instance has. */
-static char *map_for(size_t bytes, int used)
+/* Memory that this instance has touched. */
+static char *map_used(size_t bytes)
 {
     char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(at != MAP_FAILED);
-    if (used)
-        *(volatile char *)at = 1;
+    *(volatile char *)at = 1;
     return at;
-}
-
-static void unmap_each(int n, int used)
-{
-    char *at = map_for((size_t)n * BLOCK, used);
-    for (int i = 0; i < n; i++)
-        TIMED(i, CHECK(munmap(at + (size_t)i * BLOCK, BLOCK) == 0));
 }
 
 static void unmap_blocks(int n)
 {
-    unmap_each(n, 0);
+    char *at = map_used((size_t)n * BLOCK);
+    for (int i = 0; i < n; i++)
+        TIMED(i, CHECK(munmap(at + (size_t)i * BLOCK, BLOCK) == 0));
 }
 AWAY(unmap_blocks)
 
-static void unmap_used_blocks(int n)
-{
-    unmap_each(n, 1);
-}
-AWAY(unmap_used_blocks)
-
 static void protect_block(int n)
 {
-    char *at = map_for(BLOCK, 1);
+    char *at = map_used(BLOCK);
     for (int i = 0; i < n; i++)
         TIMED(i, CHECK(mprotect(at, BLOCK, i % 2 ? PROT_READ | PROT_WRITE : PROT_READ) == 0));
     CHECK(munmap(at, BLOCK) == 0);
@@ -619,7 +607,6 @@ int main(int argc, char **argv)
     measure("futex ping-pong, both there", futex_ping_pong_away, many);
     measure("mmap 64 KiB", map_blocks_away, many);
     measure("munmap 64 KiB", unmap_blocks_away, many);
-    measure("munmap 64 KiB, used", unmap_used_blocks_away, many);
     measure("mprotect 64 KiB", protect_block_away, many);
     measure("brk 64 KiB", grow_heap_away, many);
     measure("thread create and join", create_and_join_away, fewer);
