@@ -13,7 +13,7 @@ use core::ops::Range;
 use maize_abi::PAGE_SIZE;
 use maize_mm::{ObjectId, SpaceId};
 
-pub(crate) use lending::Lending;
+pub(crate) use lending::{Holder, Lending};
 pub(crate) use recall::MOST_WAITING;
 
 use crate::ids::Tid;

@@ -7,8 +7,7 @@ use maize_hal::{Arch, Nanos};
 use maize_mm::SpaceId;
 use maize_wire::InstanceId;
 
-use super::lending::Holder;
-use super::{FutexKey, MATCH_ANY};
+use super::{FutexKey, Holder, MATCH_ANY};
 use crate::fabric::RequestId;
 use crate::fabric::message::{Malformed, Message, RecallFutexes, RecalledFutexes};
 use crate::group::SpaceKey;
@@ -78,33 +77,34 @@ impl<A: Arch> State<A> {
 
     /// Whether a thread has called from where the futex is served now, and before that was so: then it
     /// calls there again.
-    pub(crate) fn has_crossed(&mut self, tid: Tid, key: FutexKey) -> bool {
-        let Some((space, page)) = key.page() else { return false };
-        let holder = self.groups.lending(space).and_then(|lending| lending.holder(page));
-        let Some(Holder::Lent(holder, with)) = holder else { return false };
+    pub(crate) fn has_crossed(&self, tid: Tid, key: FutexKey) -> bool {
+        let Some(Holder::Lent(holder, with)) = self.futex_holder(key) else { return false };
         self.threads.get(&tid).is_some_and(|thread| {
             let age = with.wrapping_sub(thread.last_run) as i32;
-            // Who waits already, or was woken, does not begin anew.
-            !thread.waits_already && thread.last_place == holder && age > 0
+            thread.last_place == holder && age > 0
         })
     }
 
     /// Whether a futex is another instance's to serve.
-    pub(crate) fn is_futex_lent(&mut self, key: FutexKey) -> bool {
-        let Some((space, page)) = key.page() else { return false };
-        self.groups.lending(space).is_some_and(|lending| lending.holder(page).is_some())
+    pub(crate) fn is_futex_lent(&self, key: FutexKey) -> bool {
+        self.futex_holder(key).is_some()
+    }
+
+    fn futex_holder(&self, key: FutexKey) -> Option<Holder> {
+        let (space, page) = key.page()?;
+        self.groups.futex_holder(space, page)
     }
 
     fn recall_futex(&mut self, current: Current, space: SpaceId, page: u64) -> Next {
-        let home = self.fabric.me.0;
-        let Some(lending) = self.groups.lending(space) else { return Next::Use };
-        match lending.holder(page) {
+        match self.groups.futex_holder(space, page) {
             None => Next::Use,
             Some(Holder::Recalled(_)) => Next::Wait,
             Some(Holder::Lent(holder, _)) => {
-                lending.recall(page);
+                if let Some(lending) = self.groups.lending(space) {
+                    lending.recall(page);
+                }
                 self.stats.fabric.futexes_recalled += 1;
-                let space = SpaceKey { home, serial: space.serial() };
+                let space = SpaceKey { home: self.fabric.me.0, serial: space.serial() };
                 let ask = |id| RecallFutexes { id, space, page }.into();
                 Next::Answer(holder, self.ask(holder, current.tid.0, ask))
             }

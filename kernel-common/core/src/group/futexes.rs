@@ -6,7 +6,7 @@ use maize_mm::SpaceId;
 use maize_wire::InstanceId;
 
 use super::{Groups, SpaceKey};
-use crate::futex::Lending;
+use crate::futex::{Holder, Lending};
 
 /// Pages whose futexes a replica serves at the most, far more than a home lends. Calls about any other are
 /// the home's.
@@ -16,6 +16,11 @@ impl Groups {
     /// What is known of the futexes of a space of this instance, if it has members.
     pub(crate) fn lending(&mut self, space: SpaceId) -> Option<&mut Lending> {
         self.led.get_mut(&space).map(|group| &mut group.lending)
+    }
+
+    /// Who has the futexes of a page of a space of this instance, if that is not this one.
+    pub(crate) fn futex_holder(&self, space: SpaceId, page: u64) -> Option<Holder> {
+        self.led.get(&space)?.lending.holder(page)
     }
 
     /// Takes back what futexes an instance had that is gone; those that it was told to give back.

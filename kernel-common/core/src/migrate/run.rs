@@ -169,7 +169,6 @@ impl<A: Arch> State<A> {
         thread.away = None;
         thread.time_wanted = false;
         thread.advanced = true;
-        thread.waits_already = false;
         thread.kernel_since = now;
         let departure = match answer {
             Ok(message) => {

@@ -78,13 +78,6 @@ pub(super) async fn futex<A: Arch>(call: Call<'_, A>) -> CallResult {
     let value = call.uint(2);
     let private = op & FUTEX_PRIVATE_FLAG != 0;
     let third = call.uint(5);
-    let served = FutexOp::of(&call.args).is_some();
-    if served {
-        let key = call.k.futex_key(call.current, address, private).await?;
-        if call.k.with(|s| s.has_crossed(call.current.tid, key)) {
-            return Err(Errno::ERESTARTNOINTR);
-        }
-    }
     match op & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME) {
         command @ (FUTEX_WAIT | FUTEX_WAIT_BITSET) => {
             let bits = if command == FUTEX_WAIT { MATCH_ANY } else { third };
@@ -110,10 +103,10 @@ pub(super) async fn futex<A: Arch>(call: Call<'_, A>) -> CallResult {
             if bits == 0 {
                 return Err(Errno::EINVAL);
             }
-            let key = call.k.futex_key(call.current, address, private).await?;
+            let key = name_futex(call, address, private, private).await?;
             call.k.own_futex(call.current, key).await;
             Ok(call.k.with(|s| {
-                s.note_futex_call(call.current.tid, key, served);
+                s.note_futex_call(call.current.tid, key, private);
                 u64::from(s.futex_wake(key, at_least_one(value), bits))
             }))
         }
@@ -125,6 +118,19 @@ pub(super) async fn futex<A: Arch>(call: Call<'_, A>) -> CallResult {
         // Priority inheritance has no meaning where all threads have one priority; glibc falls back.
         _ => Err(Errno::ENOSYS),
     }
+}
+
+/// What the futex of a call is called. If the call could be `served` where the thread came from, and the
+/// futex was lent to there meanwhile, the call begins again there.
+async fn name_futex<A: Arch>(
+    call: Call<'_, A>,
+    address: u64,
+    private: bool,
+    served: bool,
+) -> Result<FutexKey, Errno> {
+    let key = call.k.futex_key(call.current, address, private).await?;
+    let crossed = served && call.k.with(|s| s.has_crossed(call.current.tid, key));
+    if crossed { Err(Errno::ERESTARTNOINTR) } else { Ok(key) }
 }
 
 async fn wait<A: Arch>(
@@ -189,8 +195,9 @@ async fn queue<A: Arch>(
     deadline: Nanos,
 ) -> Result<(), Errno> {
     let tid = call.current.tid;
-    let key = call.k.futex_key(call.current, address, private).await?;
-    call.k.with(|s| s.note_futex_call(tid, key, private && deadline == Nanos::NEVER));
+    let served = private && deadline == Nanos::NEVER;
+    let key = name_futex(call, address, private, served).await?;
+    call.k.with(|s| s.note_futex_call(tid, key, served));
     loop {
         // Who came home for a signal or a stop is not to have the futex called back from where it waited.
         if deadline == Nanos::NEVER {
