@@ -57,10 +57,46 @@ pub fn wait_until(s: &mut Script, address: u64, value: u64) {
     s.here(done);
 }
 
+/// Adds one to the word at `address`, atomically. Uses `S(4)`, `S(5)`.
+pub fn count(s: &mut Script, address: u64) {
+    s.imm(Reg::S(5), address).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
+}
+
+/// Wakes up to `most` threads that wait for the word at `address`.
+pub fn wake(s: &mut Script, address: u64, most: u64) {
+    s.syscall_with(Sysno::Futex, &[address, FUTEX_WAKE | FUTEX_PRIVATE, most, 0, 0, 0]);
+}
+
 /// Adds one to the word at `address`, atomically, and wakes who waits for it. Uses `S(4)`, `S(5)`.
 pub fn bump(s: &mut Script, address: u64) {
-    s.imm(Reg::S(5), address).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
-    s.syscall_with(Sysno::Futex, &[address, FUTEX_WAKE | FUTEX_PRIVATE, 1000, 0, 0, 0]);
+    count(s, address);
+    wake(s, address, 1000);
+}
+
+/// Two threads, on these cores, that hand each other two words in turn, and a process that says so when it
+/// is over.
+pub fn ping_pong(s: &mut Script, (ping, pong): (u64, u64), cores: (u32, u32), rounds: u64) {
+    let thread = s.place();
+    start_thread(s, 0, thread);
+    go(s, cores.0);
+    for round in 1..=rounds {
+        bump(s, ping);
+        wait_until(s, pong, round);
+    }
+    s.print("pong\n").exit(0);
+    s.here(thread);
+    go(s, cores.1);
+    for round in 1..=rounds {
+        wait_until(s, ping, round);
+        bump(s, pong);
+    }
+    end_thread(s);
+}
+
+/// Sleeps for less than a second.
+pub fn sleep(s: &mut Script, nanos: u64) {
+    let span = s.data(&[0_u64.to_le_bytes(), nanos.to_le_bytes()].concat());
+    s.syscall_with(Sysno::Nanosleep, &[span, 0]);
 }
 
 /// Bytes of a thread's block, to which its thread pointer points: what it saves when it leaves.

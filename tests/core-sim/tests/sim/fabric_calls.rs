@@ -7,7 +7,7 @@ use maize_core_sim::fabric::run;
 use maize_core_sim::on_both;
 use maize_core_sim::scripts::{
     FUTEX_WAIT, FUTEX_WAKE, SA_SIGINFO, SIGCHLD, bump, end_thread, expect_core, fork, go, handle,
-    start_thread, wait_until,
+    ping_pong, start_thread, wait_until,
 };
 
 const SIGKILL: u64 = 9;
@@ -31,24 +31,9 @@ fn futexes<I: Isa>()
 where
     I::Regs: ScriptRegs,
 {
-    const ROUNDS: u64 = 10;
     let mut s = Script::new();
-    let (ping, pong) = (s.data(&[0; 8]), s.data(&[0; 8]));
-    let thread = s.place();
-    start_thread(&mut s, 0, thread);
-    go(&mut s, 2);
-    for round in 1..=ROUNDS {
-        bump(&mut s, ping);
-        wait_until(&mut s, pong, round);
-    }
-    s.print("pong\n").exit(0);
-    s.here(thread);
-    go(&mut s, 1);
-    for round in 1..=ROUNDS {
-        wait_until(&mut s, ping, round);
-        bump(&mut s, pong);
-    }
-    end_thread(&mut s);
+    let words = (s.data(&[0; 8]), s.data(&[0; 8]));
+    ping_pong(&mut s, words, (2, 1), 10);
     expect_output::<I>(3, &s, "pong\n");
 }
 

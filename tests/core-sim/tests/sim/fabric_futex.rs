@@ -6,8 +6,8 @@ use maize_arch_host::{Place, Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings, Placement};
 use maize_core_sim::fabric::{ENOUGH, Fabric, impatient_links, run, window};
 use maize_core_sim::scripts::{
-    FUTEX_PRIVATE, FUTEX_WAIT, FUTEX_WAKE, SA_RESTART, SA_SIGINFO, bump, counting_handler,
-    end_thread, expect_core, fork, go, handle, start_thread, wait_until,
+    FUTEX_PRIVATE, FUTEX_WAIT, FUTEX_WAKE, SA_RESTART, SA_SIGINFO, bump, count, counting_handler,
+    end_thread, expect_core, fork, go, handle, ping_pong, sleep, start_thread, wait_until, wake,
 };
 use maize_core_sim::{on_both, root_with, seeds};
 use maize_simnet::NetConfig;
@@ -19,16 +19,12 @@ const EINTR: u64 = (-4_i64) as u64;
 /// Calls about the futexes of a word's page until they are lent.
 fn borrow(s: &mut Script, word: u64) {
     for _ in 0..6 {
-        s.syscall_with(Sysno::Futex, &[word, FUTEX_WAKE | FUTEX_PRIVATE, 1]);
+        wake(s, word, 1);
     }
 }
 
 fn wait_on(s: &mut Script, word: u64) {
     s.syscall_with(Sysno::Futex, &[word, FUTEX_WAIT | FUTEX_PRIVATE, 0, 0]);
-}
-
-fn wake(s: &mut Script, word: u64, count: u64) {
-    s.syscall_with(Sysno::Futex, &[word, FUTEX_WAKE | FUTEX_PRIVATE, count]);
 }
 
 /// Waits for the word at `address` without a futex.
@@ -48,16 +44,19 @@ fn page(s: &mut Script) -> u64 {
     s.data(&[0; 4096])
 }
 
-/// Adds one to the word at `address`.
-fn count(s: &mut Script, address: u64) {
-    s.imm(Reg::S(5), address).imm(Reg::S(4), 1).fetch_add32(Reg::S(4), Reg::S(5), Reg::S(4));
-}
-
-/// At `thread`, a thread that waits for ever on a word that is lent to core 1, and before that counts itself.
+/// At `thread`, threads that wait for ever on a word that is lent to core 1, and before that count themselves.
+/// One has it lent before any waits: those would be woken for that.
 fn wait_on_core_1(s: &mut Script, thread: Place, word: u64, ready: u64) {
+    let (turn, lent) = (ready + 64, ready + 128);
+    let later = s.place();
     s.here(thread);
     go(s, 1);
+    s.imm(Reg::S(0), turn).imm(Reg::S(2), 1).fetch_add32(Reg::S(2), Reg::S(0), Reg::S(2));
+    s.imm(Reg::S(3), 0).if_not_equal(Reg::S(2), Reg::S(3), later);
     borrow(s, word);
+    set(s, lent, 1);
+    s.here(later);
+    spin_until(s, lent, 1);
     count(s, ready);
     wait_on(s, word);
     s.exit(9);
@@ -83,22 +82,8 @@ where
     I::Regs: ScriptRegs,
 {
     let mut s = Script::new();
-    let (ping, pong) = (page(&mut s), page(&mut s));
-    let thread = s.place();
-    start_thread(&mut s, 0, thread);
-    go(&mut s, 1);
-    for round in 1..=rounds {
-        bump(&mut s, ping);
-        wait_until(&mut s, pong, round);
-    }
-    s.print("pong\n").exit(0);
-    s.here(thread);
-    go(&mut s, 1);
-    for round in 1..=rounds {
-        wait_until(&mut s, ping, round);
-        bump(&mut s, pong);
-    }
-    end_thread(&mut s);
+    let words = (page(&mut s), page(&mut s));
+    ping_pong(&mut s, words, (1, 1), rounds);
     let (outcome, fabric) = run::<I>(2, &s, &FabricSettings::default(), 3);
     assert_eq!((outcome.stdout.as_str(), outcome.status), ("pong\n", 0));
     let counters = fabric.counters();
@@ -279,7 +264,6 @@ fn a_stop_leaves_futexes_where_they_are() {
     let mut s = Script::new();
     let (word, ready) = (page(&mut s), page(&mut s));
     let (thread, child) = (s.place(), s.place());
-    let sleep = s.data(&[0_u64.to_le_bytes(), 900_000_u64.to_le_bytes()].concat());
     (0..3).for_each(|n| start_thread(&mut s, n, thread));
     spin_until(&mut s, ready, 3);
     s.spin(9000);
@@ -289,7 +273,8 @@ fn a_stop_leaves_futexes_where_they_are() {
     s.syscall_with(Sysno::Getppid, &[]).mov(Reg::S(2), Reg::Ret);
     for signal in [SIGSTOP, SIGCONT] {
         s.mov(Reg::A(0), Reg::S(2)).imm(Reg::A(1), signal).syscall(Sysno::Kill);
-        s.expect(Reg::Ret, 0, 3).syscall_with(Sysno::Nanosleep, &[sleep, 0]);
+        s.expect(Reg::Ret, 0, 3);
+        sleep(&mut s, 900_000);
     }
     s.exit(0);
     wait_on_core_1(&mut s, thread, word, ready);

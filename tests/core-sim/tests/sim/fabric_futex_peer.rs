@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use maize_abi::Sysno;
 use maize_arch_host::{Reg, Script};
 use maize_core_sim::scripts::{
-    FUTEX_PRIVATE, FUTEX_WAIT, FUTEX_WAKE, bump, end_thread, go, start_thread, wait_until,
+    FUTEX_PRIVATE, FUTEX_WAIT, FUTEX_WAKE, bump, end_thread, go, sleep, start_thread, wait_until,
+    wake,
 };
 use maize_wire::Kind;
 
@@ -139,17 +139,6 @@ impl Duel {
     }
 }
 
-fn sleep(s: &mut Script, nanos: u64) {
-    let mut span = [0; 16];
-    span[8..].copy_from_slice(&nanos.to_le_bytes());
-    let span = s.data(&span);
-    s.syscall_with(Sysno::Nanosleep, &[span, 0]);
-}
-
-fn wake(s: &mut Script, word: u64) {
-    s.syscall_with(Sysno::Futex, &[word, FUTEX_WAKE | FUTEX_PRIVATE, 1]);
-}
-
 /// A thread that goes to the peer; what it does there the test says.
 fn guest(s: &mut Script) {
     go(s, 1);
@@ -176,12 +165,12 @@ fn whatever_a_recall_is_answered_nobody_waits_for_ever() {
         start_thread(&mut s, 0, away);
         start_thread(&mut s, 1, other);
         sleep(&mut s, 2_000_000);
-        wake(&mut s, word);
+        wake(&mut s, word, 1);
         wait_until(&mut s, done, 1);
         s.print("home\n").exit(0);
         s.here(other);
         sleep(&mut s, 2_000_000);
-        wake(&mut s, word);
+        wake(&mut s, word, 1);
         bump(&mut s, done);
         end_thread(&mut s);
         s.here(away);
@@ -212,7 +201,7 @@ fn who_was_woken_at_home_does_not_wait_anew_where_it_came_from() {
     sleep(&mut s, 500_000);
     start_thread(&mut s, 1, caller);
     sleep(&mut s, 2_000_000);
-    wake(&mut s, word);
+    wake(&mut s, word, 1);
     s.expect(Reg::Ret, 1, 7);
     let spin = s.mark();
     sleep(&mut s, 100_000);
@@ -245,12 +234,13 @@ fn who_comes_home_with_another_call_is_in_no_queue() {
     let away = s.place();
     start_thread(&mut s, 0, away);
     sleep(&mut s, 2_000_000);
-    s.syscall_with(Sysno::Futex, &[word + 8, FUTEX_WAKE | FUTEX_PRIVATE, 1]).expect(Reg::Ret, 0, 6);
+    wake(&mut s, word + 8, 1);
+    s.expect(Reg::Ret, 0, 6);
     sleep(&mut s, 2_000_000);
     // Nobody waits on the one, and one thread on the other.
-    wake(&mut s, word);
+    wake(&mut s, word, 1);
     s.expect(Reg::Ret, 0, 7);
-    wake(&mut s, word + 64);
+    wake(&mut s, word + 64, 1);
     s.expect(Reg::Ret, 1, 8).print("one\n").exit(0);
     s.here(away);
     guest(&mut s);
