@@ -152,7 +152,7 @@ fn forks_and_signals_do_not_disturb() {
     }
 }
 
-fn settings(instances: u16, coherence: Coherence, migrate_every: u32) -> FabricSettings {
+pub(crate) fn settings(instances: u16, coherence: Coherence, migrate_every: u32) -> FabricSettings {
     let machines = [&[][..], &[0; 16], &[0, 0, 1, 1], &[0, 1, 0, 1]][migrate_every as usize % 4];
     // Machines have one only if there are two of them; voting needs that.
     let windowed = coherence == Coherence::Directory || !machines.is_empty() || instances == 2;

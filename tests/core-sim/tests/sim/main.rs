@@ -2,6 +2,7 @@
 //!
 //! One program: each of several would be linked with all kernels once more.
 
+mod fabric_allocators;
 mod fabric_balance;
 mod fabric_between;
 mod fabric_calls;
