@@ -127,12 +127,10 @@ impl<T> RadixMap<T> {
         let mut taken = RadixMap::new();
         if let Some(root) = &mut self.root
             && let Some(range) = bounds(&range).and_then(|range| root.clip(range))
+            && let Some(node) = root.node.take_range(root.shift, range)
         {
-            let node = root.node.take_range(root.shift, range);
             taken.len = node.count();
-            if !taken.is_empty() {
-                taken.root = Some(Root { first: root.first, shift: root.shift, node });
-            }
+            taken.root = Some(Root { first: root.first, shift: root.shift, node });
         }
         self.lost(taken.len);
         taken

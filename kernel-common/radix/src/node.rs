@@ -160,43 +160,43 @@ impl<T> Node<T> {
         }
     }
 
-    /// Takes the entries of a range out, in a node of the same height. Indices are relative to the
-    /// node's first.
-    pub(crate) fn take_range(&mut self, shift: u32, range: RangeInclusive<u64>) -> Node<T> {
+    /// Takes the entries of a range out, in a node of the same height, if there are any. Indices are relative
+    /// to the node's first.
+    pub(crate) fn take_range(&mut self, shift: u32, range: RangeInclusive<u64>) -> Option<Node<T>> {
         let (first, last) = range.into_inner();
-        let slots = slot_of(shift, first)..=slot_of(shift, last);
+        let (from, to) = (slot_of(shift, first), slot_of(shift, last));
         match self {
             Node::Leaf(leaf) => {
-                let mut taken = Slots::new();
-                for slot in slots {
-                    if let Some(value) = leaf.take(slot) {
-                        taken.put(slot, value);
-                    }
+                let mut taken = None;
+                while let Some(slot) = leaf.next(from).filter(|&slot| slot <= to) {
+                    let value = leaf.take(slot)?;
+                    taken.get_or_insert_with(Slots::new).put(slot, value);
                 }
-                Node::Leaf(taken)
+                taken.map(Node::Leaf)
             }
             Node::Inner(inner) => {
-                let mut taken = Slots::new();
-                for slot in slots {
+                let mut taken = None;
+                let mut at = from;
+                while let Some(slot) = inner.next(at).filter(|&slot| slot <= to) {
+                    at = slot + 1;
                     let start = (slot as u64) << shift;
                     let end = start | ((1 << shift) - 1);
-                    if first <= start && end <= last {
-                        if let Some(whole) = inner.take(slot) {
-                            taken.put(slot, whole);
-                        }
-                        continue;
-                    }
-                    let Some(below) = &mut inner.slots[slot] else { continue };
                     let part = first.max(start) - start..=last.min(end) - start;
-                    let cut = below.take_range(shift - BITS, part);
-                    if below.is_empty() {
-                        inner.take(slot);
-                    }
-                    if !cut.is_empty() {
-                        taken.put(slot, cut);
+                    let cut = if *part.end() - *part.start() == end - start {
+                        inner.take(slot)
+                    } else {
+                        let below = inner.slots[slot].as_mut()?;
+                        let cut = below.take_range(shift - BITS, part);
+                        if below.is_empty() {
+                            inner.take(slot);
+                        }
+                        cut
+                    };
+                    if let Some(cut) = cut {
+                        taken.get_or_insert_with(Slots::new).put(slot, cut);
                     }
                 }
-                Node::Inner(taken)
+                taken.map(Node::Inner)
             }
         }
     }
