@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
 
 use maize_abi::Isa;
 use maize_hal::{Arch, FrameRange, HostIo, Interrupts, Nanos};
@@ -127,16 +126,17 @@ async fn free_memory<A: Arch>(k: Handle<A>) {
         match k.with(|s| s.memory.run_background(&mut s.arch, &mut budget)) {
             Progress::More => k.yield_now(task).await,
             Progress::Done => {
-                let keys: Vec<WaitKey> = [WaitKey::MemoryFreed].into();
-                k.wait_for(task, &keys, Nanos::NEVER, Interruptible::Not).await;
+                k.wait_for(task, &[WaitKey::MemoryFreed], Nanos::NEVER, Interruptible::Not).await;
             }
         }
     }
 }
 
 impl<A: Arch> State<A> {
-    /// There is memory to be freed.
+    /// There may be memory to be freed.
     pub(crate) fn wake_background(&mut self) {
-        self.wake(WaitKey::MemoryFreed);
+        if self.memory.has_background_work() {
+            self.wake(WaitKey::MemoryFreed);
+        }
     }
 }

@@ -250,11 +250,13 @@ impl Memory {
                 return Progress::Done;
             }
         }
-        if self.objects.has_work() || !self.buried.is_empty() {
-            Progress::More
-        } else {
-            Progress::Done
-        }
+        if self.has_background_work() { Progress::More } else { Progress::Done }
+    }
+
+    /// Whether work was put off: see [`Memory::run_background`].
+    #[must_use]
+    pub fn has_background_work(&self) -> bool {
+        self.objects.has_work() || !self.buried.is_empty()
     }
 
     /// Frees something that can be freed.
