@@ -4,19 +4,27 @@
 //! none. An instance that has one, and was told, would name a later life of such a page than one that
 //! touches it first; so the ranges that were dropped are remembered as well.
 
-use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Ranges remembered of an object at the most.
 const RANGES: usize = 64;
+
+/// Pages that began the same life together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    start: u64,
+    end: u64,
+    generation: u32,
+}
 
 /// The lives of an object's pages.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Lives {
     /// The last that was begun.
     latest: u32,
-    /// By its first page: where a range ends, and the life that its pages began. They do not overlap.
-    ranges: BTreeMap<u64, (u64, u32)>,
+    /// In order. None is empty, and they do not overlap.
+    spans: Vec<Span>,
 }
 
 impl Lives {
@@ -28,20 +36,20 @@ impl Lives {
 
     /// The generation of a page that there is no record of.
     pub(super) fn of(&self, index: u64) -> u32 {
-        let range = self.ranges.range(..=index).next_back();
-        range.filter(|(_, (end, _))| index < *end).map_or(0, |(_, (_, generation))| *generation)
+        let span = self.spans.get(self.spans.partition_point(|span| span.end <= index));
+        span.filter(|span| span.start <= index).map_or(0, |span| span.generation)
     }
 
     /// At the home: a range has begun this life. If there are too many ranges all become one, in the latest
     /// life of any page: who names an earlier one is told.
     pub(super) fn begin(&mut self, range: Range<u64>, generation: u32) {
         self.insert(range, generation);
-        if self.ranges.len() > RANGES
-            && let (Some(first), Some(last)) =
-                (self.ranges.first_key_value(), self.ranges.last_key_value())
+        if self.spans.len() > RANGES
+            && let (Some(first), Some(last)) = (self.spans.first(), self.spans.last())
         {
-            let (start, end) = (*first.0, last.1.0);
-            self.ranges = BTreeMap::from([(start, (end, self.latest))]);
+            let all = Span { start: first.start, end: last.end, generation: self.latest };
+            self.spans.clear();
+            self.spans.push(all);
         }
     }
 
@@ -49,46 +57,47 @@ impl Lives {
     /// all are forgotten: the home tells.
     pub(super) fn learn(&mut self, range: Range<u64>, generation: u32) {
         self.insert(range, generation);
-        if self.ranges.len() > RANGES {
-            self.ranges.clear();
+        if self.spans.len() > RANGES {
+            self.spans.clear();
         }
     }
 
-    fn insert(&mut self, range: Range<u64>, generation: u32) {
-        let Range { mut start, mut end } = range;
+    fn insert(&mut self, Range { start, end }: Range<u64>, generation: u32) {
         if start >= end {
             return;
         }
-        // One that begins before it is cut, and goes on behind it if it is longer.
-        if let Some((_, (stop, known))) = self.ranges.range_mut(..start).next_back()
-            && *stop > start
-        {
-            let (rest, life) = (*stop, *known);
-            *stop = start;
-            if rest > end {
-                self.ranges.insert(end, (rest, life));
+        let mut new = Span { start, end, generation };
+        let mut first = self.spans.partition_point(|span| span.end <= start);
+        let over = self.spans.iter().skip(first).take_while(|span| span.start < end);
+        let mut last = first + over.count();
+        // Neighbours in the same life are one span.
+        let near = |at: usize| self.spans.get(at).filter(|span| span.generation == generation);
+        if first > 0 && near(first - 1).is_some_and(|span| span.end == start) {
+            first -= 1;
+        }
+        if near(last).is_some_and(|span| span.start == end) {
+            last += 1;
+        }
+        let (mut before, mut behind) = (None, None);
+        for span in &self.spans[first..last] {
+            if span.generation == generation {
+                new.start = new.start.min(span.start);
+                new.end = new.end.max(span.end);
+                continue;
+            }
+            if span.start < start {
+                before = Some(Span { end: start, ..*span });
+            }
+            if span.end > end {
+                behind = Some(Span { start: end, ..*span });
             }
         }
-        while let Some((&first, &(stop, life))) = self.ranges.range(start..end).next() {
-            self.ranges.remove(&first);
-            if stop > end {
-                self.ranges.insert(end, (stop, life));
-            }
+        if first == last {
+            self.spans.insert(first, new);
+        } else {
+            let parts = [before, Some(new), behind];
+            self.spans.splice(first..last, parts.into_iter().flatten());
         }
-        // Neighbours in the same life are one range.
-        if let Some((&first, &(stop, life))) = self.ranges.range(..start).next_back()
-            && (stop, life) == (start, generation)
-        {
-            self.ranges.remove(&first);
-            start = first;
-        }
-        if let Some(&(stop, life)) = self.ranges.get(&end)
-            && life == generation
-        {
-            self.ranges.remove(&end);
-            end = stop;
-        }
-        self.ranges.insert(start, (end, generation));
     }
 }
 
@@ -110,7 +119,7 @@ mod tests {
             pages[start as usize..end as usize].fill(generation);
             assert_eq!(core::array::from_fn(|index| lives.of(index as u64)), pages);
         }
-        assert!(lives.ranges.len() <= 64);
+        assert!(lives.spans.len() <= RANGES);
     }
 
     #[test]
@@ -123,10 +132,10 @@ mod tests {
             // Whatever a member names the home has begun.
             assert!((0..200).all(|index| member.of(index) <= home.of(index)));
         }
-        assert_eq!(home.ranges.len(), 1);
+        assert_eq!(home.spans.len(), 1);
         assert_eq!([0, 1, 128].map(|page| home.of(page)), [home.latest; 3]);
         assert_eq!(home.of(129), 0);
-        assert!(member.ranges.is_empty());
+        assert!(member.spans.is_empty());
     }
 
     #[test]
@@ -135,7 +144,7 @@ mod tests {
         lives.learn(4..8, 3);
         lives.learn(8..10, 3);
         lives.learn(2..4, 3);
-        assert_eq!(lives.ranges, BTreeMap::from([(2, (10, 3))]));
+        assert_eq!(lives.spans, [Span { start: 2, end: 10, generation: 3 }]);
         lives.learn(5..5, 4);
         assert_eq!(lives.of(5), 3);
     }
