@@ -28,6 +28,9 @@ pub struct SelfTestConfig {
     pub order_for: Nanos,
     /// Time without any progress of the peer after which it is given up.
     pub patience: Nanos,
+    /// The most of it that one poll counts. Who was itself stopped, or had to wait for its turn, has not
+    /// looked meanwhile, and the peer may have waited for it: it does not blame the peer.
+    pub longest_step: Nanos,
 }
 
 impl Default for SelfTestConfig {
@@ -37,6 +40,7 @@ impl Default for SelfTestConfig {
             rounds: 2_000,
             order_for: Nanos::from_millis(50),
             patience: Nanos::from_millis(2_000),
+            longest_step: Nanos::from_millis(200),
         }
     }
 }
@@ -178,9 +182,13 @@ pub struct SelfTest<W> {
     /// 0 for the lower instance of the pair, 1 for the higher.
     side: usize,
     stage: Stage,
-    /// The peer's words when they last changed, and when that was.
-    last_seen: ([u64; 4], Nanos),
-    started: Nanos,
+    /// The peer's words when they last changed.
+    last_seen: [u64; 4],
+    /// For how long this side has waited for them to change, and for how long it has tested.
+    waited: Nanos,
+    lasted: Nanos,
+    /// When this side looked last.
+    looked: Nanos,
     ordering_since: Nanos,
 }
 
@@ -205,8 +213,10 @@ impl<W: Window> SelfTest<W> {
             session,
             side: side as usize,
             stage,
-            last_seen: ([0; 4], now),
-            started: now,
+            last_seen: [0; 4],
+            waited: Nanos(0),
+            lasted: Nanos(0),
+            looked: now,
             ordering_since: now,
         };
         if fits {
@@ -240,14 +250,17 @@ impl<W: Window> SelfTest<W> {
                 *seen = self.parts.peer.load_acquire(word);
             }
         }
-        if seen != self.last_seen.0 {
-            self.last_seen = (seen, now);
+        let since = now.since(self.looked).min(self.config.longest_step);
+        self.looked = now;
+        self.lasted = self.lasted + since;
+        self.waited = self.waited + since;
+        if seen != self.last_seen {
+            (self.last_seen, self.waited) = (seen, Nanos(0));
         }
         if seen[STAGE] == REFUSED {
             return self.refuse(Refusal::PeerRefused);
         }
-        let whole = now.since(self.started).0 / PATIENCES;
-        if now.since(self.last_seen.1).0.max(whole) > self.config.patience.0 {
+        if self.waited.0.max(self.lasted.0 / PATIENCES) > self.config.patience.0 {
             return self.refuse(Refusal::PeerSilent);
         }
         match self.stage {
@@ -421,7 +434,9 @@ mod tests {
         let start = Instant::now();
         let run = |window: &HostWindow, side| {
             let now = || Nanos(start.elapsed().as_nanos() as u64);
-            let config = SelfTestConfig { patience: Nanos::SECOND, ..SelfTestConfig::default() };
+            // A host with other work to do may keep one of them waiting for seconds.
+            let patience = Nanos::from_millis(60_000);
+            let config = SelfTestConfig { patience, ..SelfTestConfig::default() };
             let parts = parts(&window.window(), side);
             let mut test = SelfTest::new(config, parts, session(side), side, now());
             loop {
@@ -569,9 +584,32 @@ mod tests {
         let side = Side::Lower;
         let config = SelfTestConfig::default();
         let mut test = SelfTest::new(config, parts(&window, side), session(side), side, Nanos(0));
-        assert_eq!(test.poll(Nanos::SECOND), Progress::Working);
-        let late = Nanos::from_millis(3_100);
+        // What stood there before is its first word.
+        for tenth in 1..=21 {
+            assert_eq!(test.poll(Nanos::from_millis(tenth * 100)), Progress::Working);
+        }
+        let late = Nanos::from_millis(2_200);
         assert_eq!(test.poll(late), Progress::Refused(Refusal::PeerSilent));
+    }
+
+    #[test]
+    fn who_was_stopped_does_not_blame_the_peer() {
+        let words = words();
+        let window = Mapping::from_words(&words);
+        let mut sides = [Side::Lower, Side::Higher].map(|side| {
+            let config = SelfTestConfig { additions: 100, rounds: 20, ..SelfTestConfig::default() };
+            SelfTest::new(config, parts(&window, side), session(side), side, Nanos(0))
+        });
+        // The higher has its turn every 1.5 s only, longer than either would wait for the other in two turns.
+        let mut over = [Progress::Working; 2];
+        for turn in 1..1_000 {
+            let now = Nanos::from_millis(turn * 1_500);
+            over = [sides[0].poll(now), sides[1].poll(now + Nanos::from_millis(1_400))];
+            if over.iter().all(|progress| *progress != Progress::Working) {
+                break;
+            }
+        }
+        assert!(over.iter().all(|over| matches!(over, Progress::Passed(_))), "{over:?}");
     }
 
     #[test]
