@@ -18,7 +18,7 @@ use maize_trace::{Counter, Counters, Event as TraceEvent, EventKind, Tracer, flo
 use maize_window::{Doorbell, Layout, MAX_INSTANCES, Span, Window};
 use maize_wire::{Class, Epoch, InstanceId, Kind, PAGE_BYTES, PAGE_WORDS};
 
-use super::peer::Peer;
+use super::peer::{Peer, test_among};
 use super::stats;
 use super::windows::{JoinError, Reached};
 
@@ -124,11 +124,12 @@ impl<W: Window, D: Doorbell> Links<W, D> {
         let me = config.me;
         let tested = reached.iter().filter(|r| r.between_machines);
         let tested: usize = tested.map(|r| r.header.layout.instances() - 1).sum();
+        let test = test_among(tested, config.fabric.link.life.dead_after);
         let mut peers = Vec::new();
         for Reached { entrance, header, between_machines } in reached {
             for id in &entrance.peers {
                 let memory = (&entrance.window, &header.layout);
-                let peer = Peer::new(memory, me, *id, between_machines.then_some(tested));
+                let peer = Peer::new(memory, me, *id, between_machines.then_some(test));
                 peers.push(peer.ok_or(maize_link::EnterError::NoSuchInstance(*id))?);
             }
         }

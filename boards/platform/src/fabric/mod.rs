@@ -34,8 +34,8 @@ pub type MachineLinks = Links<Mapping<'static>, Bells>;
 
 /// How long a window may take to get its header.
 const HEADER_PATIENCE: Nanos = Nanos::from_millis(5_000);
-/// How long the others may take to come. Then the instance goes on without them.
-const PEERS_PATIENCE: Nanos = Nanos::from_millis(10_000);
+/// How long the others may take to come, at the least and at the most. Then the instance goes on without them.
+const PEERS_PATIENCE: (Nanos, Nanos) = (Nanos::from_millis(10_000), Nanos::from_millis(60_000));
 
 /// Joins the fabric of the boot record over the device to other machines and
 /// the memory of this one. `None` if the instance is alone, and nobody
@@ -65,7 +65,7 @@ pub fn join<A: Arch>(
         debugged: record.debugged,
     };
     let mut links = Links::enter(&config, &reached, bells, arch.now())?;
-    settle(arch, &mut links)?;
+    settle(arch, &mut links, config.fabric.link.life.dead_after)?;
     links.report_up();
     let outside = reached.iter().find(|reached| reached.between_machines);
     let window = outside.zip(physical).and_then(|(reached, physical)| {
@@ -106,9 +106,15 @@ fn fabric_config(record: &BootRecord) -> FabricConfig {
 
 /// Waits until all others are there and their clocks are compared, or one of them has something to
 /// say already, or patience ends.
-fn settle<A: Arch>(arch: &mut A, links: &mut MachineLinks) -> Result<(), JoinError> {
+///
+/// Patience is as long as that with a silent peer, within bounds: who may be slow to answer may be slow to come.
+fn settle<A: Arch>(
+    arch: &mut A,
+    links: &mut MachineLinks,
+    dead_after: Nanos,
+) -> Result<(), JoinError> {
     let started = arch.now();
-    let until = started + PEERS_PATIENCE;
+    let until = started + dead_after.clamp(PEERS_PATIENCE.0, PEERS_PATIENCE.1);
     loop {
         let now = arch.now();
         let spoken_to = links.settle(now);

@@ -48,27 +48,28 @@ pub(super) struct Peer<W> {
     told: bool,
 }
 
-/// Less is tested with each where there are many: all of them are tested at once.
-fn config_among(tested: usize) -> SelfTestConfig {
+/// How the windows to `tested` peers are tested. Less is tested with each where there are many: all of them are
+/// tested at once. A peer that may be silent for `dead_after` may take as long to go on with the test.
+pub(super) fn test_among(tested: usize, dead_after: Nanos) -> SelfTestConfig {
     let whole = SelfTestConfig::default();
     let share = tested.max(1) as u64;
     SelfTestConfig {
         additions: (whole.additions / share).max(1_000),
         rounds: (whole.rounds / share).max(100),
         order_for: Nanos(whole.order_for.0 / share),
+        patience: whole.patience.max(dead_after),
         ..whole
     }
 }
 
 impl<W: Window> Peer<W> {
-    /// A peer with which there is no session yet. `tested` is how many of all instances test their
-    /// windows with each other; both sides have to count alike. `None` if the peer is in this machine:
-    /// then there is nothing to find out.
+    /// A peer with which there is no session yet. Both sides have to test the window between them alike. `None` if
+    /// the peer is in this machine: then there is nothing to find out.
     pub(super) fn new(
         (window, layout): (&W, &Layout),
         me: InstanceId,
         id: InstanceId,
-        tested: Option<usize>,
+        test: Option<SelfTestConfig>,
     ) -> Option<Peer<W>> {
         let line = |of, other, line| window.part(layout.peer_line(of, other, line)?);
         let parts = SelfTestParts {
@@ -76,12 +77,12 @@ impl<W: Window> Peer<W> {
             peer: line(id, me, PeerLine::SelfTest)?,
             cell: window.part(layout.pair_cell(me, id)?)?,
         };
-        let clock_lines = match tested {
+        let clock_lines = match test {
             Some(_) => Some((line(me, id, PeerLine::Clock)?, line(id, me, PeerLine::Clock)?)),
             None => None,
         };
         let frames = window.part(layout.frames())?;
-        let test = tested.map(|tested| (parts, config_among(tested)));
+        let test = test.map(|config| (parts, config));
         Some(Peer { id, frames, test, clock_lines, state: State::Down, probe: None, told: false })
     }
 
@@ -167,5 +168,19 @@ impl<W: Window> Peer<W> {
         let offset = probe.offset()?;
         self.told = true;
         Some(Finding::Clock(offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_be_silent_for_long_may_test_for_long() {
+        let usual = SelfTestConfig::default();
+        assert_eq!(test_among(1, Nanos::MILLI), usual);
+        let long = Nanos(10 * usual.patience.0);
+        assert_eq!(test_among(2, long).patience, long);
+        assert_eq!(test_among(2, long).additions, usual.additions / 2);
     }
 }
