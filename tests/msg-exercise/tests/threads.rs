@@ -6,10 +6,10 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use maize_hal::Nanos;
-use maize_link::{FabricConfig, Idle, Life};
+use maize_link::{Idle, Life};
 use maize_msg_exercise::bench::{FAR, NEAR, far, near};
 use maize_msg_exercise::{BenchRequest, Station};
-use maize_msg_fabric::{Clock, HostFabric, create_window, enter};
+use maize_msg_fabric::{Clock, HostFabric, create_window, dying_after, enter};
 use maize_window::{HostWindow, Mapping, Window, WindowHeader};
 use maize_wire::{InstanceId, checksum::Coverage};
 
@@ -23,7 +23,9 @@ struct Host<'a> {
 
 impl<'a> Host<'a> {
     fn new(window: &'a HostWindow, me: InstanceId, clock: Clock, peer: Thread) -> Host<'a> {
-        let fabric = enter(window, me, clock, FabricConfig::default()).unwrap();
+        // A busy host may keep a thread waiting for seconds.
+        let config = dying_after(Nanos::from_millis(60_000));
+        let fabric = enter(window, me, clock, config).unwrap();
         let mut host = Host { fabric, window: window.window(), clock, peer };
         let other = if me == NEAR { FAR } else { NEAR };
         while !matches!(host.fabric.life(other), Some(Life::Up { .. })) {

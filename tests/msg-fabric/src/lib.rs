@@ -11,7 +11,7 @@ use std::{
 };
 
 use maize_hal::Nanos;
-use maize_link::{Event, FabricConfig, Idle, WindowFabric};
+use maize_link::{Event, FabricConfig, Idle, LifeConfig, WindowFabric};
 use maize_window::{HostWindow, Layout, Mapping, WindowHeader};
 use maize_wire::{InstanceId, checksum::Coverage};
 
@@ -64,6 +64,15 @@ impl Clock {
     pub fn now(self) -> Nanos {
         Nanos(u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
+}
+
+/// The usual settings, with the time after which a silent peer is given up. Where nobody is to die it is long: a
+/// host with other work to do may keep a thread waiting for seconds.
+#[must_use]
+pub fn dying_after(silence: Nanos) -> FabricConfig {
+    let mut config = FabricConfig::default();
+    config.link.life = LifeConfig::dying_after(silence);
+    config
 }
 
 /// Doorbells between threads: whom to unpark.

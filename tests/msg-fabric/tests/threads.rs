@@ -11,11 +11,16 @@ use std::{
 };
 
 use maize_hal::Nanos;
-use maize_link::{Cause, Event, FabricConfig, LifeConfig, News, Outgoing, SendError};
-use maize_msg_fabric::{Clock, Doorbells, HostFabric, Next, create_window, enter, run};
+use maize_link::{Cause, Event, FabricConfig, News, Outgoing, SendError};
+use maize_msg_fabric::{
+    Clock, Doorbells, HostFabric, Next, create_window, dying_after, enter, run,
+};
 use maize_wire::{Class, InstanceId, Kind, PAGE_WORDS, checksum::Coverage};
 
 const KIND: Kind = Kind(99);
+
+/// Silence after which a peer is given up where nobody is to die.
+const PATIENCE: Nanos = Nanos::from_millis(60_000);
 
 /// What the message with this number says.
 fn contents(from: u16, to: u16, number: u64) -> [u64; 3] {
@@ -95,7 +100,7 @@ fn all_pairs(instances: u16, count: u64, coverage: Coverage, poll_for: Nanos) ->
     let window = create_window(usize::from(instances), 16 << 20, coverage).unwrap();
     let (ready, done) = (Barrier::new(usize::from(instances) + 1), AtomicU64::new(0));
     let doorbells_rung = AtomicU64::new(0);
-    let limit = Instant::now() + Duration::from_secs(100);
+    let limit = Instant::now() + Duration::from_secs(300);
     thread::scope(|scope| {
         let (senders, threads): (Vec<_>, Vec<_>) = (0..instances)
             .map(|me| {
@@ -106,7 +111,7 @@ fn all_pairs(instances: u16, count: u64, coverage: Coverage, poll_for: Nanos) ->
                     ready.wait();
                     let mut doorbells = take.recv().unwrap();
                     let clock = Clock::start();
-                    let config = FabricConfig { poll_for, ..FabricConfig::default() };
+                    let config = FabricConfig { poll_for, ..dying_after(PATIENCE) };
                     let mut fabric = enter(&window, InstanceId(me), clock, config).unwrap();
                     let mut talker = Talker::new(me, instances, count);
                     let mut told = false;
@@ -158,19 +163,13 @@ fn sixteen_instances_exchange_all_pairs() {
     all_pairs(16, 200, Coverage::Control, Nanos(0));
 }
 
-/// A peer dies at any moment (its thread just ends), is declared dead in time, and its successor
-/// joins under the next epoch.
+/// A peer dies at any moment (its thread just ends), is declared dead, and its successor joins under the next
+/// epoch.
 #[test]
 fn a_peer_dies_and_its_successor_joins() {
     let window = create_window(2, 8 << 20, Coverage::Control).unwrap();
-    let life = LifeConfig {
-        suspect_after: Nanos::from_millis(400),
-        dead_after: Nanos::from_millis(800),
-        ..LifeConfig::default()
-    };
-    let mut config = FabricConfig::default();
-    config.link.life = life;
-    let over = AtomicBool::new(false);
+    let config = dying_after(Nanos::from_millis(4_000));
+    let (declared, over) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         let mortal = scope.spawn(|| {
             let window = window.again().unwrap();
@@ -193,7 +192,9 @@ fn a_peer_dies_and_its_successor_joins() {
                     }
                 });
                 drop(fabric);
-                thread::sleep(Duration::from_millis(1_200));
+                while life == 0 && !declared.load(SeqCst) {
+                    thread::sleep(Duration::from_millis(5));
+                }
             }
         });
         let clock = Clock::start();
@@ -201,10 +202,11 @@ fn a_peer_dies_and_its_successor_joins() {
         let mut talker = Talker::new(0, 2, 1_000_000);
         let mut news = Vec::new();
         run(&mut fabric, clock, &mut |_| {}, |fabric, now, event| {
-            assert!(now < Nanos::from_millis(60_000), "{news:?}");
+            assert!(now < Nanos::from_millis(300_000), "{news:?}");
             if let Some((from, event)) = event {
                 if let Event::News(what) = event {
                     news.push(what);
+                    declared.fetch_or(matches!(what, News::Down(_)), SeqCst);
                     if what == News::Up {
                         talker = Talker::new(0, 2, 1_000_000);
                     }
