@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::workspace::Workspace;
 
+/// How long the debugger waits for an answer of the emulator, in seconds: a busy host may keep it waiting.
+const ANSWER_LIMIT: u32 = 60;
+
 /// A machine with a debugger's port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
@@ -37,38 +40,53 @@ impl Drop for Registration {
 
 /// Records the ports of a run, where `maize gdb` looks.
 pub fn register(workspace: &Workspace, ports: &[Port]) -> io::Result<Registration> {
-    let folder = workspace.cache().join("gdb");
-    fs::create_dir_all(&folder)?;
     for port in ports {
         eprintln!("maize: machine {} ({}): attach with ./maize gdb {0}", port.machine, port.isa);
     }
-    let path = folder.join(format!("{}.json", std::process::id()));
-    fs::write(&path, serde_json::to_vec(ports)?)?;
+    record(&workspace.cache().join("gdb"), ports)
+}
+
+/// A record is there as a whole or not at all: others may look at any time.
+fn record(folder: &Path, ports: &[Port]) -> io::Result<Registration> {
+    fs::create_dir_all(folder)?;
+    let name = format!("{}.json", std::process::id());
+    let (path, unfinished) = (folder.join(&name), folder.join(format!(".{name}.tmp")));
+    fs::write(&unfinished, serde_json::to_vec(ports)?)?;
+    fs::rename(&unfinished, &path)?;
     Ok(Registration(path))
 }
 
 /// The ports of every run that is still there, newest run first.
 pub fn ports(workspace: &Workspace) -> io::Result<Vec<Port>> {
-    let folder = workspace.cache().join("gdb");
+    recorded(&workspace.cache().join("gdb"))
+}
+
+fn recorded(folder: &Path) -> io::Result<Vec<Port>> {
+    let Some(entries) = if_there(fs::read_dir(folder))? else { return Ok(Vec::new()) };
     let mut records = Vec::new();
-    match fs::read_dir(&folder) {
-        Ok(entries) => {
-            for entry in entries {
-                let path = entry?.path();
-                if launcher_of(&path).is_some_and(|pid| Path::new("/proc").join(pid).exists()) {
-                    records.push((path.metadata()?.modified()?, path));
-                }
-            }
+    for entry in entries {
+        let path = entry?.path();
+        if !launcher_of(&path).is_some_and(|pid| Path::new("/proc").join(pid).exists()) {
+            continue;
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+        // A run that ends meanwhile takes its record along.
+        let written = if_there(path.metadata().and_then(|metadata| metadata.modified()))?;
+        let text = if_there(fs::read(&path))?;
+        if let (Some(written), Some(text)) = (written, text) {
+            records.push((written, path, serde_json::from_slice::<Vec<Port>>(&text)?));
+        }
     }
-    records.sort();
-    let mut ports = Vec::new();
-    for (_, path) in records.into_iter().rev() {
-        ports.extend(serde_json::from_slice::<Vec<Port>>(&fs::read(path)?)?);
+    records.sort_by(|one, other| (other.0, &other.1).cmp(&(one.0, &one.1)));
+    Ok(records.into_iter().flat_map(|(_, _, ports)| ports).collect())
+}
+
+/// Nothing, if what was asked for is not there.
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
-    Ok(ports)
 }
 
 /// The process number in the name of a record.
@@ -94,6 +112,7 @@ fn command(program: &str, port: &Port, arguments: &[String]) -> Command {
     let mut command = Command::new(program);
     command.arg("-q").arg(&port.kernel);
     command.args(["-ex", &format!("set architecture {architecture}")]);
+    command.args(["-ex", &format!("set remotetimeout {ANSWER_LIMIT}")]);
     command.args(["-ex", &format!("target remote {}", port.socket.display())]);
     command.args(arguments);
     command
@@ -142,10 +161,36 @@ mod tests {
                 "-ex",
                 "set architecture aarch64",
                 "-ex",
+                "set remotetimeout 60",
+                "-ex",
                 "target remote /tmp/x/gdb-0",
                 "-batch"
             ]
         );
+    }
+
+    #[test]
+    fn records_can_be_looked_at_while_runs_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let port = |machine| Port {
+            machine,
+            isa: Isa::X86_64,
+            socket: "/tmp/x/gdb".into(),
+            kernel: "k".into(),
+        };
+        let ports = [port(0), port(1)];
+        std::thread::scope(|scope| {
+            let comes_and_goes = scope.spawn(|| {
+                for _ in 0..500 {
+                    drop(record(folder.path(), &ports).unwrap());
+                }
+            });
+            while !comes_and_goes.is_finished() {
+                assert!([0, 2].contains(&recorded(folder.path()).unwrap().len()));
+            }
+        });
+        let _registered = record(folder.path(), &ports).unwrap();
+        assert_eq!(recorded(folder.path()).unwrap(), ports);
     }
 
     #[test]
