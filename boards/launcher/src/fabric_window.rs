@@ -66,7 +66,7 @@ impl FabricWindow {
     /// Creates the window of a fabric with this number, which no other fabric has.
     pub fn create(instances: u16, fabric: u64, traced: bool) -> Result<Self, WindowError> {
         let layout = Layout::new(usize::from(instances).max(MIN_INSTANCES), WINDOW_BYTES)?;
-        let window = HostWindow::create("maize-window", WINDOW_BYTES)?;
+        let window = HostWindow::create(&format!("maize-window-{fabric:x}"), WINDOW_BYTES)?;
         let header = WindowHeader { layout, coverage: Coverage::Off, fabric };
         let tracks = (0..if traced { instances } else { 0 }).map(|_| Track::default()).collect();
         let this = Self { window, header, instances, tracks };
