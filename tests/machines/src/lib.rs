@@ -22,7 +22,7 @@ pub struct Ran {
 }
 
 /// Longest time that a machine may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(400);
 
 /// Runs an emulator with these arguments; its serial console must be its standard output.
 ///
