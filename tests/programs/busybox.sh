@@ -249,8 +249,12 @@ echo "status $?"
 (sleep 0.05; echo "in the background") &
 wait $!
 echo "waited: $?"
-for n in 3 1 2; do (sleep 0.$((n * 3)); echo "job $n") & done
+for n in 3 1 2; do
+    (until [ -e turn-$n ]; do sleep 0.01; done; echo "job $n"; : > turn-$((n + 1))) &
+done
+: > turn-1
 wait
+rm turn-1 turn-2 turn-3 turn-4
 (exit 5) &
 wait $!
 echo "background status $?"
@@ -311,7 +315,11 @@ trap '' INT
 kill -INT $$
 echo "ignored"
 trap - INT
-sh -c 'trap "echo woken" USR1; (sleep 0.1; kill -USR1 $$) & sleep 0.5 & wait $!; echo "status $?"; wait'
+# Until it was noticed in the wait: the first may come before that begins.
+sh -c 'trap "echo woken; trap : USR1" USR1
+    (while sleep 0.1; do kill -USR1 $$; done) & signaller=$!
+    sleep 100 & wait $!; echo "status $?"
+    trap "" USR1; kill $signaller $!; wait 2> /dev/null'
 
 title job lists and named pipes
 mkfifo pipe && {

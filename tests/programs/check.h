@@ -132,6 +132,27 @@ __attribute__((unused)) static void pause_ms(long milliseconds)
         CHECK(errno == EINTR);
 }
 
+/* Waits until a thread sleeps in the kernel, by the kernel's own account, so that what this thread does next
+ * meets it there however late it comes to run. Where a fabric's /proc cannot tell, since the thread is on
+ * another CPU or its process lives there, this takes a second. */
+#include <fcntl.h>
+__attribute__((unused)) static void await_sleep(pid_t process, pid_t thread)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)process, (int)thread);
+    for (int looks = 0; looks < 500; looks++) {
+        int file = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t length = file >= 0 ? read(file, text, sizeof text - 1) : 0;
+        if (file >= 0)
+            close(file);
+        text[length > 0 ? length : 0] = 0;
+        const char *name_end = strrchr(text, ')');
+        if (name_end != NULL && strncmp(name_end, ") S", 3) == 0)
+            return;
+        pause_ms(2);
+    }
+}
+
 /* Monotonic time in milliseconds. */
 __attribute__((unused)) static long long now_ms(void)
 {

@@ -30,27 +30,43 @@ static void never_backwards(void)
 
 static void they_move(void)
 {
-    long long start = ns(CLOCK_MONOTONIC), turns = 0;
+    long long start = ns(CLOCK_MONOTONIC);
     while (ns(CLOCK_MONOTONIC) - start < 30000000)
-        turns++;
-    CHECK(turns > 10);
+        ;
+}
+
+/* How far two clocks may drift apart in what is measured here. */
+enum { DRIFT = 5000000 };
+
+/* As much time passes by a clock as by the monotonic one. That is read on both sides of the other, since any
+ * time may pass between two looks. */
+static void agrees(clockid_t clock)
+{
+    long long before[2], after[2], told[2];
+    for (int i = 0; i < 2; i++) {
+        before[i] = ns(CLOCK_MONOTONIC);
+        told[i] = ns(clock);
+        after[i] = ns(CLOCK_MONOTONIC);
+        if (i == 0)
+            pause_ms(50);
+    }
+    CHECK(before[1] - after[0] >= 49000000);
+    CHECK(told[1] - told[0] >= before[1] - after[0] - DRIFT);
+    CHECK(told[1] - told[0] <= after[1] - before[0] + DRIFT);
 }
 
 static void they_agree(void)
 {
-    long long mono = ns(CLOCK_MONOTONIC), real = ns(CLOCK_REALTIME), boot = ns(CLOCK_BOOTTIME);
-    pause_ms(50);
-    long long mono_passed = ns(CLOCK_MONOTONIC) - mono;
-    long long real_passed = ns(CLOCK_REALTIME) - real;
-    long long boot_passed = ns(CLOCK_BOOTTIME) - boot;
-    CHECK(mono_passed >= 49000000);
-    CHECK(llabs(mono_passed - real_passed) < 25000000);
-    CHECK(llabs(mono_passed - boot_passed) < 25000000);
+    agrees(CLOCK_REALTIME);
+    agrees(CLOCK_BOOTTIME);
     struct timeval day;
+    long long before = ns(CLOCK_REALTIME);
     CHECK(gettimeofday(&day, NULL) == 0);
     CHECK(day.tv_usec >= 0 && day.tv_usec < 1000000);
-    CHECK(llabs(day.tv_sec - ns(CLOCK_REALTIME) / 1000000000) <= 1);
-    CHECK(llabs(time(NULL) - day.tv_sec) <= 1);
+    CHECK(day.tv_sec >= before / 1000000000 && day.tv_sec <= ns(CLOCK_REALTIME) / 1000000000);
+    /* This one may be of the last tick. */
+    long long seconds = time(NULL);
+    CHECK(seconds >= day.tv_sec - 1 && seconds <= ns(CLOCK_REALTIME) / 1000000000);
     /* A real date: after 2020. */
     CHECK(day.tv_sec > 1577836800);
 }
@@ -81,11 +97,9 @@ static void absolute_sleeps(void)
         CHECK_EQUAL(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL), 0);
         CHECK(ns(CLOCK_MONOTONIC) >= target);
     }
-    /* In the past: at once. */
-    until.tv_sec = 1;
-    long long start = ns(CLOCK_MONOTONIC);
+    /* In the past: at once, where as much time from now would be long. */
+    until.tv_sec = 1000000;
     CHECK_EQUAL(clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL), 0);
-    CHECK(ns(CLOCK_MONOTONIC) - start < 500000000);
 }
 
 static void *sleeper(void *milliseconds)
@@ -109,17 +123,22 @@ static void sleepers_wake_in_order(void)
 
 static void cpu_time_is_used_time(void)
 {
+    /* Sleeping costs nothing. A busy host may keep the guest from going on in the middle of it, which counts as
+     * its work, but not each time. */
+    long long least = 1000000000;
+    for (int i = 0; i < 20 && least >= 30000000; i++) {
+        long long before = ns(CLOCK_PROCESS_CPUTIME_ID);
+        pause_ms(40);
+        long long used = ns(CLOCK_PROCESS_CPUTIME_ID) - before;
+        least = used < least ? used : least;
+    }
+    CHECK(least < 30000000);
+    /* Working does. */
     long long process = ns(CLOCK_PROCESS_CPUTIME_ID), thread = ns(CLOCK_THREAD_CPUTIME_ID);
-    pause_ms(40);
-    /* Sleeping costs nothing; working does. */
-    CHECK(ns(CLOCK_PROCESS_CPUTIME_ID) - process < 30000000);
     volatile unsigned work = 0;
-    long long start = ns(CLOCK_MONOTONIC);
-    while (ns(CLOCK_THREAD_CPUTIME_ID) - thread < 20000000) {
+    while (ns(CLOCK_THREAD_CPUTIME_ID) - thread < 20000000)
         for (int i = 0; i < 10000; i++)
             work += (unsigned)i;
-        CHECK(ns(CLOCK_MONOTONIC) - start < 20000000000);
-    }
     CHECK(ns(CLOCK_PROCESS_CPUTIME_ID) - process >= 19000000);
 }
 

@@ -66,21 +66,6 @@ static void *wait_here(void *argument)
     return NULL;
 }
 
-/* Whether a thread of this process sleeps, by the kernel's own account. */
-static int sleeps(int tid)
-{
-    char path[64], text[512] = "", state = '?';
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return 0;
-    CHECK(fgets(text, sizeof text, file) != NULL);
-    fclose(file);
-    char *end = strrchr(text, ')');
-    CHECK(end != NULL && sscanf(end + 1, " %c", &state) == 1);
-    return state == 'S';
-}
-
 static void start(struct waiter *waiter, int *address, int operation, int bits)
 {
     *waiter = (struct waiter){.address = address, .operation = operation, .value = *address,
@@ -88,11 +73,8 @@ static void start(struct waiter *waiter, int *address, int operation, int bits)
     CHECK(pthread_create(&waiter->thread, NULL, wait_here, waiter) == 0);
     while (waiter->tid == 0)
         sched_yield();
-    /* It has to be asleep before anything is woken; give it time where /proc cannot tell. */
-    long long deadline = now_ms() + 50;
-    while (!sleeps(waiter->tid) && now_ms() < deadline)
-        pause_ms(1);
-    pause_ms(2);
+    /* It has to be asleep before anything is woken. */
+    await_sleep(getpid(), waiter->tid);
 }
 
 /* How many are awake; waits for as many as are expected, and then a little for one too many. */
@@ -234,11 +216,11 @@ static void signals_interrupt(void)
 {
     struct sigaction action = {.sa_handler = on_signal};
     CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
-    struct timespec limit = {10, 0};
+    struct timespec limit = {1000, 0};
     pid_t parent = getpid(), child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        pause_ms(20);
+        await_sleep(parent, parent);
         kill(parent, SIGUSR1);
         _exit(0);
     }

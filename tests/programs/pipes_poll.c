@@ -81,7 +81,7 @@ static void poll_of_several(void)
                            {.fd = ends[0], .events = POLLIN},
                            {.fd = null, .events = POLLIN | POLLOUT},
                            {.fd = ends[1], .events = POLLIN}};
-    CHECK_EQUAL(poll(all, 4, 1000), 1);
+    CHECK_EQUAL(poll(all, 4, 30000), 1);
     CHECK_EQUAL(all[0].revents, 0);
     CHECK_EQUAL(all[1].revents, 0);
     CHECK_EQUAL(all[2].revents, POLLIN | POLLOUT);

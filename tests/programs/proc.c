@@ -373,7 +373,7 @@ static char state_of(pid_t pid)
 
 static void await(pid_t pid, char state)
 {
-    long long deadline = now_ms() + 10000;
+    long long deadline = now_ms() + 30000;
     while (state_of(pid) != state) {
         CHECK(now_ms() < deadline);
         pause_ms(1);

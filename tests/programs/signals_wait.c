@@ -81,7 +81,7 @@ static void another_signal_interrupts(void)
     pid_t parent = getpid(), child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        pause_ms(15);
+        await_sleep(parent, parent);
         kill(parent, SIGALRM);
         _exit(0);
     }

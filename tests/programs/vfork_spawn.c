@@ -21,17 +21,21 @@ static void vfork_ends_at_exit(void)
 
 static void vfork_ends_at_exec(void)
 {
-    char *arguments[] = {"spawn", "sleep", NULL};
-    int status;
+    char *arguments[] = {"spawn", "wait", NULL};
+    int status, hold[2];
+    CHECK(pipe(hold) == 0 && fcntl(hold[1], F_SETFD, FD_CLOEXEC) == 0);
     pid_t child = vfork();
     CHECK(child >= 0);
     if (child == 0) {
+        dup2(hold[0], 0);
         execve("/proc/self/exe", arguments, environment);
         _exit(1);
     }
-    /* It sleeps now: the parent did not wait for its end. */
+    /* It waits now to be let go: the parent did not wait for its end. */
     CHECK_EQUAL(waitpid(child, &status, WNOHANG), 0);
+    CHECK(close(hold[1]) == 0);
     REAP_EXITED(child, 21);
+    CHECK(close(hold[0]) == 0);
 }
 
 static void vfork_survives_a_failed_exec(void)
@@ -120,8 +124,9 @@ static void spawn_reports_failure(void)
 static int spawned(const char *what)
 {
     CHECK(strcmp(getenv("SPAWNED"), "yes") == 0);
-    if (strcmp(what, "sleep") == 0) {
-        pause_ms(60);
+    if (strcmp(what, "wait") == 0) {
+        char byte;
+        CHECK_EQUAL(read(0, &byte, 1), 0);
         return 21;
     }
     if (strcmp(what, "copy") == 0) {

@@ -59,11 +59,12 @@ impl fmt::Display for Case {
 }
 
 /// Seconds after which the driver kills a case, on the host and, counted by the guest, in QEMU:
-/// an emulated core is 10 to 50 times slower, and a wait that hangs should not eat the whole run.
-pub const SECONDS: u32 = 60;
+/// an emulated core is 10 to 50 times slower, its host may be busy, and a wait that hangs should not eat the whole
+/// run.
+pub const SECONDS: u32 = 240;
 
 /// Seconds for a script, which starts hundreds of processes.
-pub const SCRIPT_SECONDS: u32 = 240;
+pub const SCRIPT_SECONDS: u32 = 900;
 
 impl Case {
     /// How long it may take, in seconds.
@@ -148,8 +149,8 @@ mod tests {
         let cases = all(folder.path()).unwrap();
         assert_eq!(
             manifest(&cases, &Plain),
-            "musl-a 60 /p/musl/a\nmusl-b 60 /p/musl/b\nglibc-a 60 /p/glibc/a\n\
-             glibc-b 60 /p/glibc/b\nsh-tools 240 /sh /p/tools.sh\n"
+            "musl-a 240 /p/musl/a\nmusl-b 240 /p/musl/b\nglibc-a 240 /p/glibc/a\n\
+             glibc-b 240 /p/glibc/b\nsh-tools 900 /sh /p/tools.sh\n"
         );
     }
 }
