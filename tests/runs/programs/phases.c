@@ -1,5 +1,6 @@
-// Two phases, each slower on one instruction set by a sleep: with MAIZE_PLACE=fastest each ends up on the
-// other one, and a phase whose thread has been sent elsewhere is not measured there.
+// Two phases, each slower on one instruction set by a sleep, which is longer than a busy host keeps anybody waiting:
+// with MAIZE_PLACE=fastest each ends up on the other one, and a phase whose thread has been sent elsewhere is not
+// measured there.
 #include <maize.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +18,7 @@ static const char *run(const char *name, const char *slow_on, int times) {
   for (int i = 0; i < times; i++) {
     maize_phase(name);
     strcpy(last, isa());
-    usleep(strcmp(last, slow_on) ? 1000 : 300000);
+    usleep(strcmp(last, slow_on) ? 1000 : 1000000);
   }
   maize_phase(NULL);
   return last;

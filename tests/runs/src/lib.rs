@@ -11,7 +11,7 @@ use maize_launcher::topology::Topology;
 use maize_launcher::workspace::{Workspace, WorkspaceError};
 
 /// Longest time for one run, on a busy host.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(400);
 
 /// Why there is no outcome to look at.
 #[derive(Debug)]

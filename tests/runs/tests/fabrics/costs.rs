@@ -8,7 +8,7 @@ use maize_launcher::run::{Ending, RunConfig, run};
 use maize_launcher::topology::Topology;
 use maize_launcher::workspace::Workspace;
 
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(400);
 
 /// Figure, messages, most bytes of their bodies, pages.
 const COSTS: [(&str, f64, f64, f64); 14] = [

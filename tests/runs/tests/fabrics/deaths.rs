@@ -12,8 +12,10 @@ use maize_launcher::sink::Destination;
 use maize_launcher::workspace::Workspace;
 use maize_runs::compile::compile;
 
+use crate::harness::DEAD_AFTER;
+
 /// Longest time for a run, on a busy host.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(400);
 
 /// `tests/runs/programs/lost.c` for x86_64, in a folder that lasts as long as this.
 fn program(workspace: &Workspace) -> (tempfile::TempDir, PathBuf) {
@@ -35,6 +37,7 @@ fn lose_the_second(coherence: Coherence, arguments: &[&str], order: Order) -> Ve
     let config = RunConfig {
         stdout: Destination::Descriptor(stdout.into()),
         sharing: Sharing { coherence, ..Sharing::default() },
+        dead_after: DEAD_AFTER,
         ..RunConfig::new("x86_64+x86_64+x86_64".parse().unwrap(), program.to_str().unwrap())
     };
     let config = config.arguments(arguments).timeout(LIMIT);

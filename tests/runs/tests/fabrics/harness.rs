@@ -14,17 +14,21 @@ use maize_window::{HostWindow, Window, WindowHeader};
 use maize_wire::{InstanceId, Kind};
 
 /// Longest time for machines to start and their links to come up, on a busy host.
-pub(crate) const BOOT_LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const BOOT_LIMIT: Duration = Duration::from_secs(300);
 
-/// Longest time for news of a peer, on a busy host. The links' own bound is 2 s.
-pub(crate) const NEWS_LIMIT: Duration = Duration::from_secs(20);
+/// Longest time for news of a peer, on a busy host.
+pub(crate) const NEWS_LIMIT: Duration = Duration::from_secs(120);
+
+/// Silence after which a peer is given up where one is to die: the others are to be given their turns more often than
+/// that, also on a busy host.
+pub(crate) const DEAD_AFTER: Duration = Duration::from_secs(8);
 
 /// The kind of an exchange's messages, and how many more of them show that it goes on.
 const MESSAGE: Kind = Kind(100);
 const MORE: u64 = 200;
 
 /// Longest time for a whole run.
-const RUN_LIMIT: Duration = Duration::from_secs(600);
+const RUN_LIMIT: Duration = Duration::from_secs(1_500);
 
 /// Events shown of a run that went wrong.
 const SHOWN: usize = 40;
@@ -54,7 +58,7 @@ impl Fabric {
 
     /// The ordinary kernels, waiting for work.
     pub(crate) fn serve(topology: &str) -> Self {
-        Self::start(RunConfig::exercise(topology.parse().unwrap(), Vec::new()))
+        Self::start(RunConfig::exercise(topology.parse().unwrap(), Vec::new()).patient())
     }
 
     /// Kernels that exchange numbered messages between all pairs.
@@ -62,9 +66,9 @@ impl Fabric {
         Self::start(exchange(topology, request).patient())
     }
 
-    /// The same, and who is silent is given up as soon as in an ordinary run.
-    pub(crate) fn impatient_exchange(topology: &str, request: ExchangeRequest) -> Self {
-        Self::start(exchange(topology, request))
+    /// The same, and who is silent for [`DEAD_AFTER`] is given up.
+    pub(crate) fn mortal_exchange(topology: &str, request: ExchangeRequest) -> Self {
+        Self::start(RunConfig { dead_after: DEAD_AFTER, ..exchange(topology, request) })
     }
 
     /// The same, and every message is traced.
