@@ -46,10 +46,11 @@ pub struct Machine<A, S> {
     pub siblings: Option<Siblings>,
 }
 
-/// How long the last words to the launcher may take to leave.
-const FLUSH_PATIENCE: Nanos = Nanos::SECOND;
+/// How long the last words to the launcher, which tell how the program ended, may take to leave: longer than a busy host
+/// keeps the emulator waiting.
+const FLUSH_PATIENCE: Nanos = Nanos::from_millis(10_000);
 /// Time for what instances of a machine, and links, still have to pass on when the program has ended.
-const LAST_WORDS: Nanos = Nanos::from_millis(2000);
+const LAST_WORDS: Nanos = Nanos::from_millis(10_000);
 /// How often the launcher is heard while there is something else to do.
 const TURN_EVERY: Nanos = Nanos(50_000);
 

@@ -33,8 +33,9 @@ use crate::terminal::RawTerminal;
 /// Longest time from the start to a kernel's first message; a machine that takes longer hangs.
 pub const HELLO_LIMIT: Duration = Duration::from_secs(60);
 
-/// Time for machines to end by themselves after the program has, before they are killed.
-pub const END_LIMIT: Duration = Duration::from_secs(3);
+/// Time for machines to end by themselves after the program has, before they are killed: enough also on a host with
+/// other work to do, since what they say last would be missing.
+pub const END_LIMIT: Duration = Duration::from_secs(15);
 
 /// How long instances may take to say what their threads do, once the time is up.
 const TASKS_LIMIT: Duration = Duration::from_secs(1);
