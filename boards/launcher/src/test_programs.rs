@@ -1,5 +1,6 @@
 //! The programs under `tests/programs`, built by the `Makefile` beside them.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +12,9 @@ pub enum BuildError {
     /// `make` could not be started.
     #[error("make could not be started: {0} (./maize doctor says what is missing)")]
     Make(std::io::Error),
+    /// The folder of what was built could not be had for this build alone.
+    #[error("{0}: {1}")]
+    Folder(PathBuf, std::io::Error),
     /// It failed.
     #[error("the test programs for {variants} do not build:\n{output}")]
     Failed {
@@ -33,6 +37,15 @@ pub fn built(workspace: &Workspace) -> PathBuf {
     workspace.root().join("target/programs")
 }
 
+/// Holds what was built for one build at a time, also of another process: two that build the same would write the
+/// same files. It ends when the file is closed.
+fn alone_in(folder: &Path) -> std::io::Result<File> {
+    std::fs::create_dir_all(folder)?;
+    let lock = File::create(folder.join(".lock"))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
 /// Brings the programs of some variants (`x86_64-musl`) up to date, or one of them alone: a file in
 /// [`built`].
 ///
@@ -43,6 +56,8 @@ pub fn build(
     alone: Option<&Path>,
     workspace: &Workspace,
 ) -> Result<(), BuildError> {
+    let folder = built(workspace);
+    let _lock = alone_in(&folder).map_err(|error| BuildError::Folder(folder.clone(), error))?;
     let variants = variants.join(" ");
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let output = Command::new("make")
@@ -50,7 +65,7 @@ pub fn build(
         .arg(format!("--jobs={jobs}"))
         .arg("-C")
         .arg(sources(workspace))
-        .arg(format!("OUT={}", built(workspace).display()))
+        .arg(format!("OUT={}", folder.display()))
         .arg(format!("CACHE={}", workspace.cache().display()))
         .arg(format!("VARIANTS={variants}"))
         .args(alone)
@@ -61,4 +76,20 @@ pub fn build(
         return Ok(());
     }
     Err(BuildError::Failed { variants, output: String::from_utf8_lossy(&output.stderr).into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_builds_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let built = folder.path().join("built");
+        let first = alone_in(&built).unwrap();
+        let second = File::open(built.join(".lock")).unwrap();
+        assert!(second.try_lock().is_err());
+        drop(first);
+        second.try_lock().unwrap();
+    }
 }

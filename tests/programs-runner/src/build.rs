@@ -1,7 +1,6 @@
 //! Builds the programs for every C library.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use maize_hostlink::boot::Isa;
 use maize_launcher::test_programs;
@@ -18,16 +17,12 @@ pub struct Programs {
     folder: PathBuf,
 }
 
-/// Held while programs are built: two that build the same would write the same files.
-static BUILDING: Mutex<()> = Mutex::new(());
-
 /// Brings the programs for an instruction set up to date.
 ///
 /// # Errors
 /// [`BuildError`].
 pub fn build(isa: Isa, workspace: &Workspace) -> Result<Programs, BuildError> {
     let variants: Vec<String> = Libc::ALL.iter().map(|libc| variant(isa, *libc)).collect();
-    let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     test_programs::build(&variants, None, workspace)?;
     Ok(Programs { isa, folder: test_programs::built(workspace) })
 }

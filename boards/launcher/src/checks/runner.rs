@@ -412,10 +412,12 @@ mod tests {
         };
         let folder = workspace.root().join("boards/launcher");
         let test = |text: &str| {
-            use std::os::unix::fs::PermissionsExt;
             let path = logs.path().join("program");
-            std::fs::write(&path, format!("#!/bin/sh\necho '{text}'\n")).unwrap();
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+            // Written by another process: a child that another test starts meanwhile would have a file of this one
+            // open for writing, and a program that is being written cannot be run.
+            let script = format!("printf '#!/bin/sh\\necho \"{text}\"\\n' > $0; chmod 755 $0");
+            let mut shell = std::process::Command::new("sh");
+            assert!(shell.args(["-c", &script]).arg(&path).status().unwrap().success());
             TestProgram { folder: folder.clone(), target: "t".to_owned(), path }
         };
         let none = test("test result: ok. 0 passed; 0 failed");
