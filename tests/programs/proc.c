@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -380,6 +381,18 @@ static void await(pid_t pid, char state)
     }
 }
 
+/* Who waits for a child to go on to another program is told from who sleeps: no signal's handler runs before. */
+static void waits_that_nothing_interrupts(void)
+{
+    pid_t child = (pid_t)syscall(SYS_clone, CLONE_VFORK | SIGCHLD, 0, 0, 0, 0);
+    CHECK(child >= 0);
+    if (child == 0) {
+        await(getppid(), 'D');
+        _exit(0);
+    }
+    REAP_EXITED(child, 0);
+}
+
 static void children_and_their_states(void)
 {
     int status;
@@ -477,6 +490,7 @@ int main(int argc, char **argv)
     RUN(auxiliary_vector);
     RUN(descriptors_are_listed);
     RUN(children_and_their_states);
+    RUN(waits_that_nothing_interrupts);
     RUN(the_directory);
     RUN(the_system);
     return 0;

@@ -247,6 +247,11 @@ impl Waits {
         Some(format!("waits for {keys:?}{deadline}, interruptible {by:?}{woken}"))
     }
 
+    /// What may interrupt the wait of `task`, if it waits and has not been woken.
+    pub(crate) fn sleep(&self, task: TaskId) -> Option<Interruptible> {
+        self.of_task(task).filter(|wait| wait.woken.is_none()).map(|wait| wait.by)
+    }
+
     /// Whether `task` waits.
     pub(crate) fn is_waiting(&self, task: TaskId) -> bool {
         self.of_task(task).is_some()
@@ -382,6 +387,7 @@ mod tests {
         assert_eq!(woken(&mut queue), [tasks[0], tasks[2], tasks[3]]);
         waits.wake(page, &mut queue);
         assert_eq!(woken(&mut queue), [], "each wait ends once");
+        assert_eq!([0, 1].map(|n| waits.sleep(tasks[n]).is_some()), [false, true]);
         assert!(
             waits.finish(tasks[1], Woken::TimedOut) && !waits.finish(tasks[3], Woken::TimedOut)
         );

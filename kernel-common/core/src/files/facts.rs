@@ -18,6 +18,7 @@ use super::env::Env;
 use crate::ids::{Pid, Tid};
 use crate::process::{Life, Process, rlimit};
 use crate::syscall::UTS;
+use crate::wait::Interruptible;
 
 const PAGE: u64 = maize_abi::PAGE_SIZE as u64;
 
@@ -31,14 +32,19 @@ impl<A: Arch> Env<'_, A> {
         self.process(pid).filter(|process| !matches!(process.life, Life::Zombie(_)))
     }
 
+    /// As in Linux, who waits for something that signals do not interrupt, such as a page of another instance, is
+    /// told from who sleeps.
     fn state(&self, process: &Process, tid: u32) -> char {
         match (process.life, self.threads.get(&Tid(tid))) {
             (Life::Zombie(_), _) | (_, None) => 'Z',
             _ if process.stopped => 'T',
             // Its task waits, but the thread runs: somewhere else.
             (_, Some(thread)) if thread.away.is_some() => 'R',
-            (_, Some(thread)) if self.waits.is_waiting(thread.task) => 'S',
-            _ => 'R',
+            (_, Some(thread)) => match self.waits.sleep(thread.task) {
+                Some(Interruptible::BySignals) => 'S',
+                Some(_) => 'D',
+                None => 'R',
+            },
         }
     }
 
