@@ -25,6 +25,12 @@ pub fn go(s: &mut Script, core: u32) {
     move_thread(s, 0, core);
 }
 
+/// Lets the calling thread, wherever it is, be on all of `cores` cores.
+pub fn roam(s: &mut Script, cores: u32) {
+    let mask = s.data(&((1_u64 << cores) - 1).to_le_bytes());
+    s.syscall_with(Sysno::SchedSetaffinity, &[0, 8, mask]).expect(Reg::Ret, 0, 92);
+}
+
 /// Moves thread `tid` to `core`.
 pub fn move_thread(s: &mut Script, tid: u64, core: u32) {
     let mask = s.data(&(1_u64 << core).to_le_bytes());
@@ -43,6 +49,32 @@ pub fn expect_core(s: &mut Script, core: u32, status: u8) {
 pub fn start_thread(s: &mut Script, n: u64, body: Place) {
     s.syscall_with(Sysno::Clone, &[THREAD, stack(n), 0, 0, 0]);
     s.imm(Reg::S(5), 0).if_equal(Reg::Ret, Reg::S(5), body);
+}
+
+/// Waits for the word at `address` to be `value` without a futex. Uses `S(4)`, `S(5)`.
+pub fn spin_until(s: &mut Script, address: u64, value: u64) {
+    let (again, done) = (s.mark(), s.place());
+    s.spin(50).syscall_with(Sysno::SchedYield, &[]);
+    s.imm(Reg::S(4), address).load32(Reg::S(4), Reg::S(4), 0).imm(Reg::S(5), value);
+    s.if_equal(Reg::S(4), Reg::S(5), done).jump(again);
+    s.here(done);
+}
+
+/// Makes the word at `address` `value`. Uses `S(4)`, `S(5)`.
+pub fn set(s: &mut Script, address: u64, value: u64) {
+    s.imm(Reg::S(4), address).imm(Reg::S(5), value).store32(Reg::S(4), 0, Reg::S(5));
+}
+
+/// Calls about the futexes of a word's page until they are lent to where the caller is.
+pub fn borrow_futexes(s: &mut Script, word: u64) {
+    for _ in 0..6 {
+        wake(s, word, 1);
+    }
+}
+
+/// Waits by futex while the word at `address` is zero.
+pub fn wait_on(s: &mut Script, address: u64) {
+    s.syscall_with(Sysno::Futex, &[address, FUTEX_WAIT | FUTEX_PRIVATE, 0, 0]);
 }
 
 /// Waits by futex until the word at `address`, which grows, is `value` or more. Uses `S(4)`, `S(5)`.

@@ -50,7 +50,7 @@ impl Hello {
 }
 
 /// Version of these messages: instances of different versions do not work together.
-pub(crate) const VERSION: u16 = 7;
+pub(crate) const VERSION: u16 = 8;
 
 /// A page as it is named between instances: object, life, index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -236,11 +236,16 @@ pub(crate) struct RecalledFutexes {
     pub(crate) waiters: Vec<(u32, u64, u32)>,
 }
 
+/// Threads of a receiver's that a [`Load`] names at the most.
+pub(crate) const ASLEEP: usize = 256;
+
 /// How many threads want to run at the sender, on average.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Load {
     /// In sixteenths of a thread.
     pub(crate) sixteenths: u32,
+    /// The receiver's threads that sleep at the sender, where it serves futexes: up to [`ASLEEP`] of them.
+    pub(crate) asleep: Vec<u32>,
 }
 
 /// A message that is none: the sender broke the rules.
@@ -328,7 +333,7 @@ registry! {
     Cancel = 25, Normal, 24;
     Leave = 26, Normal, 16_384;
     Ended = 27, Normal, 8;
-    Load = 28, Normal, 8;
+    Load = 28, Normal, 2_048;
     Gone = 29, Normal, 16_384;
     Call = 30, Normal, 192;
     Called = 31, Normal, 128;

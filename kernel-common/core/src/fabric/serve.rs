@@ -105,6 +105,7 @@ impl<A: Arch> State<A> {
         self.fabric.serving.peer_died(peer);
         self.leave_groups(peer);
         self.futex_holder_died(peer);
+        self.fabric.balance.peer_died(peer);
         self.end_guests_of(peer);
         self.page_peer_died(peer);
         self.homes_peer_died(peer);

@@ -89,6 +89,11 @@ impl Futexes {
         self.waiting.contains_key(&tid)
     }
 
+    /// Who is in any queue.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Tid> + '_ {
+        self.waiting.keys().copied()
+    }
+
     /// Takes out the oldest waiter of `key` that shares a bit with `bits`.
     pub(crate) fn wake_one(&mut self, key: FutexKey, bits: u32) -> Option<Tid> {
         let queue = self.queues.get_mut(&key)?;

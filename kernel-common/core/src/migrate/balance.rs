@@ -6,12 +6,13 @@
 //! not go back and forth.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use maize_hal::{Arch, Nanos};
 use maize_wire::InstanceId;
 
 use super::place::core_bit;
-use crate::fabric::message::Load;
+use crate::fabric::message::{ASLEEP, Load};
 use crate::ids::Tid;
 use crate::state::State;
 use crate::timer::TimerAction;
@@ -34,16 +35,24 @@ const STAY: u64 = 16;
 pub(crate) struct Balance {
     /// The average number of threads that want to run here, in sixteenths.
     own: u32,
-    /// What the others have said of themselves.
-    others: BTreeMap<InstanceId, u32>,
+    /// What the others have said last.
+    others: BTreeMap<InstanceId, Load>,
     /// What the others were told last.
-    told: Option<u32>,
+    told: BTreeMap<InstanceId, Load>,
     /// Periods since the start.
     periods: u64,
     /// Periods until the next decision.
     settling: u32,
     /// When threads were moved last, in periods.
     moved: BTreeMap<Tid, u64>,
+}
+
+impl Balance {
+    /// A peer is gone; who comes in its place is told anew.
+    pub(crate) fn peer_died(&mut self, peer: InstanceId) {
+        self.others.remove(&peer);
+        self.told.remove(&peer);
+    }
 }
 
 /// Which of some threads, by where they are, go where. `loads` are those of the instances that
@@ -91,11 +100,12 @@ impl<A: Arch> State<A> {
         let balance = &mut self.fabric.balance;
         balance.periods += 1;
         balance.own = (balance.own + wanting).div_ceil(2);
-        let own = balance.own;
-        if balance.told.replace(own) != Some(own) {
-            let peers: alloc::vec::Vec<InstanceId> = self.fabric.usable_peers().collect();
-            for peer in peers {
-                self.post(peer, Load { sixteenths: own }.into(), None);
+        let sixteenths = balance.own;
+        let peers: Vec<InstanceId> = self.fabric.usable_peers().collect();
+        for peer in peers {
+            let load = Load { sixteenths, asleep: self.asleep_here(peer) };
+            if self.fabric.balance.told.insert(peer, load.clone()).as_ref() != Some(&load) {
+                self.post(peer, load.into(), None);
             }
         }
         match self.fabric.balance.settling.checked_sub(1) {
@@ -105,9 +115,27 @@ impl<A: Arch> State<A> {
     }
 
     /// A peer has told its load.
-    pub(crate) fn on_load(&mut self, from: InstanceId, load: Load) {
+    pub(crate) fn on_load(&mut self, from: InstanceId, mut load: Load) {
         // More than there can be threads is as good as that many.
-        self.fabric.balance.others.insert(from, load.sixteenths.min(1 << 24));
+        load.sixteenths = load.sixteenths.min(1 << 24);
+        load.asleep.truncate(ASLEEP);
+        self.fabric.balance.others.insert(from, load);
+    }
+
+    /// Threads of a peer's that wait here for futexes.
+    fn asleep_here(&self, peer: InstanceId) -> Vec<u32> {
+        let of_peer = |tid: &Tid| {
+            let thread = self.threads.get(tid);
+            thread.and_then(|thread| thread.guest).is_some_and(|guest| guest.home == peer)
+        };
+        let asleep = self.futexes.waiting().filter(of_peer).map(|tid| tid.0);
+        asleep.take(ASLEEP).collect()
+    }
+
+    /// Whether the instance that a thread is on has said that it sleeps there.
+    fn sleeps_away(&self, tid: Tid, place: InstanceId) -> bool {
+        let there = self.fabric.balance.others.get(&place);
+        there.is_some_and(|load| load.asleep.contains(&tid.0))
     }
 
     /// Threads that run user code here or would if they had the processor.
@@ -121,14 +149,17 @@ impl<A: Arch> State<A> {
         let mut loads: BTreeMap<InstanceId, u32> = self
             .fabric
             .usable_peers()
-            .map(|peer| (peer, self.fabric.balance.others.get(&peer).copied().unwrap_or(0)))
+            .map(|peer| (peer, self.fabric.balance.others.get(&peer).map_or(0, |l| l.sixteenths)))
             .collect();
         loads.insert(me, self.fabric.balance.own);
         let now = self.fabric.balance.periods;
         self.fabric.balance.moved.retain(|_, at| now - *at < STAY);
         let mut candidates = BTreeMap::new();
         for (tid, thread) in &self.threads {
-            let sleeps = thread.away.is_none() && self.waits.is_waiting(thread.task);
+            let sleeps = match thread.away {
+                None => self.waits.is_waiting(thread.task),
+                Some(place) => self.sleeps_away(*tid, place),
+            };
             if thread.guest.is_none()
                 && !sleeps
                 && !self.fabric.balance.moved.contains_key(tid)
@@ -196,10 +227,10 @@ mod tests {
     #[test]
     fn nothing_moves_back_after_a_move() {
         for crowd in 2..12_u32 {
-            let threads: alloc::vec::Vec<_> = (0..crowd).map(|_| (0, 3)).collect();
+            let threads: Vec<_> = (0..crowd).map(|_| (0, 3)).collect();
             let first = moves(&[crowd, 0], &threads);
             let there = first.len() as u32;
-            let mut after: alloc::vec::Vec<(u16, u64)> = threads[there as usize..].to_vec();
+            let mut after: Vec<(u16, u64)> = threads[there as usize..].to_vec();
             after.extend((0..there).map(|_| (1, 3)));
             assert!(moves(&[crowd - there, there], &after).is_empty());
         }

@@ -5,7 +5,10 @@ use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::{FabricSettings, Placement};
 use maize_core_sim::fabric::run;
 use maize_core_sim::on_both;
-use maize_core_sim::scripts::{bump, end_thread, start_thread, wait_until};
+use maize_core_sim::scripts::{
+    borrow_futexes, bump, end_thread, go, roam, set, sleep, spin_until, start_thread, wait_on,
+    wait_until,
+};
 use maize_hal::Nanos;
 
 /// `threads` threads that compute for 8 ms; at the end `core 0` … say how many were where.
@@ -14,15 +17,14 @@ fn crowd(threads: u64, cores: u64) -> Script {
     let stop = s.data(&[0; 4096]);
     let there = s.data(&vec![0; 8 * cores as usize]);
     let done = s.data(&[0; 8]);
-    let time = s.data(&[0_u64.to_le_bytes(), 8_000_000_u64.to_le_bytes()].concat());
     let words = s.data(&[0; 8 * 64]);
     let body = s.place();
     for n in 0..threads {
         s.imm(Reg::S(1), words + 8 * n);
         start_thread(&mut s, n, body);
     }
-    s.syscall_with(Sysno::Nanosleep, &[time, 0]).expect(Reg::Ret, 0, 1);
-    s.imm(Reg::S(0), stop).imm(Reg::S(2), 1).store32(Reg::S(0), 0, Reg::S(2));
+    sleep(&mut s, 8_000_000);
+    set(&mut s, stop, 1);
     wait_until(&mut s, done, threads);
     // Each of the cores has its share.
     for core in 0..cores {
@@ -31,7 +33,15 @@ fn crowd(threads: u64, cores: u64) -> Script {
     }
     s.print("spread\n").exit(0);
 
-    s.here(body).imm(Reg::S(0), stop);
+    s.here(body);
+    compute(&mut s, stop, there, done, cores);
+    s
+}
+
+/// What a thread does that computes until the word `stop` is set: then it counts itself to those on its core
+/// and to those that are `done`. `S(1)` is a word of its own.
+fn compute(s: &mut Script, stop: u64, there: u64, done: u64, cores: u64) {
+    s.imm(Reg::S(0), stop);
     let again = s.mark();
     // The others need not wait for the end of a time slice.
     s.spin(20).syscall_with(Sysno::SchedYield, &[]);
@@ -48,9 +58,8 @@ fn crowd(threads: u64, cores: u64) -> Script {
         s.here(other);
     }
     s.here(counted);
-    bump(&mut s, done);
-    end_thread(&mut s);
-    s
+    bump(s, done);
+    end_thread(s);
 }
 
 fn settings(balance_every: Nanos) -> FabricSettings {
@@ -88,4 +97,62 @@ fn nothing_is_balanced_unless_asked_for() {
     assert_eq!((outcome.stdout.as_str(), outcome.status), ("spread\n", 0));
     assert_eq!(fabric.counter("fabric.sent.Load"), 0);
     assert_eq!(fabric.counter("fabric.moves"), 0);
+}
+
+/// Three threads compute on core 1, where six others sleep on a futex that is lent to it.
+fn crowd_among_sleepers() -> Script {
+    const SLEEPERS: u64 = 6;
+    let mut s = Script::new();
+    let mut page = || s.data(&[0; 4096]);
+    let (word, lent, ready, stop, there, done) = (page(), page(), page(), page(), page(), page());
+    let words = page();
+    let (sleeper, computer) = (s.place(), s.place());
+    for n in 0..SLEEPERS {
+        start_thread(&mut s, n, sleeper);
+    }
+    wait_until(&mut s, ready, SLEEPERS);
+    for n in 0..3 {
+        s.imm(Reg::S(1), words + 8 * n);
+        start_thread(&mut s, SLEEPERS + n, computer);
+    }
+    sleep(&mut s, 8_000_000);
+    set(&mut s, stop, 1);
+    wait_until(&mut s, done, 3);
+    for core in 0..2 {
+        s.imm(Reg::S(0), there + 8 * core).load32(Reg::S(2), Reg::S(0), 0);
+        s.expect(Reg::S(2), 1 + core, 10 + core as u8);
+    }
+    s.print("spread\n").exit(0);
+
+    s.here(sleeper);
+    go(&mut s, 1);
+    let wait = s.place();
+    s.imm(Reg::S(0), lent).imm(Reg::S(2), 1).fetch_add32(Reg::S(2), Reg::S(0), Reg::S(2));
+    s.imm(Reg::S(3), 0).if_not_equal(Reg::S(2), Reg::S(3), wait);
+    borrow_futexes(&mut s, word);
+    s.here(wait);
+    spin_until(&mut s, lent, SLEEPERS);
+    roam(&mut s, 2);
+    bump(&mut s, ready);
+    let asleep = s.mark();
+    wait_on(&mut s, word);
+    s.jump(asleep);
+
+    s.here(computer);
+    go(&mut s, 1);
+    roam(&mut s, 2);
+    compute(&mut s, stop, there, done, 2);
+    s
+}
+
+/// To move one that sleeps would make nobody's load smaller.
+#[test]
+fn who_sleeps_where_its_futex_is_lent_stays() {
+    type X86 = maize_abi::isa::x86_64::X86_64;
+    for seed in 1..5 {
+        let (outcome, fabric) = run::<X86>(2, &crowd_among_sleepers(), &settings(PERIOD), seed);
+        assert_eq!((outcome.stdout.as_str(), outcome.status), ("spread\n", 0), "seed {seed}");
+        assert!(fabric.counter("fabric.futexes_lent") > 0, "seed {seed}");
+        assert_eq!(fabric.counter("fabric.balanced"), 1, "seed {seed}");
+    }
 }

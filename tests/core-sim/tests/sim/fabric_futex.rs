@@ -6,8 +6,9 @@ use maize_arch_host::{Place, Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings, Placement};
 use maize_core_sim::fabric::{ENOUGH, Fabric, impatient_links, run, window};
 use maize_core_sim::scripts::{
-    FUTEX_PRIVATE, FUTEX_WAIT, FUTEX_WAKE, SA_RESTART, SA_SIGINFO, bump, count, counting_handler,
-    end_thread, expect_core, fork, go, handle, ping_pong, sleep, start_thread, wait_until, wake,
+    FUTEX_PRIVATE, FUTEX_WAIT, FUTEX_WAKE, SA_RESTART, SA_SIGINFO, borrow_futexes, bump, count,
+    counting_handler, end_thread, expect_core, fork, go, handle, ping_pong, set, sleep, spin_until,
+    start_thread, wait_on, wait_until, wake,
 };
 use maize_core_sim::{on_both, root_with, seeds};
 use maize_simnet::NetConfig;
@@ -15,30 +16,6 @@ use maize_simnet::NetConfig;
 const FUTEX_CMP_REQUEUE: u64 = 4;
 const SIGUSR1: u64 = 10;
 const EINTR: u64 = (-4_i64) as u64;
-
-/// Calls about the futexes of a word's page until they are lent.
-fn borrow(s: &mut Script, word: u64) {
-    for _ in 0..6 {
-        wake(s, word, 1);
-    }
-}
-
-fn wait_on(s: &mut Script, word: u64) {
-    s.syscall_with(Sysno::Futex, &[word, FUTEX_WAIT | FUTEX_PRIVATE, 0, 0]);
-}
-
-/// Waits for the word at `address` without a futex.
-fn spin_until(s: &mut Script, address: u64, value: u64) {
-    let (again, done) = (s.mark(), s.place());
-    s.spin(50).syscall_with(Sysno::SchedYield, &[]);
-    s.imm(Reg::S(4), address).load32(Reg::S(4), Reg::S(4), 0).imm(Reg::S(5), value);
-    s.if_equal(Reg::S(4), Reg::S(5), done).jump(again);
-    s.here(done);
-}
-
-fn set(s: &mut Script, address: u64, value: u64) {
-    s.imm(Reg::S(4), address).imm(Reg::S(5), value).store32(Reg::S(4), 0, Reg::S(5));
-}
 
 fn page(s: &mut Script) -> u64 {
     s.data(&[0; 4096])
@@ -53,7 +30,7 @@ fn wait_on_core_1(s: &mut Script, thread: Place, word: u64, ready: u64) {
     go(s, 1);
     s.imm(Reg::S(0), turn).imm(Reg::S(2), 1).fetch_add32(Reg::S(2), Reg::S(0), Reg::S(2));
     s.imm(Reg::S(3), 0).if_not_equal(Reg::S(2), Reg::S(3), later);
-    borrow(s, word);
+    borrow_futexes(s, word);
     set(s, lent, 1);
     s.here(later);
     spin_until(s, lent, 1);
@@ -124,7 +101,7 @@ where
     s.here(thread);
     go(&mut s, 1);
     for round in 1..=3 {
-        (0..4).for_each(|_| borrow(&mut s, word));
+        (0..4).for_each(|_| borrow_futexes(&mut s, word));
         set(&mut s, ready, round);
         wait_on(&mut s, word);
         s.expect(Reg::Ret, 0, 4);
@@ -157,8 +134,8 @@ where
     s.print("requeued\n").exit(0);
     s.here(thread);
     go(&mut s, 1);
-    borrow(&mut s, first);
-    borrow(&mut s, second);
+    borrow_futexes(&mut s, first);
+    borrow_futexes(&mut s, second);
     count(&mut s, ready);
     wait_on(&mut s, first);
     s.expect(Reg::Ret, 0, 4);
@@ -196,13 +173,13 @@ where
 
     s.here(thread);
     go(&mut s, 1);
-    borrow(&mut s, word);
+    borrow_futexes(&mut s, word);
     set(&mut s, ready, 1);
     wait_on(&mut s, word);
     s.expect(Reg::Ret, EINTR, 4);
     expect_core(&mut s, 1, 5);
-    borrow(&mut s, word);
-    borrow(&mut s, word);
+    borrow_futexes(&mut s, word);
+    borrow_futexes(&mut s, word);
     set(&mut s, ready, 2);
     let (again, done) = (s.mark(), s.place());
     s.imm(Reg::S(0), word).load32(Reg::S(1), Reg::S(0), 0).imm(Reg::S(3), 1);
@@ -242,10 +219,10 @@ where
     s.print("served\n").exit(0);
     s.here(thread);
     go(&mut s, 1);
-    borrow(&mut s, word);
+    borrow_futexes(&mut s, word);
     s.syscall_with(Sysno::Futex, &[word, FUTEX_WAIT | FUTEX_PRIVATE, 0, soon]);
     s.expect(Reg::Ret, ETIMEDOUT, 4);
-    (0..3).for_each(|_| borrow(&mut s, word));
+    (0..3).for_each(|_| borrow_futexes(&mut s, word));
     set(&mut s, ready, 1);
     s.syscall_with(Sysno::Futex, &[word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE, 0, 0, 0, u64::MAX]);
     s.expect(Reg::Ret, 0, 5);
@@ -313,7 +290,7 @@ fn what_a_dead_instance_was_lent_is_the_homes() {
     s.expect(Reg::Ret, 0, 2).print("home\n").exit(0);
     s.here(thread);
     go(&mut s, 1);
-    borrow(&mut s, word);
+    borrow_futexes(&mut s, word);
     go(&mut s, 0);
     set(&mut s, ready, 1);
     end_thread(&mut s);
