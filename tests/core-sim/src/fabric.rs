@@ -172,6 +172,8 @@ pub struct Node<K: ?Sized> {
     asleep: Option<Nanos>,
     /// Whether it still runs.
     on: bool,
+    /// What it has for itself of its machine's memory.
+    frames: FrameRange,
     epoch: Epoch,
     /// How its program, or the fabric's, has ended.
     status: Option<u32>,
@@ -244,7 +246,7 @@ impl Plan {
         let fabric = self.network.start(me, epoch, self.links);
         let transport = LinkTransport::new(fabric, self.network.doorbell(me));
         kernel.join(transport.boxed(), FabricSettings { borrowed, ..self.settings.clone() });
-        Node { kernel, host, wires, asleep: None, on: true, epoch, status: None }
+        Node { kernel, host, wires, asleep: None, on: true, frames, epoch, status: None }
     }
 
     /// An incarnation of an instance alone in its machine.
@@ -272,8 +274,8 @@ impl Plan {
     where
         I::Regs: ScriptRegs,
     {
-        let Node { kernel, host, wires, epoch, .. } = self.first::<I>(machines, number);
-        Node { kernel, host, wires, asleep: None, on: true, epoch, status: None }
+        let Node { kernel, host, wires, frames, epoch, .. } = self.first::<I>(machines, number);
+        Node { kernel, host, wires, asleep: None, on: true, frames, epoch, status: None }
     }
 
     /// The fabric, its program about to run.
@@ -421,7 +423,7 @@ impl<K: Instance + ?Sized> FabricOf<K> {
     }
 
     /// No frame that user code has used in the last step, in its one run, is free, whoever of the machine
-    /// owns it.
+    /// owns it, or belongs to an instance that is gone, as far as this one knows.
     fn check_frames(&self, number: usize) {
         if runs_at_once(self.plan.net.seed) > 0 {
             return;
@@ -430,10 +432,18 @@ impl<K: Instance + ?Sized> FabricOf<K> {
         let Some(machine) = machines.get(number) else { return };
         let used = self.nodes[number].kernel.take_used();
         let own = &self.nodes[number];
+        let peers = own.kernel.peers();
         for (other, node) in self.nodes.iter().enumerate() {
-            if machines.get(other) == Some(machine) && node.on && own.on {
+            if machines.get(other) != Some(machine) || !own.on {
+                continue;
+            }
+            if node.on {
                 let freed = used.iter().find(|frame| node.kernel.is_free(**frame));
                 assert_eq!(freed, None, "instance {number} uses what {other} has freed");
+            } else if !peers.contains(&(other as u16)) {
+                let theirs = node.frames.start..node.frames.end;
+                let lost = used.iter().find(|frame| theirs.contains(*frame));
+                assert_eq!(lost, None, "instance {number} uses memory of {other}, which is gone");
             }
         }
     }

@@ -92,6 +92,10 @@ impl Transport for CoreTransport {
         self.links.borrow_mut().close(now, peer);
     }
 
+    fn borrow_from(&mut self, peer: InstanceId, borrows: bool) {
+        crate::siblings::borrow_from(peer.0, borrows);
+    }
+
     fn is_traced(&self) -> bool {
         self.links.borrow().is_traced()
     }

@@ -12,6 +12,7 @@ const ARRIVED: usize = 0;
 const ENDED: usize = 1;
 const STOP: usize = 2;
 const STOPPED: usize = 3;
+const BORROWS: usize = 4;
 
 /// The page, over any window.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +80,25 @@ impl<W: Window> Control<W> {
         self.read(index, STOPPED)
     }
 
+    /// Whether instance `index` may use memory of the one at `lender`, as it says itself.
+    pub fn borrow_from(&self, index: u16, lender: u16, borrows: bool) {
+        let bit = 1_u32.checked_shl(lender.into()).unwrap_or(0);
+        let others = self.read(index, BORROWS) & !bit;
+        self.write(index, BORROWS, if borrows { others | bit } else { others });
+    }
+
+    /// Instance `index` has just come, and uses no memory but its own.
+    pub fn borrow_from_nobody(&self, index: u16) {
+        self.write(index, BORROWS, 0);
+    }
+
+    /// Whether instance `index` may use memory of the one at `lender`.
+    #[must_use]
+    pub fn borrows_from(&self, index: u16, lender: u16) -> bool {
+        let bit = 1_u32.checked_shl(lender.into()).unwrap_or(0);
+        self.read(index, BORROWS) & bit != 0
+    }
+
     /// Takes the console for instance `index`. It may have it already; then the answer is `Kept`.
     /// Whoever is found to hold it for `patience` looks in a row is taken for dead and loses it.
     pub fn lock_console(&self, index: u16, patience: u32) -> Locked {
@@ -131,6 +151,7 @@ pub enum Locked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use core::sync::atomic::AtomicU64;
     use maize_window::Mapping;
 
@@ -144,12 +165,23 @@ mod tests {
             control.end(index, n + 1);
             control.ask_to_stop(index, n + 2);
             control.confirm_stop(index, n + 3);
+            control.borrow_from(index, 15 - index, true);
         }
+        control.borrow_from(2, 0, true);
+        control.borrow_from(2, 13, false);
+        control.borrow_from_nobody(3);
         for index in 0..16_u16 {
             let n = u32::from(index) * 4 + 1;
             assert_eq!((control.arrived(index), control.ended(index)), (n, n + 1));
             assert!(control.must_stop(index, n + 2) && !control.must_stop(index, n + 1));
             assert_eq!(control.stopped_epoch(index), n + 3);
+            let lenders = (0..16).filter(|lender| control.borrows_from(index, *lender));
+            let lender = match index {
+                2 => Some(0),
+                3 => None,
+                _ => Some(15 - index),
+            };
+            assert_eq!(lenders.collect::<Vec<_>>(), Vec::from_iter(lender));
         }
         assert_eq!(control.lock_console(3, 10), Locked::Taken);
     }

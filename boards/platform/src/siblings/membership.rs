@@ -50,6 +50,7 @@ pub fn join(membership: Membership) {
     let Membership { control, index, incarnation, .. } = &membership;
     let (control, index, incarnation) = (*control, *index, *incarnation);
     MEMBERSHIP.call_once(|| membership);
+    control.borrow_from_nobody(index);
     control.arrive(index, incarnation);
 }
 
@@ -69,6 +70,16 @@ pub fn must_stop() -> bool {
 #[must_use]
 pub fn has_stopped(number: u16, epoch: u32) -> bool {
     membership().is_some_and(|membership| membership.has_stopped(number, epoch))
+}
+
+/// Says on the control page whether this instance may use memory of the one with this number, if that is of
+/// its machine. Until it says that it does not, that one is not started again.
+pub fn borrow_from(number: u16, borrows: bool) {
+    if let Some(m) = membership()
+        && let Some(lender) = m.place(number)
+    {
+        m.control.borrow_from(m.index, lender, borrows);
+    }
 }
 
 /// Says on the control page that this instance does nothing from here on.

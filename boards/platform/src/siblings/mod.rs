@@ -33,7 +33,7 @@ pub use boot_block::{BootBlock, BootBlockError, MAGIC as BOOT_BLOCK_MAGIC, PLATF
 pub use control::Control;
 pub use division::{Divisible, Division, DivisionError};
 pub(crate) use membership::ConsoleTurn;
-pub use membership::{Membership, has_stopped, join, leave, membership, must_stop};
+pub use membership::{Membership, borrow_from, has_stopped, join, leave, membership, must_stop};
 pub use start::{Cores, SiblingNews, Siblings};
 
 /// Frames behind the window: the control page, and a boot block for each instance.

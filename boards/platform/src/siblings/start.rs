@@ -1,8 +1,8 @@
 //! Starting and stopping siblings.
 //!
 //! Nothing here waits: what was begun goes on with each [`Siblings::poll`]. An instance is stopped
-//! before it is started again, its stop is confirmed before its memory is written, and it starts
-//! from a fresh copy of the image, as the next incarnation.
+//! before it is started again, its stop is confirmed and nobody borrows memory of it before that is
+//! written, and it starts from a fresh copy of the image, as the next incarnation.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -10,7 +10,7 @@ use core::fmt;
 
 use maize_hal::{FrameRange, Nanos};
 use maize_ivshmem::Addresses;
-use maize_window::{PresenceCell, Window};
+use maize_window::{Presence, PresenceCell, State, Window, WindowHeader};
 use maize_wire::InstanceId;
 
 use super::partition::{self, MAX_RANGES, MAX_SIBLINGS};
@@ -18,6 +18,10 @@ use super::{BootBlock, SharedMemory};
 
 /// Time that a core may take to start or to stop.
 const PATIENCE: Nanos = Nanos::from_millis(5000);
+
+/// Time that the others may take to give up what they borrow of an instance that has stopped: they hear of
+/// it with their next heartbeat.
+const BORROWERS_PATIENCE: Nanos = Nanos::from_millis(60_000);
 
 /// How a board starts and stops cores.
 pub trait Cores {
@@ -44,6 +48,8 @@ enum Phase {
     Up,
     /// Its core is to come to rest.
     Stopping { since: Nanos, again: bool },
+    /// It is off, and to start when nobody borrows memory of it.
+    Borrowed { since: Nanos },
     /// Its core neither started nor stopped in time.
     Stuck,
 }
@@ -68,6 +74,8 @@ pub enum SiblingNews {
     NotStarted,
     /// It did not stop in time: its memory must not be used.
     NotStopped,
+    /// It was not started again, as another instance goes on using memory of it.
+    StillBorrowed,
 }
 
 impl fmt::Display for SiblingNews {
@@ -77,6 +85,7 @@ impl fmt::Display for SiblingNews {
             Self::Stopped => "has stopped",
             Self::NotStarted => "did not start in time",
             Self::NotStopped => "did not stop in time",
+            Self::StillBorrowed => "was not started: others still use its memory",
         })
     }
 }
@@ -183,7 +192,10 @@ impl Siblings {
     /// Whether something was begun and [`Self::poll`] should be called soon.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        let busy = |phase| matches!(phase, Phase::Starting { .. } | Phase::Stopping { .. });
+        let busy = |phase| match phase {
+            Phase::Starting { .. } | Phase::Stopping { .. } | Phase::Borrowed { .. } => true,
+            Phase::Off | Phase::Up | Phase::Stuck => false,
+        };
         self.siblings.iter().any(|sibling| busy(sibling.phase))
     }
 
@@ -252,11 +264,11 @@ impl Siblings {
             Phase::Stopping { since, again } => {
                 if self.cores.poll(index, core(&self.block, index)) {
                     sibling.phase = Phase::Off;
-                    if let Some(epoch) = self.shared.epoch(sibling.number) {
+                    if let Some(epoch) = self.shared.end_presence(sibling.number) {
                         self.shared.control().confirm_stop(index, epoch);
                     }
                     if again {
-                        self.launch(at, now);
+                        sibling.phase = Phase::Borrowed { since: now };
                     }
                     return Some(SiblingNews::Stopped);
                 }
@@ -266,8 +278,33 @@ impl Siblings {
                 }
                 None
             }
+            Phase::Borrowed { since } => {
+                if !self.is_borrowed_from(index) {
+                    self.launch(at, now);
+                    return self.advance(at, now);
+                }
+                if now.since(since) > BORROWERS_PATIENCE {
+                    self.siblings[at].phase = Phase::Off;
+                    return Some(SiblingNews::StillBorrowed);
+                }
+                None
+            }
             Phase::Off | Phase::Up | Phase::Stuck => None,
         }
+    }
+
+    /// Whether an instance that may run uses memory of the one at `lender`.
+    fn is_borrowed_from(&self, lender: u16) -> bool {
+        let control = self.shared.control();
+        let runs = |place: u16| {
+            let at = usize::from(place).checked_sub(1).and_then(|at| self.siblings.get(at));
+            at.is_none_or(|sibling| match sibling.phase {
+                Phase::Off | Phase::Borrowed { .. } => false,
+                _ => control.ended(place) != sibling.incarnation,
+            })
+        };
+        let mut places = (0..=self.siblings.len()).map(|place| place as u16);
+        places.any(|place| place != lender && runs(place) && control.borrows_from(place, lender))
     }
 
     /// Loads and starts a sibling whose core is off.
@@ -310,11 +347,17 @@ const fn cut(slot: FrameRange, image_frames: u64) -> (FrameRange, FrameRange) {
 }
 
 impl SharedMemory {
-    /// The epoch that an instance had last in the window.
-    fn epoch(&self, number: u16) -> Option<u32> {
-        let header = maize_window::WindowHeader::read(&self.window).ok()?;
+    /// Says in the window, for an instance that runs no more, that it has left: then its peers need not wait
+    /// until it has been silent for long. Returns the epoch that it had.
+    fn end_presence(&self, number: u16) -> Option<u32> {
+        let header = WindowHeader::read(&self.window).ok()?;
         let line = self.window.part(header.layout.presence(InstanceId(number))?)?;
-        Some(PresenceCell::new(line).read()?.epoch.get())
+        let cell = PresenceCell::new(line);
+        let last = cell.read()?;
+        if last.state == State::Up {
+            cell.publish(Presence { state: State::Left, ..last });
+        }
+        Some(last.epoch.get())
     }
 }
 
@@ -325,7 +368,6 @@ mod tests {
     use alloc::vec;
     use core::cell::RefCell;
     use maize_hal::Frame;
-    use maize_window::{Presence, State};
     use maize_wire::{Epoch, PAGE_WORDS};
 
     use crate::siblings::{Membership, shared_frames};
@@ -417,7 +459,7 @@ mod tests {
         let (mut siblings, shared, events) = machine();
         siblings.start_all(&|| Nanos(0));
         let line = |number| {
-            let header = maize_window::WindowHeader::read(&shared.window).unwrap();
+            let header = WindowHeader::read(&shared.window).unwrap();
             let span = header.layout.presence(InstanceId(number)).unwrap();
             PresenceCell::new(shared.window.part(span).unwrap())
         };
@@ -440,6 +482,8 @@ mod tests {
         events.borrow_mut().deaf = false;
         assert_eq!(siblings.poll(Nanos(2)), Some((3, SiblingNews::Stopped)));
         assert!(has_stopped(3, 6) && !has_stopped(3, 5) && !has_stopped(1, 6));
+        let left = line(3).read();
+        assert_eq!(left, Some(Presence { epoch, state: State::Left, beat: 1 }));
         assert_eq!(siblings.poll(Nanos(3)), Some((3, SiblingNews::Started)));
         assert_eq!(shared.control().arrived(2), 2, "the next incarnation");
         assert!(!shared.control().must_stop(2, 2));
@@ -448,6 +492,37 @@ mod tests {
         shared.control().end(1, 1);
         assert!(has_stopped(1, 9), "it ended itself");
         assert!(!siblings.start(2, Nanos(0)) && !siblings.stop(0, Nanos(0)), "not siblings");
+    }
+
+    #[test]
+    fn memory_that_others_borrow_is_not_written() {
+        let (mut siblings, shared, events) = machine();
+        siblings.start_all(&|| Nanos(0));
+        let control = shared.control();
+        for borrower in [0, 1] {
+            control.borrow_from(borrower, 2, true);
+        }
+        assert!(siblings.start(3, Nanos(0)));
+        assert_eq!(siblings.poll(Nanos(1)), Some((3, SiblingNews::Stopped)));
+        assert_eq!((siblings.poll(Nanos(2)), siblings.is_busy()), (None, true));
+        control.borrow_from(0, 2, false);
+        assert_eq!((siblings.poll(Nanos(3)), events.borrow().loaded.len()), (None, 2));
+        // Who has ended uses nothing any more.
+        control.end(1, 1);
+        assert_eq!(siblings.poll(Nanos(4)), Some((3, SiblingNews::Started)));
+        assert_eq!(events.borrow().loaded.len(), 3);
+
+        control.borrow_from(0, 1, true);
+        assert!(siblings.start(1, Nanos(0)));
+        assert_eq!(siblings.poll(Nanos(0)), Some((1, SiblingNews::Stopped)));
+        assert_eq!(siblings.poll(BORROWERS_PATIENCE), None);
+        let late = BORROWERS_PATIENCE + Nanos::MILLI;
+        assert_eq!(siblings.poll(late), Some((1, SiblingNews::StillBorrowed)));
+        assert_eq!((siblings.is_busy(), events.borrow().loaded.len()), (false, 3));
+        control.borrow_from(0, 1, false);
+        assert!(siblings.start(1, late));
+        assert_eq!(siblings.poll(late), Some((1, SiblingNews::Stopped)));
+        assert_eq!(siblings.poll(late), Some((1, SiblingNews::Started)));
     }
 
     #[test]

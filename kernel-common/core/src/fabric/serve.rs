@@ -87,6 +87,7 @@ impl<A: Arch> State<A> {
             self.peer_down(peer);
         }
         log::info!("{peer} is there");
+        self.borrow_from(peer, true);
         let restarts = epoch.saturating_sub(Epoch::FIRST.get());
         self.fabric.peers.insert(peer, Peer { restarts, ..Peer::default() });
         let hello = self.hello();
@@ -109,6 +110,13 @@ impl<A: Arch> State<A> {
         self.end_guests_of(peer);
         self.page_peer_died(peer);
         self.homes_peer_died(peer);
+        self.borrow_from(peer, false);
+    }
+
+    fn borrow_from(&mut self, peer: InstanceId, borrows: bool) {
+        if let Some(transport) = &mut self.fabric.transport {
+            transport.borrow_from(peer, borrows);
+        }
     }
 
     /// The peers have given this instance up: nobody would hear what its processes do.

@@ -123,6 +123,10 @@ pub trait Transport {
     /// Closes the link to a peer that broke the rules.
     fn close(&mut self, now: Nanos, peer: InstanceId);
 
+    /// From now on memory of a peer in the same machine may be used here, or none of it is any more: only
+    /// then may that be used for anything else.
+    fn borrow_from(&mut self, _peer: InstanceId, _borrows: bool) {}
+
     /// Whether [`Transport::trace`] does anything.
     fn is_traced(&self) -> bool {
         false

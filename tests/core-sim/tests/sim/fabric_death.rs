@@ -4,7 +4,7 @@ use maize_abi::{Isa, Sysno};
 use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::{Coherence, FabricSettings};
 use maize_core_sim::fabric::{ENOUGH, Fabric, impatient_links, window};
-use maize_core_sim::scripts::{bump, end_thread, fork, go, start_thread, wait_until};
+use maize_core_sim::scripts::{bump, end_thread, fork, go, start_thread, wait_on, wait_until};
 use maize_core_sim::{on_both, root_with, seeds};
 use maize_hal::{Nanos, Report};
 use maize_simnet::NetConfig;
@@ -247,5 +247,48 @@ fn what_goes_on_beside_a_return_ends() {
         let outcome = fabric.run(ENOUGH).unwrap_or_else(|stuck| unreachable!("{stuck:?}, {seed}"));
         let told = (outcome.stdout.as_str(), outcome.status);
         assert_eq!(told, ("went there again\n", 0), "seed {seed}");
+    }
+}
+
+/// Threads of a process on two of three siblings each add to a word of its own, whose page is in a frame of the
+/// third, which has them for the home's objects. That one dies: the others use nothing of its memory once they
+/// know (see `Fabric::check_frames`), and the process ends, as the pages are lost.
+#[test]
+fn nothing_of_a_dead_siblings_memory_is_used() {
+    use maize_abi::isa::x86_64::X86_64;
+
+    const LEAD: usize = 1;
+    let mut s = Script::new();
+    let words = s.data(&[0; 4096 * 4]);
+    let child = s.place();
+    fork(&mut s, child);
+    s.syscall_with(Sysno::Wait4, &[u64::MAX, 0, 0, 0]);
+    s.print("it was killed\n").exit(0);
+    s.here(child);
+    let bodies = [s.place(), s.place()];
+    for (n, body) in (0..).zip(bodies) {
+        start_thread(&mut s, n, body);
+    }
+    wait_on(&mut s, words);
+    for (core, body) in (2..).zip(bodies) {
+        s.here(body);
+        go(&mut s, core);
+        s.imm(Reg::S(0), words + 4096 * u64::from(core)).imm(Reg::S(1), 1);
+        let again = s.mark();
+        s.fetch_add32(Reg::S(2), Reg::S(0), Reg::S(1)).jump(again);
+    }
+
+    let root = root_with::<X86_64>(&s);
+    for seed in seeds(6) {
+        let machines = vec![0, LEAD as u16, LEAD as u16, LEAD as u16];
+        let settings = FabricSettings { machines, ..FabricSettings::default() };
+        // With seeds like these each run of user code is looked at.
+        let (net, mut rng) = (NetConfig::new(8 * seed), fastrand::Rng::with_seed(seed));
+        let mut fabric = Fabric::<X86_64>::with_root(4, &root, &settings, net, impatient_links());
+        run_for(&mut fabric, Nanos(2_000_000 + rng.u64(..1_000_000)));
+        fabric.kill(LEAD);
+        let outcome = fabric.run(ENOUGH).unwrap_or_else(|stuck| unreachable!("{stuck:?}, {seed}"));
+        let told = (outcome.stdout.as_str(), outcome.status);
+        assert_eq!(told, ("it was killed\n", 0), "seed {seed}");
     }
 }
