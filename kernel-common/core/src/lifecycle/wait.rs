@@ -73,7 +73,12 @@ pub(crate) async fn wait<A: Arch>(
         if options.dont_block {
             return Ok(None);
         }
-        k.wait_event(current.task, &[WaitKey::Child(current.pid)]).await?;
+        let waited = k.wait_event(current.task, &[WaitKey::Child(current.pid)]).await;
+        if let Err(interrupted) = waited {
+            // A child that has ended meanwhile counts more than the signal that may tell of it.
+            let change = k.with(|s| s.take_change(current.pid, selector, options))?;
+            return change.map(Some).ok_or(interrupted);
+        }
     }
 }
 
