@@ -48,6 +48,7 @@ static void contents_are_the_files(void)
     CHECK(munmap(private, 11 * PAGE) == 0 && munmap(shared, 11 * PAGE) == 0);
     CHECK(munmap(middle, 2 * PAGE) == 0);
     CHECK_FAILS((intptr_t)mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, file, 17), EINVAL);
+    CHECK_FAILS((intptr_t)mmap(NULL, -2 * PAGE, PROT_READ, MAP_PRIVATE, file, 0), ENOMEM);
     close(file);
     CHECK(unlink("file") == 0);
 }

@@ -112,10 +112,12 @@ impl Memory {
             return Err(MapError::Empty);
         }
         let len = whole_pages(request.len).ok_or(MapError::NoRoom)?;
+        let space = self.spaces.get_mut(&id).ok_or(MapError::NoSpace)?;
+        let start = place(space, request.placement, len)?;
+        // What no space has room for is refused for that, as on Linux.
         let first = self.first_index(&request.backing, len)?;
         let total = self.frames.total();
         let space = self.spaces.get_mut(&id).ok_or(MapError::NoSpace)?;
-        let start = place(space, request.placement, len)?;
         let range = start..start + len;
         let replaced: u64 = space
             .areas
