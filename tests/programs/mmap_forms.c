@@ -134,6 +134,7 @@ static void bad_arguments(void)
     int ends[2];
     CHECK(pipe(ends) == 0);
     CHECK_FAILS((intptr_t)mmap(NULL, PAGE, both, MAP_PRIVATE, ends[0], 0), ENODEV);
+    CHECK_FAILS((intptr_t)mmap(NULL, PAGE, both, MAP_PRIVATE, ends[1], 0), EACCES);
     close(ends[0]);
     close(ends[1]);
     char *area = map(1, MAP_PRIVATE);

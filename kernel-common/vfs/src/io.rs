@@ -413,13 +413,13 @@ impl Vfs {
         written: bool,
     ) -> Result<ObjectId, Errno> {
         let file = self.file(id)?;
-        let Handle::Regular(inode) = file.handle else {
-            let place = matches!(file.handle, Handle::Place);
-            return Err(if place { Errno::EBADF } else { Errno::ENODEV });
-        };
+        if matches!(file.handle, Handle::Place) {
+            return Err(Errno::EBADF);
+        }
         if !file.readable || written && !file.writable {
             return Err(Errno::EACCES);
         }
+        let Handle::Regular(inode) = file.handle else { return Err(Errno::ENODEV) };
         let node = self.tree.get_mut(inode)?;
         if written && node.seals.is_some_and(|seals| seals & fcntl::F_SEAL_WRITE != 0) {
             return Err(Errno::EPERM);
