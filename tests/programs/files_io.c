@@ -261,6 +261,11 @@ static void synchronising(void)
     close(file);
     CHECK(unlink("file") == 0);
     CHECK_FAILS(fsync(99), EBADF);
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    CHECK_FAILS(fsync(ends[1]), EINVAL);
+    CHECK_FAILS(fdatasync(ends[0]), EINVAL);
+    CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
 }
 
 int main(void)

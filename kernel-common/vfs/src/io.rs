@@ -401,6 +401,18 @@ impl Vfs {
         Ok(target)
     }
 
+    /// Whether a file has content that a file system keeps, which is what can be synchronised.
+    ///
+    /// # Errors
+    /// `EBADF`; `EINVAL` for pipes, sockets, devices and the like.
+    pub fn check_kept(&self, id: FileId) -> Result<(), Errno> {
+        match self.file(id)?.handle {
+            Handle::Regular(_) | Handle::Directory => Ok(()),
+            Handle::Place => Err(Errno::EBADF),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
     /// The memory object of a regular file, to be mapped: the caller takes a reference of its own.
     ///
     /// # Errors

@@ -63,6 +63,13 @@ pub(super) fn check<A: Arch>(call: Call<'_, A>) -> CallResult {
     Ok(0)
 }
 
+/// Succeeds if the first argument is a file that is kept somewhere, where it always is already.
+pub(super) fn sync<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let file = call.file(0)?;
+    call.k.with(|s| s.files.vfs.check_kept(file))?;
+    Ok(0)
+}
+
 pub(super) fn close<A: Arch>(call: Call<'_, A>) -> CallResult {
     let current = call.current;
     call.k.with(|s| {

@@ -85,7 +85,8 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
         N::InotifyInit1 => watches::init(call, true),
         N::InotifyAddWatch => watches::add(call).await,
         N::InotifyRmWatch => watches::remove(call),
-        N::Fsync | N::Fdatasync | N::Syncfs => descriptors::check(call),
+        N::Fsync | N::Fdatasync => descriptors::sync(call),
+        N::Syncfs => descriptors::check(call),
         N::SyncFileRange | N::Fadvise64 | N::Readahead => descriptors::check(call),
         N::Sync => Ok(0),
 
