@@ -1,0 +1,133 @@
+//! Calls that send signals.
+
+use maize_abi::Errno;
+use maize_abi::signal::{SIGINFO_LEN, SigFields, SigInfo, Signal, si_code};
+use maize_hal::Arch;
+use maize_vfs::FileId;
+
+use super::{Call, CallResult};
+use crate::ids::{Pid, Tid};
+use crate::process::Life;
+
+fn from_sender(signal: Signal, code: i32, sender: Pid) -> SigInfo {
+    let fields = SigFields::Sender { pid: sender.0, uid: 0, value: 0 };
+    SigInfo { signal, code, errno: 0, fields }
+}
+
+/// The signal of an argument; `None` for 0, which only asks whether it could be sent.
+fn signal_argument(n: i32) -> Result<Option<Signal>, Errno> {
+    match n {
+        0 => Ok(None),
+        n => Signal::new(n as u32 as u64).map(Some).ok_or(Errno::EINVAL),
+    }
+}
+
+pub(in crate::syscall) fn kill<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let signal = signal_argument(call.int(1))?;
+    let me = call.current.pid;
+    let info = signal.map(|signal| from_sender(signal, si_code::SI_USER, me));
+    call.k.with(|s| {
+        let group = match call.int(0) {
+            i32::MIN => return Err(Errno::ESRCH),
+            pid @ 1.. => return s.signal_process(me, Pid(pid as u32), info),
+            -1 => {
+                return s.signal_processes(me, info, |pid, process| {
+                    pid != me && pid != Pid::INIT && !matches!(process.life, Life::Zombie(_))
+                });
+            }
+            0 => s.group_of(me),
+            group => Pid(group.unsigned_abs()),
+        };
+        s.signal_processes(me, info, |_, process| process.group == group)
+    })
+}
+
+fn thread_signal<A: Arch>(call: Call<'_, A>, group: Option<i32>, tid: i32, n: i32) -> CallResult {
+    if tid <= 0 || group.is_some_and(|g| g <= 0) {
+        return Err(Errno::EINVAL);
+    }
+    let signal = signal_argument(n)?;
+    let tid = Tid(tid as u32);
+    call.k.with(|s| {
+        let thread = s.threads.get(&tid).ok_or(Errno::ESRCH)?;
+        if group.is_some_and(|g| thread.process.0 != g as u32) {
+            return Err(Errno::ESRCH);
+        }
+        s.check_signal(call.current.pid, thread.process, signal)?;
+        match signal {
+            None => Ok(0),
+            Some(signal) => {
+                let info = from_sender(signal, si_code::SI_TKILL, call.current.pid);
+                s.send_to_thread(tid, info).map(|()| 0)
+            }
+        }
+    })
+}
+
+pub(in crate::syscall) fn tkill<A: Arch>(call: Call<'_, A>) -> CallResult {
+    thread_signal(call, None, call.int(0), call.int(1))
+}
+
+pub(in crate::syscall) fn tgkill<A: Arch>(call: Call<'_, A>) -> CallResult {
+    thread_signal(call, Some(call.int(0)), call.int(1), call.int(2))
+}
+
+/// Reads the `siginfo` a program wants to send; it must not look like one from the kernel.
+async fn read_info<A: Arch>(
+    call: Call<'_, A>,
+    n: i32,
+    at: u64,
+    to_self: bool,
+) -> Result<Option<SigInfo>, Errno> {
+    let mut bytes = [0; SIGINFO_LEN];
+    call.k.read_user(call.current, at, &mut bytes).await?;
+    let Some(signal) = signal_argument(n)? else { return Ok(None) };
+    let info = SigInfo::from_program(signal, &bytes);
+    if (info.code >= 0 || info.code == si_code::SI_TKILL) && !to_self {
+        return Err(Errno::EPERM);
+    }
+    Ok(Some(info))
+}
+
+pub(in crate::syscall) async fn rt_sigqueueinfo<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let pid = Pid(call.uint(0));
+    let info = read_info(call, call.int(1), call.args[2], pid == call.current.pid).await?;
+    call.k.with(|s| s.signal_process(call.current.pid, pid, info))
+}
+
+/// Sends argument 1 to the process that a file stands for, with the `siginfo` at argument 2 if there is
+/// one.
+pub(in crate::syscall) async fn send_to_file<A: Arch>(
+    call: Call<'_, A>,
+    file: FileId,
+) -> CallResult {
+    let me = call.current.pid;
+    let info = if call.args[2] == 0 {
+        let signal = signal_argument(call.int(1))?;
+        signal.map(|signal| from_sender(signal, si_code::SI_USER, me))
+    } else {
+        let mut number = [0; 4];
+        call.k.read_user(call.current, call.args[2], &mut number).await?;
+        if i32::from_le_bytes(number) != call.int(1) {
+            return Err(Errno::EINVAL);
+        }
+        let (pid, _) = call.k.with(|s| s.files.vfs.process_of(file))?;
+        read_info(call, call.int(1), call.args[2], Pid(pid) == me).await?
+    };
+    call.k.with(|s| {
+        let pid = s.process_of_file(file)?;
+        s.signal_process(me, pid, info)
+    })
+}
+
+pub(in crate::syscall) async fn rt_tgsigqueueinfo<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let (pid, tid) = (Pid(call.uint(0)), Tid(call.uint(1)));
+    let info = read_info(call, call.int(2), call.args[3], pid == call.current.pid).await?;
+    call.k.with(|s| {
+        if s.threads.get(&tid).is_none_or(|t| t.process != pid) {
+            return Err(Errno::ESRCH);
+        }
+        s.check_signal(call.current.pid, pid, info.map(|info| info.signal))?;
+        info.map_or(Ok(0), |info| s.send_to_thread(tid, info).map(|()| 0))
+    })
+}
