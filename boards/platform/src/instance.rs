@@ -19,7 +19,7 @@ use maize_ivshmem::Ivshmem;
 use maize_trace::{Counter, EventKind};
 
 use crate::fabric::{self, CoreTransport, MachineLinks};
-use crate::shared_link::SharedLink;
+use crate::shared_link::{SharedLink, SharedLinks};
 use crate::siblings::{LocalWindow, Siblings};
 use crate::{ByteStream, End, HostLink, heap, orders};
 
@@ -76,17 +76,12 @@ pub fn flush<S: ByteStream>(link: &mut HostLink<S>, now: impl Fn() -> Nanos) {
 
 /// Runs an instance to its end.
 pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) -> ! {
-    let Machine { mut arch, free, ram, initrd, record, mut link, pci, local, siblings } = machine;
+    let Machine { arch, free, ram, initrd, record, link, pci, local, siblings } = machine;
     log::info!("instance {}: {} MiB of memory", record.instance, ram >> 20);
     let others = local.as_ref().map(|local| local.others.clone()).unwrap_or_default();
-    let joined = match fabric::join(&mut arch, &record, pci, local) {
-        Ok(joined) => joined,
-        Err(error) => give_up(&mut link, || arch.now(), &error),
-    };
-    let window = joined.as_ref().and_then(|joined| joined.window);
-    let links = joined.map(|joined| Rc::new(RefCell::new(joined.links)));
     let link = Rc::new(RefCell::new(link));
-    let host = SharedLink::new(link.clone(), links.clone());
+    let shared_links = SharedLinks::default();
+    let host = SharedLink::new(link.clone(), shared_links.clone());
     let shutdown = host.shutdown();
     let counts = record.stats;
     let config = Config {
@@ -106,7 +101,15 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
             crate::end(End::Failed)
         }
     };
-    if let Some(links) = &links {
+    // Now that the root has been read, which takes longer than peers wait for a sign of life.
+    let joined = match kernel.with_arch(|arch| fabric::join(arch, &record, pci, local)) {
+        Ok(joined) => joined,
+        Err(error) => give_up(&mut link.borrow_mut(), || kernel.now(), &error),
+    };
+    let window = joined.as_ref().and_then(|joined| joined.window);
+    let links =
+        joined.map(|joined| shared_links.get_or_init(|| Rc::new(RefCell::new(joined.links))));
+    if let Some(links) = links {
         let machines = record.instances.iter().map(|instance| instance.machine).collect();
         let settings =
             FabricSettings { machines, borrowed: others, window, ..settings(record.sharing) };
@@ -123,7 +126,7 @@ pub fn run_instance<A: Arch, S: ByteStream + 'static>(machine: Machine<A, S>) ->
             give_up(&mut link, || kernel.now(), &"there is no other instance to serve")
         }
     };
-    let Some(links) = links else {
+    let Some(links) = links.cloned() else {
         let status = kernel.run();
         log::info!("the program has ended with status {status:#x}");
         crate::end(End::Done)

@@ -1,7 +1,7 @@
 //! The host link, shared by the core and by the instance's links.
 
 use alloc::rc::Rc;
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 
 use maize_hal::{HostEvent, HostIo, OutputStream, Report};
 
@@ -12,15 +12,15 @@ use crate::{ByteStream, HostLink};
 /// core runs.
 pub(crate) struct SharedLink<S> {
     link: Rc<RefCell<HostLink<S>>>,
-    links: Option<Rc<RefCell<MachineLinks>>>,
+    links: SharedLinks,
     shutdown: Rc<Cell<bool>>,
 }
 
+/// The links of an instance, from when it has joined its fabric; an instance that is alone has none.
+pub(crate) type SharedLinks = Rc<OnceCell<Rc<RefCell<MachineLinks>>>>;
+
 impl<S> SharedLink<S> {
-    pub(crate) fn new(
-        link: Rc<RefCell<HostLink<S>>>,
-        links: Option<Rc<RefCell<MachineLinks>>>,
-    ) -> SharedLink<S> {
+    pub(crate) fn new(link: Rc<RefCell<HostLink<S>>>, links: SharedLinks) -> SharedLink<S> {
         SharedLink { link, links, shutdown: Rc::default() }
     }
 
@@ -48,7 +48,7 @@ impl<S: ByteStream> HostIo for SharedLink<S> {
     }
 
     fn report(&mut self, mut report: Report) {
-        if let (Report::Stats { counters }, Some(links)) = (&mut report, &self.links) {
+        if let (Report::Stats { counters }, Some(links)) = (&mut report, self.links.get()) {
             counters.extend(links.borrow().counts());
         }
         self.link.borrow_mut().report(report);

@@ -31,7 +31,8 @@ impl<A: Arch> Kernel<A> {
     /// A kernel on `arch` with no process yet.
     ///
     /// `memory` is what it may use, less `reserved` (its own image, its heap, the root image);
-    /// `image` is the root file system.
+    /// `image` is the root file system. To read it may take seconds, so an instance that has others
+    /// links itself to them afterwards: on a link such a silence is taken for death.
     ///
     /// # Errors
     /// [`RootError`].
@@ -94,6 +95,9 @@ impl<A: Arch> Kernel<A> {
         state.arch.entropy(&mut state.boot_id);
         let kernel = Kernel::from_state(state);
         kernel.handle.with(|s| s.load_root(&image))?;
+        if config.cpus > 1 {
+            kernel.handle.with(State::look_at_root);
+        }
         let k = kernel.handle.clone();
         kernel.handle.with(|s| s.tasks.spawn(background, Box::pin(free_memory(k))));
         Ok(kernel)

@@ -110,8 +110,8 @@ pub(crate) struct Fabric {
     pub(crate) serving: Serving,
     pub(crate) pages: Pages,
     pub(crate) settings: FabricSettings,
-    /// What tells this instance's root from others.
-    root: u64,
+    /// What tells this instance's root from others, once it was looked at.
+    root: Option<u64>,
     /// Counts traps for [`FabricSettings::migrate_every`].
     pub(crate) traps: u32,
     /// The core that the next thread is placed on, among those that threads may be placed on.
@@ -134,7 +134,7 @@ impl Fabric {
             serving: Serving::default(),
             pages: Pages::new(me, &FabricSettings::default()),
             settings: FabricSettings::default(),
-            root: 0,
+            root: None,
             traps: 0,
             next_place: 0,
             balance: Balance::default(),
@@ -210,7 +210,7 @@ impl<A: Arch> Kernel<A> {
             }
             s.memory.frames().borrow_from(borrowed);
             s.fabric.settings = settings;
-            s.fabric.root = root::fingerprint(&s.image, &s.hidden);
+            s.look_at_root();
             s.fabric.traced = transport.is_traced();
             s.fabric.transport = Some(transport);
             s.fabric.body = alloc::vec![0; message::MOST];
@@ -226,12 +226,20 @@ impl<A: Arch> Kernel<A> {
 }
 
 impl<A: Arch> State<A> {
+    /// Finds out what tells this instance's root from others, if that is not known yet. It takes as long as
+    /// there are files.
+    pub(crate) fn look_at_root(&mut self) {
+        if self.fabric.root.is_none() {
+            self.fabric.root = Some(root::fingerprint(&self.image, &self.hidden));
+        }
+    }
+
     fn hello(&self) -> Hello {
         Hello {
             version: VERSION,
             machine: <A::Isa as Isa>::ELF_MACHINE,
             fpu_len: self.arch.fpu_len() as u32,
-            root: self.fabric.root,
+            root: self.fabric.root.unwrap_or(0),
             voting: self.fabric.settings.coherence == Coherence::Voting,
             boot_time: self.arch.boot_time().0,
         }
