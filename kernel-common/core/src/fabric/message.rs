@@ -216,6 +216,20 @@ pub(crate) struct Tell {
     pub(crate) news: News,
 }
 
+/// Whose is a thread of one of the sender's processes?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AskThread {
+    pub(crate) id: RequestId,
+    pub(crate) tid: u32,
+}
+
+/// The process of a thread, if one that lives here has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TellThread {
+    pub(crate) id: RequestId,
+    pub(crate) process: Option<u32>,
+}
+
 /// Give the futexes of a page back: somebody else uses them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecallFutexes {
@@ -344,6 +358,8 @@ registry! {
     Tell = 36, Normal, 256;
     RecallFutexes = 37, Normal, 48;
     RecalledFutexes = 38, Normal, 16_384;
+    AskThread = 39, Normal, 32;
+    TellThread = 40, Normal, 32;
 }
 
 /// The first kind that is the core's: those below are the platform's, which shares the links.
@@ -373,7 +389,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_a_message_or_refused(kind in 14_u16..40, body: Vec<u8>) {
+        fn any_bytes_are_a_message_or_refused(kind in 14_u16..42, body: Vec<u8>) {
             if let Ok(message) = Message::decode(Kind(kind), &body) {
                 assert!(message.encode(&mut [0; MOST]).is_some());
             }

@@ -235,6 +235,12 @@ impl<A: Arch> State<A> {
                     self.recall_guest(from, cancel.id);
                 }
             }
+            Message::AskThread(ask) => {
+                if self.starts(from, ask.id) {
+                    self.tell_thread(from, ask);
+                }
+            }
+            Message::TellThread(told) => self.on_answer(from, told.id, told.into()),
             Message::RecallFutexes(recall) => {
                 if self.starts(from, recall.id) {
                     self.return_futexes(from, recall);

@@ -216,6 +216,8 @@ impl<A: Arch> State<A> {
         let Some((aim, held)) = process.seat.held.take() else { return };
         let home = if to == aim { to } else { from };
         process.seat.away = (home != me).then_some(home);
+        // Who looks for a thread of the process.
+        self.wake(WaitKey::Unparked(pid));
         if home == me {
             if home != from {
                 self.start_arrived(k, pid, from);

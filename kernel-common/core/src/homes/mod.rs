@@ -12,6 +12,7 @@ mod news;
 mod place;
 mod record;
 mod serve;
+mod threads;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -27,6 +28,7 @@ pub(crate) use news::News;
 pub(crate) use place::{PR_MAIZE_GET_HOME, PR_MAIZE_SET_HOME};
 pub(crate) use record::Piece;
 pub(crate) use serve::{CallDone, CallRecord};
+pub(crate) use threads::NoThread;
 
 /// Where the parts of a process are.
 #[derive(Debug, Default)]

@@ -11,6 +11,7 @@ use crate::handle::Handle;
 use crate::ids::{Pid, Tid};
 use crate::process::Life;
 use crate::state::State;
+use crate::wait::WaitKey;
 
 /// Something about a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +176,9 @@ impl<A: Arch> State<A> {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         process.seat.away = None;
         process.seat.held = None;
+        // Who looks for a thread of it.
+        self.wake(WaitKey::Unparked(pid));
+        let Some(process) = self.processes.get_mut(&pid) else { return };
         if process.life == Life::Alive {
             process.life = Life::Exiting(status);
         }

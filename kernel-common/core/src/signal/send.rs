@@ -162,6 +162,22 @@ impl<A: Arch> State<A> {
         Ok(())
     }
 
+    /// Sends `info` to one thread of a process, which may live elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::send_to_thread`]; none if the home of the process is to find that out.
+    pub(crate) fn send_to_thread_of(
+        &mut self,
+        pid: Pid,
+        tid: Tid,
+        info: SigInfo,
+    ) -> Result<(), Errno> {
+        if self.pass_signal_on(pid, Some(tid), info) {
+            return Ok(());
+        }
+        self.send_to_thread(tid, info)
+    }
+
     /// Sends `info` to each process of a group. Returns how many there were.
     pub(crate) fn send_to_group(&mut self, group: Pid, info: SigInfo) -> usize {
         let members: Vec<Pid> = self

@@ -69,8 +69,8 @@ pub(super) async fn dispatch<A: Arch>(
         N::RtTgsigqueueinfo => signal::rt_tgsigqueueinfo(call).await,
         N::Sigaltstack => signal::sigaltstack(call).await,
         N::Kill => signal::kill(call),
-        N::Tkill => signal::tkill(call),
-        N::Tgkill => signal::tgkill(call),
+        N::Tkill => signal::tkill(call).await,
+        N::Tgkill => signal::tgkill(call).await,
         N::Pause => signal::pause(call).await,
 
         // Time.

@@ -275,6 +275,75 @@ where
 
 on_both!(signals_reach_a_process_elsewhere, signals);
 
+/// A thread of a process that lives elsewhere, where the thread was made, is sent signals by a process
+/// that lives somewhere else again.
+fn thread_signals<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    const ESRCH: u64 = (-3_i64) as u64;
+    let mut s = Script::new();
+    let ends = s.data(&[0; 8]);
+    let told = s.data(&[0; 8]);
+    let status = s.data(&[0; 8]);
+    let handled = s.data(&[0; 8]);
+    let none = s.data(&[0; 8]);
+    let (child, body, handler) = (s.place(), s.place(), s.place());
+    handle(&mut s, (SIGUSR1, SA_SIGINFO), handler, 82);
+    s.syscall_with(Sysno::Pipe2, &[ends, 0]).expect(Reg::Ret, 0, 1);
+    fork(&mut s, child);
+    s.mov(Reg::S(0), Reg::Ret);
+    s.imm(Reg::S(1), ends).load32(Reg::A(0), Reg::S(1), 0);
+    s.imm(Reg::A(1), told).imm(Reg::A(2), 8).syscall(Sysno::Read).expect(Reg::Ret, 8, 2);
+    move_home(&mut s, 1);
+    // The thread is there, others are not: by process and thread, and by thread alone.
+    s.imm(Reg::S(1), told).load64(Reg::S(2), Reg::S(1), 0).imm(Reg::S(3), 999_999);
+    let tgkill = |s: &mut Script, (process, thread): (Reg, Reg), signal, expected| {
+        s.mov(Reg::A(0), process).mov(Reg::A(1), thread).imm(Reg::A(2), signal);
+        s.syscall(Sysno::Tgkill).expect(Reg::Ret, expected, 3);
+    };
+    let tkill = |s: &mut Script, thread: Reg, signal, expected| {
+        s.mov(Reg::A(0), thread).imm(Reg::A(1), signal);
+        s.syscall(Sysno::Tkill).expect(Reg::Ret, expected, 4);
+    };
+    tgkill(&mut s, (Reg::S(0), Reg::S(2)), 0, 0);
+    tgkill(&mut s, (Reg::S(0), Reg::S(3)), 0, ESRCH);
+    tgkill(&mut s, (Reg::S(3), Reg::S(2)), 0, ESRCH);
+    tkill(&mut s, Reg::S(2), 0, 0);
+    tkill(&mut s, Reg::S(3), 0, ESRCH);
+    tgkill(&mut s, (Reg::S(0), Reg::S(2)), SIGUSR1, 0);
+    s.imm(Reg::S(1), ends).load32(Reg::A(0), Reg::S(1), 0);
+    s.imm(Reg::A(1), handled).imm(Reg::A(2), 8).syscall(Sysno::Read).expect(Reg::Ret, 8, 5);
+    tkill(&mut s, Reg::S(2), SIGUSR1, 0);
+    let (again, done) = (s.mark(), s.place());
+    s.mov(Reg::A(0), Reg::S(0)).imm(Reg::A(1), status).imm(Reg::A(2), 0).imm(Reg::A(3), 0);
+    s.syscall(Sysno::Wait4).if_equal(Reg::Ret, Reg::S(0), done).jump(again);
+    s.here(done).imm(Reg::S(1), status).load32(Reg::S(2), Reg::S(1), 0);
+    s.expect(Reg::S(2), 7 << 8, 6);
+    // Nothing is left to be sent to.
+    s.imm(Reg::S(1), told).load64(Reg::S(2), Reg::S(1), 0);
+    tkill(&mut s, Reg::S(2), 0, ESRCH);
+    s.print("threads\n").exit(0);
+
+    s.here(child);
+    move_home(&mut s, 2);
+    start_thread(&mut s, 0, body);
+    let forever = s.mark();
+    s.syscall_with(Sysno::Futex, &[none, FUTEX_WAIT | FUTEX_PRIVATE, 0, 0, 0, 0]).jump(forever);
+    s.here(body);
+    s.syscall_with(Sysno::Gettid, &[]).imm(Reg::S(1), told).store64(Reg::S(1), 0, Reg::Ret);
+    for times in 1..3 {
+        s.imm(Reg::S(1), ends).load32(Reg::A(0), Reg::S(1), 4);
+        s.imm(Reg::A(1), told).imm(Reg::A(2), 8).syscall(Sysno::Write).expect(Reg::Ret, 8, 7);
+        wait_until(&mut s, handled, times);
+    }
+    s.exit(7);
+    counting_handler(&mut s, handler, handled);
+    expect_output::<I>(3, &s, "threads\n");
+}
+
+on_both!(a_thread_elsewhere_gets_signals, thread_signals);
+
 /// What is in common with others stays.
 fn shared_memory_stays<I: Isa>()
 where

@@ -6,12 +6,17 @@ use maize_hal::Arch;
 use maize_vfs::FileId;
 
 use super::{Call, CallResult};
+use crate::homes::NoThread;
 use crate::ids::{Pid, Tid};
 use crate::process::Life;
 
-fn from_sender(signal: Signal, code: i32, sender: Pid) -> SigInfo {
-    let fields = SigFields::Sender { pid: sender.0, uid: 0, value: 0 };
-    SigInfo { signal, code, errno: 0, fields }
+impl<A: Arch> Call<'_, A> {
+    /// A signal that the caller sends.
+    fn sends(&self, signal: Signal, code: i32) -> SigInfo {
+        let pid = self.current.pid;
+        let fields = SigFields::Sender { pid: pid.0, uid: 0, value: 0 };
+        SigInfo { signal, code, errno: 0, fields }
+    }
 }
 
 /// The signal of an argument; `None` for 0, which only asks whether it could be sent.
@@ -25,7 +30,7 @@ fn signal_argument(n: i32) -> Result<Option<Signal>, Errno> {
 pub(in crate::syscall) fn kill<A: Arch>(call: Call<'_, A>) -> CallResult {
     let signal = signal_argument(call.int(1))?;
     let me = call.current.pid;
-    let info = signal.map(|signal| from_sender(signal, si_code::SI_USER, me));
+    let info = signal.map(|signal| call.sends(signal, si_code::SI_USER));
     call.k.with(|s| {
         let group = match call.int(0) {
             i32::MIN => return Err(Errno::ESRCH),
@@ -42,34 +47,40 @@ pub(in crate::syscall) fn kill<A: Arch>(call: Call<'_, A>) -> CallResult {
     })
 }
 
-fn thread_signal<A: Arch>(call: Call<'_, A>, group: Option<i32>, tid: i32, n: i32) -> CallResult {
-    if tid <= 0 || group.is_some_and(|g| g <= 0) {
-        return Err(Errno::EINVAL);
-    }
-    let signal = signal_argument(n)?;
-    let tid = Tid(tid as u32);
+/// Sends a signal to a thread, which is of `group` if that is said; none only asks.
+async fn signal_thread<A: Arch>(
+    call: Call<'_, A>,
+    group: Option<Pid>,
+    tid: Tid,
+    info: Option<SigInfo>,
+) -> CallResult {
+    let found = call.k.process_of_thread(call.current, group, tid).await;
+    let pid = found.map_err(|no_thread| match no_thread {
+        NoThread::Nowhere => Errno::ESRCH,
+        NoThread::Interrupted => Errno::ERESTARTNOINTR,
+    })?;
     call.k.with(|s| {
-        let thread = s.threads.get(&tid).ok_or(Errno::ESRCH)?;
-        if group.is_some_and(|g| thread.process.0 != g as u32) {
-            return Err(Errno::ESRCH);
-        }
-        s.check_signal(call.current.pid, thread.process, signal)?;
-        match signal {
-            None => Ok(0),
-            Some(signal) => {
-                let info = from_sender(signal, si_code::SI_TKILL, call.current.pid);
-                s.send_to_thread(tid, info).map(|()| 0)
-            }
-        }
+        s.check_signal(call.current.pid, pid, info.map(|info| info.signal))?;
+        info.map_or(Ok(0), |info| s.send_to_thread_of(pid, tid, info).map(|()| 0))
     })
 }
 
-pub(in crate::syscall) fn tkill<A: Arch>(call: Call<'_, A>) -> CallResult {
-    thread_signal(call, None, call.int(0), call.int(1))
+pub(in crate::syscall) async fn tkill<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let tid = call.int(0);
+    if tid <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    let info = signal_argument(call.int(1))?.map(|signal| call.sends(signal, si_code::SI_TKILL));
+    signal_thread(call, None, Tid(tid as u32), info).await
 }
 
-pub(in crate::syscall) fn tgkill<A: Arch>(call: Call<'_, A>) -> CallResult {
-    thread_signal(call, Some(call.int(0)), call.int(1), call.int(2))
+pub(in crate::syscall) async fn tgkill<A: Arch>(call: Call<'_, A>) -> CallResult {
+    let (group, tid) = (call.int(0), call.int(1));
+    if group <= 0 || tid <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    let info = signal_argument(call.int(2))?.map(|signal| call.sends(signal, si_code::SI_TKILL));
+    signal_thread(call, Some(Pid(group as u32)), Tid(tid as u32), info).await
 }
 
 /// Reads the `siginfo` a program wants to send; it must not look like one from the kernel.
@@ -104,7 +115,7 @@ pub(in crate::syscall) async fn send_to_file<A: Arch>(
     let me = call.current.pid;
     let info = if call.args[2] == 0 {
         let signal = signal_argument(call.int(1))?;
-        signal.map(|signal| from_sender(signal, si_code::SI_USER, me))
+        signal.map(|signal| call.sends(signal, si_code::SI_USER))
     } else {
         let mut number = [0; 4];
         call.k.read_user(call.current, call.args[2], &mut number).await?;
@@ -123,11 +134,5 @@ pub(in crate::syscall) async fn send_to_file<A: Arch>(
 pub(in crate::syscall) async fn rt_tgsigqueueinfo<A: Arch>(call: Call<'_, A>) -> CallResult {
     let (pid, tid) = (Pid(call.uint(0)), Tid(call.uint(1)));
     let info = read_info(call, call.int(2), call.args[3], pid == call.current.pid).await?;
-    call.k.with(|s| {
-        if s.threads.get(&tid).is_none_or(|t| t.process != pid) {
-            return Err(Errno::ESRCH);
-        }
-        s.check_signal(call.current.pid, pid, info.map(|info| info.signal))?;
-        info.map_or(Ok(0), |info| s.send_to_thread(tid, info).map(|()| 0))
-    })
+    signal_thread(call, Some(pid), tid, info).await
 }
