@@ -7,6 +7,7 @@
 #include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 enum { ONE = 1234, OTHER = 1235, GROUP = 4321, MORE = 4322 };
 
@@ -126,6 +127,59 @@ static void signals_are_kept_from_others(void)
     CHECK(close(ready[0]) == 0 && close(ready[1]) == 0);
 }
 
+/* Waits for SIGUSR1, which the child of user ONE sends. */
+static void expect_sender(pid_t child, int code)
+{
+    sigset_t set;
+    siginfo_t info;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    /* By number: glibc says SI_USER for SI_TKILL. */
+    CHECK(syscall(SYS_rt_sigtimedwait, &set, &info, NULL, 8) == SIGUSR1);
+    CHECK_EQUAL(info.si_code, code);
+    CHECK_EQUAL(info.si_pid, child);
+    CHECK_EQUAL(info.si_uid, ONE);
+}
+
+static void receivers_are_told_the_user(void)
+{
+    sigset_t set;
+    siginfo_t info;
+    int back[2];
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGCHLD);
+    CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0 && pipe(back) == 0);
+    pid_t parent = getpid(), child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        char byte;
+        go(cpus[count - 1]);
+        /* It is the real user that counts; the saved one lets it send to its parent. */
+        CHECK(setresuid(ONE, 0, 0) == 0);
+        CHECK(kill(getpid(), SIGUSR1) == 0);
+        expect_sender(getpid(), SI_USER);
+        CHECK(raise(SIGUSR1) == 0);
+        expect_sender(getpid(), SI_TKILL);
+        CHECK(kill(parent, SIGUSR1) == 0 && read(back[0], &byte, 1) == 1);
+        CHECK(syscall(SYS_tgkill, parent, parent, SIGUSR1) == 0 && read(back[0], &byte, 1) == 1);
+        CHECK(sigqueue(parent, SIGUSR1, (union sigval){.sival_int = 5}) == 0);
+        _exit(0);
+    }
+    expect_sender(child, SI_USER);
+    CHECK(write(back[1], "x", 1) == 1);
+    expect_sender(child, SI_TKILL);
+    CHECK(write(back[1], "x", 1) == 1);
+    expect_sender(child, SI_QUEUE);
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    CHECK(sigwaitinfo(&set, &info) == SIGCHLD && info.si_pid == child && info.si_uid == ONE);
+    CHECK(waitid(P_PID, child, &info, WEXITED) == 0 && info.si_pid == child && info.si_uid == ONE);
+    sigaddset(&set, SIGUSR1);
+    CHECK(sigprocmask(SIG_UNBLOCK, &set, NULL) == 0);
+    CHECK(close(back[0]) == 0 && close(back[1]) == 0);
+}
+
 /* Only the superuser can become others: for anybody else the reference is what the lines below say. */
 #define RUN_AS_ROOT(function)                                                                      \
     do {                                                                                           \
@@ -141,5 +195,6 @@ int main(void)
     RUN_AS_ROOT(ids_are_put_aside_and_taken_back);
     RUN_AS_ROOT(files_are_kept_from_others);
     RUN_AS_ROOT(signals_are_kept_from_others);
+    RUN_AS_ROOT(receivers_are_told_the_user);
     return 0;
 }

@@ -1,6 +1,7 @@
 //! As whom a process acts: users and groups.
 //!
-//! The registry has them with the record of the process, beside the files that they are checked for.
+//! The registry has them with the record of the process, beside the files that they are checked for. A
+//! home elsewhere knows the real user only, whom it names as the sender of signals.
 //! Threads of a process share them; the C libraries see to it on Linux, where each thread has its own.
 
 use alloc::sync::Arc;
@@ -144,6 +145,11 @@ impl Credentials {
 }
 
 impl<A: Arch> State<A> {
+    /// The user that a process is of, as receivers of its signals are told.
+    pub(crate) fn user_of(&self, pid: Pid) -> u32 {
+        self.processes.get(&pid).map_or(0, |process| process.credentials.user.real)
+    }
+
     /// As whom a process acts.
     pub(crate) fn credentials(&self, pid: Pid) -> Credentials {
         self.processes.get(&pid).map(|process| process.credentials.clone()).unwrap_or_default()

@@ -204,6 +204,7 @@ impl<A: Arch> State<A> {
         };
         if !self.is_registry() {
             process.seat = Seat { registry: Some(from), ..Seat::default() };
+            process.credentials.user.real = record.user;
         }
         let ahead = i128::from(record.clock) - i128::from(now.0);
         // The registry's clock is the one that all others follow.

@@ -23,6 +23,8 @@ pub(crate) enum News {
     Orphaned,
     /// To the home: a call that is served for a thread has set a mask for its time.
     Masked { tid: u32, mask: u64 },
+    /// To the home: the process is of this user from now on.
+    User { real: u32 },
     /// To the home: the process is to go there.
     Go { to: u16 },
     /// To where a process has arrived: it is this instance's.
@@ -129,6 +131,11 @@ impl<A: Arch> State<A> {
                 if self.threads.get(&tid).is_some_and(|t| t.process == pid && t.guest.is_none()) {
                     self.set_temporary_mask(tid, SignalSet(mask));
                     self.interrupt(tid);
+                }
+            }
+            News::User { real } => {
+                if let Some(process) = self.processes.get_mut(&pid) {
+                    process.credentials.user.real = real;
                 }
             }
             News::Go { to } => {

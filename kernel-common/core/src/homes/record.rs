@@ -282,6 +282,8 @@ pub(crate) struct ProcessRecord {
     /// The process's own clock.
     pub(crate) clock: u64,
     pub(crate) exe: Vec<u8>,
+    /// Its real user.
+    pub(crate) user: u32,
 }
 
 impl ProcessRecord {
@@ -306,6 +308,7 @@ impl ProcessRecord {
             age: now.since(process.started).0,
             clock: process.clock(now).0,
             exe: process.exe.clone(),
+            user: process.credentials.user.real,
         }
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct WaitOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Waited {
     pub(crate) pid: Pid,
+    /// The child's real user.
+    pub(crate) user: u32,
     /// As `wait4` encodes it.
     pub(crate) status: u32,
     /// User and system time of the child and the children it waited for.
@@ -117,7 +119,8 @@ impl<A: Arch> State<A> {
             };
             let (user, system) = child.children_time;
             let times = (child.user_time + user, child.system_time + system);
-            found = Some(Waited { pid: *pid, status, times });
+            let user = child.credentials.user.real;
+            found = Some(Waited { pid: *pid, user, status, times });
             break;
         }
         let Some(waited) = found else {

@@ -333,7 +333,7 @@ impl<A: Arch> State<A> {
             None
         };
         if let Some(signal) = wanted {
-            let fields = SigFields::Child { pid: child.0, uid: 0, status };
+            let fields = SigFields::Child { pid: child.0, uid: self.user_of(child), status };
             // SIGCHLD is not a real-time signal, so its queue cannot be full.
             let _ = self.send_to_process(parent, SigInfo { signal, code, errno: 0, fields });
         }

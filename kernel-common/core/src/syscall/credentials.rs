@@ -8,6 +8,7 @@ use maize_hal::Arch;
 
 use super::{Call, CallResult};
 use crate::credentials::{Credentials, Ids};
+use crate::homes::News;
 
 /// Supplementary groups at most (`NGROUPS_MAX`).
 const MOST_GROUPS: usize = 65536;
@@ -42,7 +43,13 @@ impl<A: Arch> Call<'_, A> {
         self.k.with(|s| {
             let process = s.processes.get_mut(&self.current.pid).ok_or(Errno::ESRCH)?;
             let privileged = process.credentials.is_privileged();
-            f(kind.of(&mut process.credentials), privileged)
+            let before = process.credentials.user.real;
+            let result = f(kind.of(&mut process.credentials), privileged);
+            let real = process.credentials.user.real;
+            if real != before {
+                s.tell_home(self.current.pid, News::User { real });
+            }
+            result
         })
     }
 }

@@ -121,6 +121,6 @@ fn child_info(waited: Waited) -> SigInfo {
         (_, 0) => (si_code::CLD_EXITED, high),
         (_, signal) => (si_code::CLD_KILLED, signal as i32),
     };
-    let fields = SigFields::Child { pid: waited.pid.0, uid: 0, status };
+    let fields = SigFields::Child { pid: waited.pid.0, uid: waited.user, status };
     SigInfo { signal: Signal::SIGCHLD, code, errno: 0, fields }
 }

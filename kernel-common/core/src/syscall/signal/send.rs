@@ -14,7 +14,8 @@ impl<A: Arch> Call<'_, A> {
     /// A signal that the caller sends.
     fn sends(&self, signal: Signal, code: i32) -> SigInfo {
         let pid = self.current.pid;
-        let fields = SigFields::Sender { pid: pid.0, uid: 0, value: 0 };
+        let uid = self.k.with(|s| s.user_of(pid));
+        let fields = SigFields::Sender { pid: pid.0, uid, value: 0 };
         SigInfo { signal, code, errno: 0, fields }
     }
 }
