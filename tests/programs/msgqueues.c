@@ -214,6 +214,33 @@ static void signals_end_waits(void)
     end(id);
 }
 
+/* What ipcs asks for: limits, what there is of all, and each by its place. */
+static void all_are_told_of(void)
+{
+    struct msginfo limits, before, after;
+    int found = 0;
+    int id = msgget(IPC_PRIVATE, IPC_CREAT | 0600);
+    CHECK(id >= 0);
+    int highest = msgctl(0, IPC_INFO, (void *)&limits);
+    CHECK(highest >= 0 && limits.msgmax >= 8192 && limits.msgmnb >= 16384 && limits.msgmni >= 16);
+    CHECK(limits.msgssz == 16 && limits.msgseg == 0xffff);
+    CHECK_EQUAL(msgctl(0, MSG_INFO, (void *)&before), highest);
+    put(id, 1, "four");
+    CHECK(msgctl(0, MSG_INFO, (void *)&after) == highest && after.msgmni == limits.msgmni);
+    CHECK(after.msgpool == before.msgpool && after.msgpool >= 1);
+    CHECK(after.msgmap == before.msgmap + 1 && after.msgtql > before.msgtql);
+    for (int place = 0; place <= highest; place++) {
+        struct msqid_ds facts;
+        if (msgctl(place, MSG_STAT, &facts) == id)
+            found += facts.msg_qnum == 1;
+    }
+    CHECK_EQUAL(found, 1);
+    CHECK_FAILS(msgctl(-1, IPC_INFO, (void *)&limits), EINVAL);
+    CHECK_FAILS(msgctl(0, IPC_INFO, NULL), EFAULT);
+    CHECK_FAILS(msgctl(highest + 1, MSG_STAT, (void *)&limits), EINVAL);
+    end(id);
+}
+
 int main(void)
 {
     find_cpus();
@@ -223,5 +250,6 @@ int main(void)
     RUN(both_sides_wait);
     RUN(removal_ends_waits);
     RUN(signals_end_waits);
+    RUN(all_are_told_of);
     return 0;
 }

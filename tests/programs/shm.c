@@ -174,6 +174,36 @@ static void it_ends_with_its_last_process(void)
     CHECK_FAILS(shmctl(id, IPC_STAT, &facts), EINVAL);
 }
 
+/* What ipcs asks for: limits, what there is of all, and each by its place. */
+static void all_are_told_of(void)
+{
+    struct shminfo limits;
+    struct shm_info before, after;
+    int found = 0;
+    int id = shmget(IPC_PRIVATE, 3 * PAGE - 1, IPC_CREAT | 0600);
+    CHECK(id >= 0);
+    int highest = shmctl(0, IPC_INFO, (void *)&limits);
+    CHECK(highest >= 0 && limits.shmmax >= 1 << 30 && limits.shmmin == 1);
+    CHECK(limits.shmmni == 4096 && limits.shmseg == 4096 && limits.shmall >= 1 << 18);
+    CHECK_EQUAL(shmctl(0, SHM_INFO, (void *)&before), highest);
+    char *memory = shmat(id, NULL, 0);
+    CHECK(memory != (void *)-1);
+    memory[0] = memory[PAGE] = 1;
+    CHECK(shmctl(0, SHM_INFO, (void *)&after) == highest && after.used_ids == before.used_ids);
+    CHECK(after.shm_tot == before.shm_tot && after.shm_tot >= 3);
+    CHECK(after.shm_rss == before.shm_rss + 2 && after.shm_swp == before.shm_swp);
+    for (int place = 0; place <= highest; place++) {
+        struct shmid_ds facts;
+        if (shmctl(place, SHM_STAT, &facts) == id)
+            found += facts.shm_segsz == 3 * (size_t)PAGE - 1 && facts.shm_nattch == 1;
+    }
+    CHECK_EQUAL(found, 1);
+    CHECK_FAILS(shmctl(-1, IPC_INFO, (void *)&limits), EINVAL);
+    CHECK_FAILS(shmctl(0, IPC_INFO, NULL), EFAULT);
+    CHECK_FAILS(shmctl(highest + 1, SHM_STAT, (void *)&limits), EINVAL);
+    CHECK(shmdt(memory) == 0 && shmctl(id, IPC_RMID, NULL) == 0);
+}
+
 int main(void)
 {
     find_cpus();
@@ -182,5 +212,6 @@ int main(void)
     RUN(places_can_be_asked_for);
     RUN(processes_and_threads_share);
     RUN(it_ends_with_its_last_process);
+    RUN(all_are_told_of);
     return 0;
 }

@@ -11,6 +11,51 @@ pub mod msg {
     pub const MSG_COPY: u32 = 0o40_000;
 }
 
+/// Commands of `msgctl`.
+pub mod command {
+    #![allow(missing_docs, reason = "the names are Linux's own")]
+    pub const MSG_STAT: u32 = 11;
+    pub const MSG_INFO: u32 = 12;
+    pub const MSG_STAT_ANY: u32 = 13;
+}
+
+/// What there may be at most of messages and queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a message.
+    pub message: u32,
+    /// Bytes of the messages in a queue.
+    pub queue: u32,
+    /// Queues.
+    pub queues: u32,
+}
+
+/// What there is of all queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Queues.
+    pub queues: u32,
+    /// Messages in all of them.
+    pub messages: u32,
+    /// Bytes of these messages.
+    pub bytes: u32,
+}
+
+/// `struct msginfo`: the limits, and for `MSG_INFO` what is there.
+#[must_use]
+pub fn msginfo(limits: Limits, there: Option<Usage>) -> [u8; 32] {
+    /// Bytes of a segment of messages, and their number, which mean nothing any more.
+    const MSGSSZ: u32 = 16;
+    const MSGSEG: u32 = 0xffff;
+    let pool = limits.queues * (limits.queue / 1024);
+    let named = Usage { queues: pool, messages: limits.queue, bytes: limits.queue };
+    let Usage { queues: pool, messages: map, bytes: headers } = there.unwrap_or(named);
+    let words = [pool, map, limits.message, limits.queue, limits.queues, MSGSSZ, headers, MSGSEG];
+    let mut out = [0; 32];
+    out.copy_from_slice(words.map(u32::to_le_bytes).as_flattened());
+    out
+}
+
 /// `struct msqid64_ds`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct MsqidDs {
@@ -70,5 +115,13 @@ mod tests {
         for (at, value) in places {
             assert_eq!(bytes[at], value, "{at}");
         }
+        let limits = Limits { message: 2, queue: 3 << 10, queues: 4 };
+        let bytes = msginfo(limits, None);
+        assert_eq!(
+            [0, 5, 8, 13, 16, 20, 25, 28].map(|at| bytes[at]),
+            [12, 12, 2, 12, 4, 16, 12, 255]
+        );
+        let bytes = msginfo(limits, Some(Usage { queues: 5, messages: 6, bytes: 7 }));
+        assert_eq!([0, 4, 24].map(|at| bytes[at]), [5, 6, 7]);
     }
 }

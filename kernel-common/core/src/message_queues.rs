@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use maize_abi::Errno;
 use maize_abi::ipc::Permissions;
-use maize_abi::message_queue::MsqidDs;
+use maize_abi::message_queue::{Limits, MsqidDs, Usage};
 use maize_hal::Arch;
 
 use crate::ids::Pid;
@@ -21,6 +21,10 @@ const MOST_BYTES: u64 = 16384;
 
 /// Bytes of a message at most (`kernel.msgmax`).
 pub(crate) const LARGEST: usize = 8192;
+
+/// What there may be at most.
+pub(crate) const LIMITS: Limits =
+    Limits { message: LARGEST as u32, queue: MOST_BYTES as u32, queues: Queue::MOST as u32 };
 
 #[derive(Debug)]
 struct Message {
@@ -188,6 +192,24 @@ impl<A: Arch> State<A> {
     /// `EINVAL` if there is no such queue.
     pub(crate) fn message_queue_facts(&self, id: i32) -> Result<MsqidDs, Errno> {
         self.message_queues.get(id).map(Queue::told)
+    }
+
+    /// The number of the queue at a place, and what is told of it.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is none.
+    pub(crate) fn message_queue_at_place(&self, id: i32) -> Result<(i32, MsqidDs), Errno> {
+        self.message_queues.at_place(id).map(|(id, queue)| (id, queue.told()))
+    }
+
+    /// The highest place that has a queue, and what there is of all.
+    pub(crate) fn message_queues_usage(&self) -> (u32, Usage) {
+        let mut usage = Usage { queues: self.message_queues.len() as u32, ..Usage::default() };
+        for (_, queue) in self.message_queues.iter() {
+            usage.messages += queue.messages.len() as u32;
+            usage.bytes += queue.bytes as u32;
+        }
+        (self.message_queues.highest_place(), usage)
     }
 
     /// `IPC_SET`.

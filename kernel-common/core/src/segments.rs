@@ -54,6 +54,10 @@ impl Segment {
     }
 }
 
+/// What there may be at most.
+pub(crate) const LIMITS: shm::Limits =
+    shm::Limits { len: LARGEST, segments: Segment::MOST as u64, pages: LARGEST / PAGE_SIZE as u64 };
+
 /// All segments.
 #[derive(Debug, Default)]
 pub(crate) struct Segments {
@@ -185,6 +189,31 @@ impl<A: Arch> State<A> {
         self.drop_removed_segments();
         let Segment { object, facts } = *self.segments.all.get(id)?;
         Ok(ShmidDs { attached: attachments(&self.memory, &self.processes, object), ..facts })
+    }
+
+    /// The number of the segment at a place, and what is told of it.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is none.
+    pub(crate) fn segment_at_place(&mut self, id: i32) -> Result<(i32, ShmidDs), Errno> {
+        self.drop_removed_segments();
+        let (id, _) = self.segments.all.at_place(id)?;
+        Ok((id, self.segment_facts(id)?))
+    }
+
+    /// The highest place that has a segment, and what there is of all.
+    pub(crate) fn segments_usage(&mut self) -> (u32, shm::Usage) {
+        self.drop_removed_segments();
+        let highest = self.segments.all.highest_place();
+        let all: Vec<(ObjectId, u64)> =
+            self.segments.all.iter().map(|(_, it)| (it.object, it.facts.len)).collect();
+        let mut usage = shm::Usage { segments: all.len() as u32, ..shm::Usage::default() };
+        let store = self.memory.store(&mut self.arch);
+        for (object, len) in all {
+            usage.pages += len.div_ceil(PAGE_SIZE as u64);
+            usage.resident += store.resident_pages(object).unwrap_or(0);
+        }
+        (highest, usage)
     }
 
     /// `IPC_SET`.

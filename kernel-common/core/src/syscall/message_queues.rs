@@ -4,11 +4,11 @@ use alloc::vec;
 
 use maize_abi::Errno;
 use maize_abi::ipc::{self, Permissions};
-use maize_abi::message_queue::{MsqidDs, msg};
+use maize_abi::message_queue::{MsqidDs, command, msg, msginfo};
 use maize_hal::{Arch, Nanos};
 
 use super::{Call, CallResult};
-use crate::message_queues::{LARGEST, Received, Room, Wanted};
+use crate::message_queues::{LARGEST, LIMITS, Received, Room, Wanted};
 use crate::wait::{Interruptible, WaitKey, Woken};
 
 /// Bytes before a message's text: its kind.
@@ -105,6 +105,17 @@ pub(super) async fn msgctl<A: Arch>(call: Call<'_, A>) -> CallResult {
         ipc::IPC_STAT => {
             let facts = call.k.with(|s| s.message_queue_facts(id))?;
             call.k.write_user(call.current, buffer, &facts.to_bytes()).await?;
+        }
+        command::MSG_STAT | command::MSG_STAT_ANY => {
+            let (id, facts) = call.k.with(|s| s.message_queue_at_place(id))?;
+            call.k.write_user(call.current, buffer, &facts.to_bytes()).await?;
+            return Ok(id as u64);
+        }
+        info @ (ipc::IPC_INFO | command::MSG_INFO) => {
+            let (highest, usage) = call.k.with(|s| s.message_queues_usage());
+            let told = msginfo(LIMITS, (info == command::MSG_INFO).then_some(usage));
+            call.k.write_user(call.current, buffer, &told).await?;
+            return Ok(u64::from(highest));
         }
         ipc::IPC_SET => {
             let mut bytes = [0; MsqidDs::LEN];

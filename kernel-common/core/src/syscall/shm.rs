@@ -12,7 +12,7 @@ use maize_mm::{Backing, MapRequest, Placement, Sharing};
 use super::{Call, CallResult, memory};
 use crate::group::ordered;
 use crate::lifecycle::finish_steps;
-use crate::segments::Event;
+use crate::segments::{self, Event};
 use crate::state::State;
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -93,6 +93,9 @@ pub(super) async fn shmdt<A: Arch>(call: Call<'_, A>) -> CallResult {
 
 pub(super) async fn shmctl<A: Arch>(call: Call<'_, A>) -> CallResult {
     let (id, command, buffer) = (call.int(0), call.uint(1), call.args[2]);
+    if id < 0 {
+        return Err(Errno::EINVAL);
+    }
     let facts = call.k.with(|s: &mut State<A>| s.segment_facts(id));
     match command {
         ipc::IPC_RMID => call.k.with(|s| s.remove_segment(id))?,
@@ -101,6 +104,18 @@ pub(super) async fn shmctl<A: Arch>(call: Call<'_, A>) -> CallResult {
             let mut bytes = [0; ShmidDs::LEN];
             call.k.read_user(call.current, buffer, &mut bytes).await?;
             call.k.with(|s| s.change_segment(id, &Permissions::from_bytes(&bytes)))?;
+        }
+        shm::SHM_STAT | shm::SHM_STAT_ANY => {
+            let (id, facts) = call.k.with(|s| s.segment_at_place(id))?;
+            call.k.write_user(call.current, buffer, &facts.to_bytes()).await?;
+            return Ok(id as u64);
+        }
+        ipc::IPC_INFO | shm::SHM_INFO => {
+            let (highest, usage) = call.k.with(State::segments_usage);
+            let (limits, usage) = (segments::LIMITS.to_bytes(), usage.to_bytes());
+            let told = if command == ipc::IPC_INFO { &limits[..] } else { &usage };
+            call.k.write_user(call.current, buffer, told).await?;
+            return Ok(u64::from(highest));
         }
         // Nothing is ever paged out.
         shm::SHM_LOCK | shm::SHM_UNLOCK => facts.map(|_| ())?,
