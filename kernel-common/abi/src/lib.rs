@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+pub mod capability;
 pub mod errno;
 pub mod file;
 pub mod ipc;

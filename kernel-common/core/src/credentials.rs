@@ -7,8 +7,10 @@
 use alloc::sync::Arc;
 
 use maize_abi::Errno;
+use maize_abi::capability::Capability;
 use maize_hal::Arch;
 
+use crate::capabilities::Capabilities;
 use crate::ids::Pid;
 use crate::state::State;
 
@@ -32,6 +34,7 @@ pub(crate) struct Credentials {
     pub(crate) group: Ids,
     /// Supplementary groups.
     pub(crate) groups: Arc<[u32]>,
+    pub(crate) capabilities: Capabilities,
 }
 
 impl Ids {
@@ -124,13 +127,14 @@ impl Ids {
 }
 
 impl Credentials {
-    /// Whether the process may do what only the superuser may.
-    pub(crate) const fn is_privileged(&self) -> bool {
-        self.user.effective == 0
+    /// Whether the process has a capability now.
+    pub(crate) const fn may(&self, capability: Capability) -> bool {
+        self.capabilities.effective.has(capability)
     }
 
     /// After `exec`.
-    pub(crate) const fn run_program(&mut self) {
+    pub(crate) fn run_program(&mut self) {
+        self.capabilities.run_program(&self.user);
         self.user.run_program();
         self.group.run_program();
     }
@@ -138,7 +142,7 @@ impl Credentials {
     /// Whether a process of these may send signals to one of `target`.
     fn may_signal(&self, target: &Credentials) -> bool {
         let targets = [target.user.real, target.user.saved];
-        self.is_privileged()
+        self.may(Capability::Kill)
             || targets.contains(&self.user.effective)
             || targets.contains(&self.user.real)
     }
@@ -198,7 +202,11 @@ mod tests {
 
     #[test]
     fn signals_are_for_processes_of_the_same_user() {
-        let of = |user| Credentials { user, ..Credentials::default() };
+        let of = |user| {
+            let mut credentials = Credentials { user, ..Credentials::default() };
+            credentials.capabilities.user_changed(&ids(0, 0, 0), &user);
+            credentials
+        };
         let (root, one, other) = (of(ids(0, 0, 0)), of(ids(1, 1, 1)), of(ids(2, 2, 2)));
         let both = of(ids(1, 2, 2));
         assert!(root.may_signal(&one) && one.may_signal(&one) && !one.may_signal(&root));

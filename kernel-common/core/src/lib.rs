@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod boot;
+mod capabilities;
 mod console;
 mod credentials;
 mod executor;

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
+use maize_abi::capability::Capability;
 use maize_abi::file::{Statfs, access, device_number, fcntl, inotify, s};
 use maize_abi::isa::Stat;
 use maize_hal::Nanos;
@@ -236,7 +237,7 @@ impl Vfs {
             return Err(Errno::EPERM);
         }
         let mut mode = mode & s::PERMISSIONS;
-        if !caller.is_privileged() && !caller.in_group(inode.gid) {
+        if !caller.may(Capability::Fsetid) && !caller.in_group(inode.gid) {
             mode &= !s::S_ISGID;
         }
         inode.mode = inode.mode & s::S_IFMT | mode;
@@ -258,7 +259,7 @@ impl Vfs {
     ) -> Result<(), Errno> {
         let id = self.target_to_change(env.proc(), caller, target)?;
         let inode = self.tree.get_mut(id)?;
-        if !caller.is_privileged() {
+        if !caller.may(Capability::Chown) {
             let keeps_owner = uid.is_none_or(|uid| uid == inode.uid);
             let own_group = gid.is_none_or(|gid| gid == inode.gid || caller.in_group(gid));
             if caller.uid != inode.uid || !keeps_owner || !own_group {

@@ -1,6 +1,7 @@
 //! Who asks, and what the file system asks of the rest of the kernel.
 
 use maize_abi::Errno;
+use maize_abi::capability::{Capability, CapabilitySet};
 use maize_hal::Nanos;
 use maize_mm::{PageStore, StoreError};
 
@@ -53,6 +54,8 @@ pub struct Caller<'a> {
     pub gid: u32,
     /// Supplementary groups.
     pub groups: &'a [u32],
+    /// The capabilities that it has now.
+    pub capabilities: CapabilitySet,
     /// Where it stands.
     pub view: &'a View,
     /// Its place in job control.
@@ -85,10 +88,10 @@ pub enum At {
 }
 
 impl Caller<'_> {
-    /// Whether permission checks are passed over.
+    /// Whether it has a capability.
     #[must_use]
-    pub const fn is_privileged(&self) -> bool {
-        self.uid == 0
+    pub const fn may(&self, capability: Capability) -> bool {
+        self.capabilities.has(capability)
     }
 
     pub(crate) fn in_group(&self, gid: u32) -> bool {

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 
 use maize_abi::Errno;
+use maize_abi::capability::Capability;
 use maize_abi::file::{access, s};
 use maize_hal::Nanos;
 use maize_mm::{ObjectId, PageStore};
@@ -80,7 +81,10 @@ pub(crate) fn permits(
     want: Want,
 ) -> Result<(), Errno> {
     let is_dir = mode & s::S_IFMT == s::S_IFDIR;
-    let allowed = if caller.is_privileged() {
+    let searches = want.0 & access::W_OK == 0 && (is_dir || want.0 & access::X_OK == 0);
+    let allowed = if caller.may(Capability::DacReadSearch) && searches {
+        true
+    } else if caller.may(Capability::DacOverride) {
         // All but executing a file that nobody may execute.
         want.0 & access::X_OK == 0 || is_dir || mode & 0o111 != 0
     } else {
@@ -126,7 +130,7 @@ impl Inode {
 
     /// Whether the caller may change owner, mode and times.
     pub(crate) fn is_owned_by(&self, caller: &Caller<'_>) -> bool {
-        caller.is_privileged() || caller.uid == self.uid
+        caller.may(Capability::Fowner) || caller.uid == self.uid
     }
 
     pub(crate) const fn is_dir(&self) -> bool {

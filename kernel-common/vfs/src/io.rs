@@ -1,6 +1,7 @@
 //! Reading, writing and positioning.
 
 use maize_abi::Errno;
+use maize_abi::capability::Capability;
 use maize_abi::file::{fcntl, inotify, o, s, seek};
 use maize_mm::ObjectId;
 
@@ -523,7 +524,7 @@ impl Vfs {
 
 /// A writer other than the superuser takes the set-id bits of a file away.
 pub(crate) const fn drop_privileges(mode: &mut u32, caller: &Caller<'_>) {
-    if caller.is_privileged() || *mode & s::S_IFMT != s::S_IFREG {
+    if caller.may(Capability::Fsetid) || *mode & s::S_IFMT != s::S_IFREG {
         return;
     }
     *mode &= !s::S_ISUID;

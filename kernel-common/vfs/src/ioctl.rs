@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
+use maize_abi::capability::Capability;
 use maize_abi::file::o;
 use maize_abi::termios::{TERMIOS_LEN, TERMIOS2_LEN, request};
 
@@ -159,7 +160,7 @@ impl Vfs {
         let session = caller.job.session;
         let by = Requester {
             pid: caller.pid,
-            privileged: caller.is_privileged(),
+            privileged: caller.may(Capability::SysAdmin),
             job: caller.job,
             has_terminal: self.terminals.controlling(session).is_some(),
         };

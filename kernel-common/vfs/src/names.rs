@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
+use maize_abi::capability::Capability;
 use maize_abi::file::{PATH_MAX, device_parts, rename, s};
 
 use crate::Vfs;
@@ -121,7 +122,7 @@ impl Vfs {
             }
             MakeNode::Fifo => (Kind::Fifo(None), s::S_IFIFO),
             MakeNode::Socket => (Kind::Socket, s::S_IFSOCK),
-            MakeNode::Device { .. } if !caller.is_privileged() => return Err(Errno::EPERM),
+            MakeNode::Device { .. } if !caller.may(Capability::Mknod) => return Err(Errno::EPERM),
             MakeNode::Device { number, block } => {
                 let (major, minor) = device_parts(number);
                 (Kind::Device(major, minor), if block { s::S_IFBLK } else { s::S_IFCHR })
@@ -179,7 +180,7 @@ impl Vfs {
         file: FileId,
         to: (At, &[u8]),
     ) -> Result<(), Errno> {
-        if !caller.is_privileged() {
+        if !caller.may(Capability::DacReadSearch) {
             return Err(Errno::ENOENT);
         }
         let node = self.file(file)?.node;

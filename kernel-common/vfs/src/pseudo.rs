@@ -11,6 +11,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
+use maize_abi::capability::Capability;
 use maize_abi::file::{poll, s};
 use maize_abi::termios::{packet, request};
 
@@ -304,7 +305,7 @@ impl Vfs {
         let mut all = self.terminals.pseudo.iter_mut();
         let found = all.find(|(_, p)| p.number == number && p.has_master && !p.locked);
         let (id, pseudo) = found.ok_or(Errno::EIO)?;
-        pseudo.terminal.check_open(caller.is_privileged())?;
+        pseudo.terminal.check_open(caller.may(Capability::SysAdmin))?;
         let id = *id;
         if controls && without && caller.pid == session && pseudo.terminal.session().is_none() {
             pseudo.terminal.control(session, group);

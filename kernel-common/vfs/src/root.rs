@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
+use maize_abi::capability::CapabilitySet;
 use maize_abi::file::{PATH_MAX, s};
 use maize_hal::Nanos;
 use maize_mm::ImageSource;
@@ -52,7 +53,16 @@ pub(crate) const fn kernel_view(root: Node) -> View {
 }
 
 pub(crate) fn kernel_caller(view: &View) -> Caller<'_> {
-    Caller { pid: 0, tid: 0, uid: 0, gid: 0, groups: &[], view, job: Job::default() }
+    Caller {
+        pid: 0,
+        tid: 0,
+        uid: 0,
+        gid: 0,
+        groups: &[],
+        capabilities: CapabilitySet::ALL,
+        view,
+        job: Job::default(),
+    }
 }
 
 impl Vfs {

@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use maize_abi::capability::CapabilitySet;
 use maize_abi::file::s;
 use maize_abi::ipc::Permissions;
 use maize_abi::message_queue::MsqidDs;
@@ -250,7 +251,8 @@ impl ProcSource for World {
 /// A caller that is the superuser unless `uid` says otherwise.
 pub(crate) fn caller_as(view: &View, uid: u32) -> Caller<'_> {
     let job = Job { group: PID, session: PID, ..Job::default() };
-    Caller { pid: PID, tid: PID, uid, gid: uid, groups: &[], view, job }
+    let capabilities = if uid == 0 { CapabilitySet::ALL } else { CapabilitySet::EMPTY };
+    Caller { pid: PID, tid: PID, uid, gid: uid, groups: &[], capabilities, view, job }
 }
 
 /// A tree with the standard file systems over an image.

@@ -169,6 +169,7 @@ impl<A: Arch> ProcSource for Env<'_, A> {
             ],
             memory: self.memory(process, tid),
             uids: process.credentials.user.all(),
+            capabilities: process.credentials.capabilities.all(),
             gids: process.credentials.group.all(),
             ..Task::default()
         })

@@ -133,6 +133,7 @@ impl<A: Arch> State<A> {
             uid: credentials.user.files,
             gid: credentials.group.files,
             groups: &credentials.groups,
+            capabilities: credentials.capabilities.effective,
             view,
             job,
         };

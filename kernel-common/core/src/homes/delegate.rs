@@ -11,6 +11,7 @@ use crate::fabric::message::{Call, Message};
 use crate::handle::Handle;
 use crate::ids::{Pid, Tid};
 use crate::state::State;
+use crate::syscall;
 use crate::thread::{Current, RestartBlock};
 use crate::wait::Interruptible;
 
@@ -133,7 +134,10 @@ impl<A: Arch> State<A> {
             // Of the caller itself.
             Sysno::Setpriority => (args[0] as i32, args[1] as i32) == (0, 0),
             Sysno::IoprioGet | Sysno::IoprioSet => (args[0] as i32, args[1] as i32) == (1, 0),
-            Sysno::Prctl => !super::place::is_about_another(args, current.pid),
+            Sysno::Prctl => {
+                !super::place::is_about_another(args, current.pid)
+                    && !syscall::is_about_capabilities(args[0] as i32)
+            }
             // A poll looks at files.
             Sysno::RestartSyscall => {
                 !matches!(thread.and_then(|t| t.restart), Some(RestartBlock::Poll { .. }))

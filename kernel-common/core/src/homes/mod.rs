@@ -28,7 +28,6 @@ pub(crate) use news::News;
 pub(crate) use place::{PR_MAIZE_GET_HOME, PR_MAIZE_SET_HOME};
 pub(crate) use record::Piece;
 pub(crate) use serve::{CallDone, CallRecord};
-pub(crate) use threads::NoThread;
 
 /// Where the parts of a process are.
 #[derive(Debug, Default)]

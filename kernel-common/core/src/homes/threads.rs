@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
+use maize_abi::Errno;
 use maize_hal::{Arch, Nanos};
 use maize_wire::InstanceId;
 
@@ -20,6 +21,15 @@ pub(crate) enum NoThread {
     Nowhere,
     /// A signal has come while a process was on its way that may have it.
     Interrupted,
+}
+
+impl From<NoThread> for Errno {
+    fn from(no_thread: NoThread) -> Errno {
+        match no_thread {
+            NoThread::Nowhere => Errno::ESRCH,
+            NoThread::Interrupted => Errno::ERESTARTNOINTR,
+        }
+    }
 }
 
 /// Processes that live elsewhere, each with its home; none while it is on its way.

@@ -4,6 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
+use maize_abi::capability::Capability;
 use maize_hal::Arch;
 
 use super::{Call, CallResult};
@@ -21,6 +22,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// What it takes to become anybody.
+    const fn capability(self) -> Capability {
+        match self {
+            Kind::User => Capability::Setuid,
+            Kind::Group => Capability::Setgid,
+        }
+    }
+
     const fn of(self, credentials: &mut Credentials) -> &mut Ids {
         match self {
             Kind::User => &mut credentials.user,
@@ -42,11 +51,18 @@ impl<A: Arch> Call<'_, A> {
     ) -> Result<R, Errno> {
         self.k.with(|s| {
             let process = s.processes.get_mut(&self.current.pid).ok_or(Errno::ESRCH)?;
-            let privileged = process.credentials.is_privileged();
-            let before = process.credentials.user.real;
-            let result = f(kind.of(&mut process.credentials), privileged);
-            let real = process.credentials.user.real;
-            if real != before {
+            let credentials = &mut process.credentials;
+            let privileged = credentials.may(kind.capability());
+            let before = credentials.user;
+            let result = f(kind.of(credentials), privileged);
+            let user = credentials.user;
+            let Ids { real, files, .. } = user;
+            if (Ids { files, ..before }) == user {
+                credentials.capabilities.user_for_files_changed(before.files, files);
+            } else {
+                credentials.capabilities.user_changed(&before, &user);
+            }
+            if real != before.real {
                 s.tell_home(self.current.pid, News::User { real });
             }
             result
@@ -109,7 +125,7 @@ pub(super) async fn getgroups<A: Arch>(call: Call<'_, A>) -> CallResult {
 }
 
 pub(super) async fn setgroups<A: Arch>(call: Call<'_, A>) -> CallResult {
-    if !call.k.with(|s| s.credentials(call.current.pid)).is_privileged() {
+    if !call.k.with(|s| s.credentials(call.current.pid)).may(Capability::Setgid) {
         return Err(Errno::EPERM);
     }
     let count = call.uint(0) as usize;

@@ -5,8 +5,8 @@ use maize_hal::Arch;
 
 use super::credentials::Kind;
 use super::{
-    Call, credentials, files, fork, futex, identity, limits, memory, message_queues, sched,
-    semaphores, shm, signal, system, time, timers, wait,
+    Call, capabilities, credentials, files, fork, futex, identity, limits, memory, message_queues,
+    sched, semaphores, shm, signal, system, time, timers, wait,
 };
 use crate::lifecycle;
 
@@ -55,7 +55,8 @@ pub(super) async fn dispatch<A: Arch>(
         N::Setfsgid => credentials::set_for_files(call, Kind::Group),
         N::Getgroups => credentials::getgroups(call).await,
         N::Setgroups => credentials::setgroups(call).await,
-        N::Capget => identity::capget(call).await,
+        N::Capget => capabilities::capget(call).await,
+        N::Capset => capabilities::capset(call).await,
         N::Prctl => identity::prctl(call).await,
         N::ArchPrctl => identity::arch_prctl(call).await,
 

@@ -4,9 +4,9 @@ use maize_abi::Errno;
 use maize_abi::signal::Signal;
 use maize_hal::Arch;
 
-use super::{Call, CallResult};
+use super::{Call, CallResult, capabilities};
 use crate::homes::{PR_MAIZE_GET_HOME, PR_MAIZE_SET_HOME};
-use crate::ids::{Pid, Tid};
+use crate::ids::Pid;
 use crate::process::Life;
 use crate::state::State;
 use crate::thread::COMM_LEN;
@@ -106,7 +106,6 @@ const PR_GET_DUMPABLE: i32 = 3;
 const PR_SET_DUMPABLE: i32 = 4;
 const PR_SET_NAME: i32 = 15;
 const PR_GET_NAME: i32 = 16;
-const PR_CAPBSET_READ: i32 = 23;
 const PR_SET_NO_NEW_PRIVS: i32 = 38;
 const PR_GET_NO_NEW_PRIVS: i32 = 39;
 const PR_SET_VMA: i32 = 0x5356_4d41;
@@ -150,7 +149,7 @@ pub(super) async fn prctl<A: Arch>(call: Call<'_, A>) -> CallResult {
             call.k.write_user(current, call.args[1], &signal.to_le_bytes()).await?;
             Ok(0)
         }
-        PR_GET_DUMPABLE | PR_CAPBSET_READ => Ok(1),
+        PR_GET_DUMPABLE => Ok(1),
         PR_SET_DUMPABLE if call.args[1] <= 1 => Ok(0),
         PR_SET_NO_NEW_PRIVS if call.args[1] == 1 => Ok(0),
         PR_GET_NO_NEW_PRIVS => Ok(0),
@@ -160,54 +159,8 @@ pub(super) async fn prctl<A: Arch>(call: Call<'_, A>) -> CallResult {
         PR_MAIZE_GET_HOME => call.k.with(|s| s.home_of(current, call.args[1])),
         // Names of anonymous memory, which nothing shows.
         PR_SET_VMA => Ok(0),
-        _ => Err(Errno::EINVAL),
+        _ => capabilities::prctl(call),
     }
-}
-
-/// `_LINUX_CAPABILITY_VERSION_*`, and how many 32-bit words of each set go with it.
-const CAPABILITY_VERSIONS: [(u32, usize); 3] =
-    [(0x1998_0330, 1), (0x2007_1026, 2), (0x2008_0522, 2)];
-
-/// All capabilities that Linux 6.1 has: everybody is root here.
-const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
-
-/// `capget`: a header names a version and a process; effective, permitted and inheritable words follow.
-pub(super) async fn capget<A: Arch>(call: Call<'_, A>) -> CallResult {
-    let [header, data, ..] = call.args;
-    let mut bytes = [0; 8];
-    call.k.read_user(call.current, header, &mut bytes).await?;
-    let [a, b, c, d, e, f, g, h] = bytes;
-    let (version, pid) = (u32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h]));
-    let Some((_, words)) = CAPABILITY_VERSIONS.into_iter().find(|known| known.0 == version) else {
-        let [.., (preferred, _)] = CAPABILITY_VERSIONS;
-        call.k.write_user(call.current, header, &preferred.to_le_bytes()).await?;
-        // Without room for an answer it was only asked which version is preferred.
-        return if data == 0 { Ok(0) } else { Err(Errno::EINVAL) };
-    };
-    if pid < 0 {
-        return Err(Errno::EINVAL);
-    }
-    let there = |s: &mut State<A>| pid == 0 || s.threads.contains_key(&Tid(pid as u32));
-    if !call.k.with(there) {
-        return Err(Errno::ESRCH);
-    }
-    if data == 0 {
-        return Ok(0);
-    }
-    let of = if pid == 0 { call.current.tid } else { Tid(pid as u32) };
-    let privileged = call.k.with(|s| {
-        let process = s.threads.get(&of).map(|thread| thread.process);
-        s.credentials(process.unwrap_or(call.current.pid)).is_privileged()
-    });
-    let all = if privileged { ALL_CAPABILITIES } else { 0 };
-    let mut sets = [0; 24];
-    for (word, set) in sets.chunks_exact_mut(12).take(words).enumerate() {
-        let held = ((all >> (32 * word)) as u32).to_le_bytes();
-        set[..4].copy_from_slice(&held);
-        set[4..8].copy_from_slice(&held);
-    }
-    call.k.write_user(call.current, data, &sets[..12 * words]).await?;
-    Ok(0)
 }
 
 /// `arch_prctl` of x86_64: the segment bases.

@@ -14,6 +14,7 @@ use crate::homes::{self, Server};
 use crate::state::State;
 use crate::thread::{Current, InterruptedCall};
 
+mod capabilities;
 mod clock;
 mod credentials;
 mod dispatch;
@@ -33,6 +34,7 @@ mod time;
 mod timers;
 mod wait;
 
+pub(crate) use capabilities::is_about_capabilities;
 pub(crate) use futex::FutexOp;
 pub(crate) use memory::Mappable;
 pub(crate) use system::UTS;

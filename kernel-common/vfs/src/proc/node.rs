@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use maize_abi::Errno;
+use maize_abi::capability::Capability;
 use maize_abi::file::s;
 
 use super::ProcSource;
@@ -433,6 +434,6 @@ fn check_inspect(
     source: &dyn ProcSource,
     caller: &Caller<'_>,
 ) -> Result<(), Errno> {
-    let own = caller.is_privileged() || owner(node, source).0 == caller.uid;
+    let own = caller.may(Capability::SysPtrace) || owner(node, source).0 == caller.uid;
     if own { Ok(()) } else { Err(Errno::EACCES) }
 }

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use maize_abi::capability::CapabilitySet;
 use maize_abi::message_queue::MsqidDs;
 use maize_abi::semaphore::SemidDs;
 use maize_abi::shm::ShmidDs;
@@ -91,6 +92,8 @@ pub struct Task {
     pub session: u32,
     /// Real, effective, saved and file-system user ids.
     pub uids: [u32; 4],
+    /// Capabilities: effective, permitted, inheritable, bounding, ambient.
+    pub capabilities: [CapabilitySet; 5],
     /// Real, effective, saved and file-system group ids.
     pub gids: [u32; 4],
     /// Supplementary groups.

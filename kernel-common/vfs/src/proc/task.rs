@@ -148,7 +148,7 @@ fn status(scope: Scope, task: &Task, source: &dyn ProcSource) -> Vec<u8> {
         memory(&mut text, task);
     }
     let [own, shared, blocked, ignored, handled] = task.signals.map(|set| set.0);
-    let capabilities: u64 = if task.uids[1] == 0 { 0x1ff_ffff_ffff } else { 0 };
+    let [effective, permitted, inheritable, bounding, ambient] = task.capabilities.map(|set| set.0);
     let (list, cores) = &task.affinity;
     let mask = if *cores >= 64 { u64::MAX } else { (1 << cores) - 1 };
     // Writing to a String cannot fail.
@@ -156,8 +156,8 @@ fn status(scope: Scope, task: &Task, source: &dyn ProcSource) -> Vec<u8> {
         text,
         "Threads:\t{}\nSigQ:\t0/65536\nSigPnd:\t{own:016x}\nShdPnd:\t{shared:016x}\n\
          SigBlk:\t{blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{handled:016x}\n\
-         CapInh:\t0000000000000000\nCapPrm:\t{capabilities:016x}\nCapEff:\t{capabilities:016x}\n\
-         CapBnd:\t000001ffffffffff\nCapAmb:\t0000000000000000\nNoNewPrivs:\t0\nSeccomp:\t0\n\
+         CapInh:\t{inheritable:016x}\nCapPrm:\t{permitted:016x}\nCapEff:\t{effective:016x}\n\
+         CapBnd:\t{bounding:016x}\nCapAmb:\t{ambient:016x}\nNoNewPrivs:\t0\nSeccomp:\t0\n\
          Cpus_allowed:\t{mask:x}\nCpus_allowed_list:\t{list}\n\
          voluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}\n",
         task.threads, task.switches.0, task.switches.1,

@@ -6,7 +6,6 @@ use maize_hal::Arch;
 use maize_vfs::FileId;
 
 use super::{Call, CallResult};
-use crate::homes::NoThread;
 use crate::ids::{Pid, Tid};
 use crate::process::Life;
 
@@ -55,11 +54,7 @@ async fn signal_thread<A: Arch>(
     tid: Tid,
     info: Option<SigInfo>,
 ) -> CallResult {
-    let found = call.k.process_of_thread(call.current, group, tid).await;
-    let pid = found.map_err(|no_thread| match no_thread {
-        NoThread::Nowhere => Errno::ESRCH,
-        NoThread::Interrupted => Errno::ERESTARTNOINTR,
-    })?;
+    let pid = call.k.process_of_thread(call.current, group, tid).await.map_err(Errno::from)?;
     call.k.with(|s| {
         s.check_signal(call.current.pid, pid, info.map(|info| info.signal))?;
         info.map_or(Ok(0), |info| s.send_to_thread_of(pid, tid, info).map(|()| 0))
