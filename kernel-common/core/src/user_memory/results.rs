@@ -35,7 +35,8 @@ impl<A: Arch> State<A> {
         Ok(true)
     }
 
-    /// Whether every page of a range is here and may be written in this step.
+    /// Whether every page of a range is here and may be written in this step. It is not if the home of
+    /// the space has to be asked first what is there, as [`Handle::hold_writable`] does.
     ///
     /// # Errors
     /// `EFAULT`.
@@ -46,7 +47,16 @@ impl<A: Arch> State<A> {
         len: u64,
     ) -> Result<bool, Errno> {
         let space = self.thread_space(current.tid).ok_or(Errno::EFAULT)?;
-        Ok(self.first_missing(space, va, len, Access::WRITE)?.is_none())
+        match self.first_missing(space, va, len, Access::WRITE) {
+            Ok(missing) => Ok(missing.is_none()),
+            Err(errno) => {
+                let guest = self.threads.get(&current.tid).is_some_and(|t| t.guest.is_some());
+                let unknown = guest
+                    && errno == Errno::EFAULT
+                    && self.first_unknown(space, va, len, Access::WRITE).is_some();
+                if unknown { Ok(false) } else { Err(errno) }
+            }
+        }
     }
 
     /// Whether all ranges are.

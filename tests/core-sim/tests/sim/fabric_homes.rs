@@ -344,6 +344,35 @@ where
 
 on_both!(a_thread_elsewhere_gets_signals, thread_signals);
 
+/// A message is received into memory that the registry, which has the queue, has never heard of.
+fn messages<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    const IPC_NOWAIT: u64 = 0o4000;
+    const EFAULT: u64 = (-14_i64) as u64;
+    let mut s = Script::new();
+    let message = s.data(&[7_u64.to_le_bytes(), *b"message\n"].concat());
+    move_home(&mut s, 1);
+    s.syscall_with(Sysno::Msgget, &[0, 0o1600]).mov(Reg::S(1), Reg::Ret);
+    s.mov(Reg::A(0), Reg::S(1)).imm(Reg::A(1), message).imm(Reg::A(2), 8).imm(Reg::A(3), 0);
+    s.syscall(Sysno::Msgsnd).expect(Reg::Ret, 0, 1);
+    s.syscall_with(Sysno::Mmap, &[0, 0x1000, 3, 0x22, u64::MAX, 0]).mov(Reg::S(0), Reg::Ret);
+    let receive = |s: &mut Script, expected: u64| {
+        s.mov(Reg::A(0), Reg::S(1)).imm(Reg::A(2), 64).imm(Reg::A(3), 0).imm(Reg::A(4), IPC_NOWAIT);
+        s.syscall(Sysno::Msgrcv).expect(Reg::Ret, expected, 2);
+    };
+    s.imm(Reg::A(1), 0x1000);
+    receive(&mut s, EFAULT);
+    s.mov(Reg::A(1), Reg::S(0));
+    receive(&mut s, 8);
+    s.imm(Reg::A(0), 1).add_imm(Reg::A(1), Reg::S(0), 8).imm(Reg::A(2), 8).syscall(Sysno::Write);
+    s.exit(0);
+    expect_output::<I>(2, &s, "message\n");
+}
+
+on_both!(messages_reach_memory_elsewhere, messages);
+
 /// What is in common with others stays.
 fn shared_memory_stays<I: Isa>()
 where
