@@ -124,6 +124,8 @@ pub(crate) struct Process {
     pub(crate) pair: Option<Arc<Pair>>,
     /// Address of the page that returns from signal handlers.
     pub(crate) trampoline: u64,
+    /// The registering commands of `membarrier` that it has given.
+    pub(crate) barriers: u32,
 
     pub(crate) started: Nanos,
     /// Of threads that have ended.
@@ -170,6 +172,7 @@ impl Process {
             timers: ProcessTimers::default(),
             pair: None,
             trampoline: 0,
+            barriers: 0,
             started: now,
             user_time: Nanos(0),
             system_time: Nanos(0),

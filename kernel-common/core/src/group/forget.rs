@@ -69,6 +69,24 @@ impl<A: Arch> Handle<A> {
         }
         own
     }
+
+    /// Has the kernels of these instances interrupt what runs there, and returns when they have, or are gone.
+    /// Where the calling thread is it has been interrupted already.
+    pub(crate) async fn interrupt_all(&self, current: Current, instances: Vec<InstanceId>) {
+        let asked: Vec<(InstanceId, RequestId)> = self.with(|s| {
+            let Some(space) = s.thread_space(current.tid) else { return Vec::new() };
+            let space = SpaceKey { home: s.fabric.me.0, serial: space.serial() };
+            let place = s.away_place(current.tid);
+            let ask = |instance| {
+                let nothing = |id| Forget { id, space, ranges: Vec::new(), dropped: Vec::new() };
+                (instance, s.ask(instance, current.tid.0, |id| nothing(id).into()))
+            };
+            instances.into_iter().filter(|instance| Some(*instance) != place).map(ask).collect()
+        });
+        for (instance, id) in asked {
+            let _ = self.answer(current.task, instance, id, Interruptible::Not).await;
+        }
+    }
 }
 
 impl<A: Arch> State<A> {

@@ -213,6 +213,7 @@ impl<A: Arch> State<A> {
         process.space = Some(space);
         process.stopped = record.stopped;
         process.trampoline = record.trampoline;
+        process.barriers = record.barriers;
         process.arguments = record.arguments;
         process.actions = record.actions();
         process.pending = pending;

@@ -267,6 +267,7 @@ pub(crate) struct ProcessRecord {
     /// First address and address behind the last.
     pub(crate) heap: (u64, u64),
     pub(crate) trampoline: u64,
+    pub(crate) barriers: u32,
     pub(crate) arguments: (u64, u64),
     /// Handler, flags, restorer, mask of each signal that has an action of its own.
     actions: Vec<(u8, u64, u64, u64, u64)>,
@@ -298,6 +299,7 @@ impl ProcessRecord {
             stopped: process.stopped,
             heap: (heap.start, heap.end),
             trampoline: process.trampoline,
+            barriers: process.barriers,
             arguments: process.arguments,
             actions: actions.map(|(n, a)| (n, a.handler, a.flags, a.restorer, a.mask.0)).collect(),
             pending: pending_record(&process.pending),

@@ -296,6 +296,7 @@ impl<A: Arch> State<A> {
             limits: of.limits,
             pair: of.pair.clone(),
             trampoline: of.trampoline,
+            barriers: of.barriers,
             ..Process::new((parent, pid), files, now)
         };
         let files =

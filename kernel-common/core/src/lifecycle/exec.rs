@@ -329,6 +329,7 @@ impl<A: Arch> State<A> {
         let Some(process) = self.processes.get_mut(&current.pid) else { return };
         let old = process.space.replace(space);
         process.trampoline = trampoline;
+        process.barriers = 0;
         process.pair = pair;
         process.execed = true;
         process.credentials.run_program();

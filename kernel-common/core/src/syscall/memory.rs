@@ -11,6 +11,7 @@ use maize_mm::{
     Relocation, Sharing, SpaceId,
 };
 
+use super::membarrier::membarrier;
 use super::{Call, CallResult};
 use crate::group::ordered;
 use crate::lifecycle::finish_steps;
@@ -43,7 +44,7 @@ pub(super) async fn dispatch<A: Arch>(call: Call<'_, A>, sysno: Sysno) -> Option
         // Nothing is ever paged out.
         Sysno::Mlock | Sysno::Mlock2 | Sysno::Munlock => check_range(call).await,
         Sysno::Mlockall | Sysno::Munlockall => Ok(0),
-        Sysno::Membarrier => membarrier(call),
+        Sysno::Membarrier => membarrier(call).await,
         _ => return None,
     })
 }
@@ -279,19 +280,4 @@ async fn mincore<A: Arch>(call: Call<'_, A>) -> CallResult {
         call.k.yield_now(call.current.task).await;
     }
     Ok(0)
-}
-
-/// Barriers between threads: on one core every thread that does not run has passed one.
-fn membarrier<A: Arch>(call: Call<'_, A>) -> CallResult {
-    const QUERY: i32 = 0;
-    /// GLOBAL, GLOBAL_EXPEDITED and PRIVATE_EXPEDITED with their registrations.
-    const SERVED: i32 = 1 | 2 | 4 | 8 | 16;
-    if call.uint(1) != 0 {
-        return Err(Errno::EINVAL);
-    }
-    match call.int(0) {
-        QUERY => Ok(SERVED as u64),
-        command if command.count_ones() == 1 && command & SERVED != 0 => Ok(0),
-        _ => Err(Errno::EINVAL),
-    }
 }

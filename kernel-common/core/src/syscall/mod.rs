@@ -23,6 +23,7 @@ mod fork;
 mod futex;
 mod identity;
 mod limits;
+mod membarrier;
 mod memory;
 mod message_queues;
 mod sched;

@@ -39,6 +39,46 @@ where
 
 on_both!(threads_on_two_instances_wake_each_other, futexes);
 
+/// A thread on core 1 asks for barriers, while another computes on core 2 and never calls the kernel.
+fn barriers<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    const GLOBAL: u64 = 1;
+    const PRIVATE_EXPEDITED: u64 = 8;
+    const REGISTER_PRIVATE_EXPEDITED: u64 = 16;
+    const EPERM: u64 = (-1_i64) as u64;
+    const TIMES: u64 = 10;
+    let mut s = Script::new();
+    let (there, body) = (s.data(&[0; 8]), s.place());
+    start_thread(&mut s, 0, body);
+    wait_until(&mut s, there, 1);
+    go(&mut s, 1);
+    let membarrier = |s: &mut Script, command: u64, result: u64| {
+        s.syscall_with(Sysno::Membarrier, &[command, 0]).expect(Reg::Ret, result, 2);
+    };
+    membarrier(&mut s, PRIVATE_EXPEDITED, EPERM);
+    membarrier(&mut s, REGISTER_PRIVATE_EXPEDITED, 0);
+    for _ in 0..TIMES {
+        membarrier(&mut s, PRIVATE_EXPEDITED, 0);
+        membarrier(&mut s, GLOBAL, 0);
+    }
+    s.print("behind them\n").exit(0);
+    s.here(body);
+    go(&mut s, 2);
+    bump(&mut s, there);
+    let spin = s.mark();
+    s.spin(100).jump(spin);
+    for seed in 1..4 {
+        let (outcome, fabric) = run::<I>(4, &s, &FabricSettings::default(), seed);
+        assert_eq!((outcome.stdout.as_str(), outcome.status), ("behind them\n", 0), "seed {seed}");
+        // The process is on core 2 besides, anybody may be on cores 2 and 3.
+        assert_eq!(fabric.counter("fabric.sent.Forget"), TIMES + 2 * TIMES, "seed {seed}");
+    }
+}
+
+on_both!(barriers_are_asked_for_wherever_threads_are, barriers);
+
 /// Two processes on two instances and a word that they share.
 fn shared_futex<I: Isa>()
 where

@@ -20,6 +20,8 @@ const MORE: u64 = 100;
 const READ: u64 = 1;
 const READ_WRITE: u64 = 3;
 const PRIVATE: u64 = 0x22;
+const PRIVATE_EXPEDITED: u64 = 8;
+const REGISTER_PRIVATE_EXPEDITED: u64 = 16;
 const EAGAIN: u64 = (-11_i64) as u64;
 
 /// The page that an operation has its turn at.
@@ -99,6 +101,10 @@ fn assert_cost<I: Isa>(
 
 fn nothing(_: &mut Script, _: u64) {}
 
+fn register(s: &mut Script, _: u64) {
+    s.syscall_with(Sysno::Membarrier, &[REGISTER_PRIVATE_EXPEDITED, 0]).expect(Reg::Ret, 0, 87);
+}
+
 fn written(s: &mut Script, _: u64) {
     repeat(s, PAGES - 1, store);
 }
@@ -116,6 +122,10 @@ where
     // The page that the time is written to stays here.
     assert_cost::<I>("clock_gettime", (0, 0, 0), nothing, |s, word| {
         s.syscall_with(Sysno::ClockGettime, &[1, word]).expect(Reg::Ret, 0, 81);
+    });
+    // The other instance has interrupted its own code to ask, and the answer is the call's.
+    assert_cost::<I>("membarrier", (2, 300, 0), register, |s, _| {
+        s.syscall_with(Sysno::Membarrier, &[PRIVATE_EXPEDITED, 0]).expect(Reg::Ret, 0, 86);
     });
     // Nobody else uses the futex: it is lent.
     assert_cost::<I>("futex wake", (0, 2, 0), nothing, |s, word| {
