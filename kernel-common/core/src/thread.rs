@@ -27,6 +27,21 @@ pub(crate) struct InterruptedCall {
     pub(crate) how: Errno,
 }
 
+/// A wait for a futex.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FutexWait {
+    /// Address of the word.
+    pub(crate) address: u64,
+    /// The value it must have.
+    pub(crate) expected: u32,
+    /// The wake mask.
+    pub(crate) bits: u32,
+    /// Whether the futex is private to the process.
+    pub(crate) private: bool,
+    /// The deadline on the monotonic clock.
+    pub(crate) deadline: Nanos,
+}
+
 /// How an interrupted wait goes on after `restart_syscall`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RestartBlock {
@@ -38,18 +53,7 @@ pub(crate) enum RestartBlock {
         remaining: u64,
     },
     /// A `FUTEX_WAIT` with a relative time-out.
-    Futex {
-        /// Address of the word.
-        address: u64,
-        /// The value it must have.
-        expected: u32,
-        /// The wake mask.
-        bits: u32,
-        /// Whether the futex is private to the process.
-        private: bool,
-        /// The deadline on the monotonic clock.
-        deadline: Nanos,
-    },
+    Futex(FutexWait),
     /// A `poll` with a time-out.
     Poll {
         /// Address of the array.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::migrate::{UserMode, rseq_area, rseq_record};
 use crate::process_timer::TimerRecord;
 use crate::signal::PendingSignals;
-use crate::thread::{COMM_LEN, RestartBlock, Thread};
+use crate::thread::{COMM_LEN, FutexWait, RestartBlock, Thread};
 
 /// A part of a body. Areas come first, then pages of them, then the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,7 +145,7 @@ impl RestartRecord {
             RestartBlock::Sleep { deadline, remaining } => {
                 RestartRecord::Sleep { left: left(deadline, now), remaining }
             }
-            RestartBlock::Futex { address, expected, bits, private, deadline } => {
+            RestartBlock::Futex(FutexWait { address, expected, bits, private, deadline }) => {
                 let left = left(deadline, now);
                 RestartRecord::Futex { address, expected, bits, private, left }
             }
@@ -162,7 +162,7 @@ impl RestartRecord {
             }
             RestartRecord::Futex { address, expected, bits, private, left } => {
                 let deadline = deadline(left, now);
-                RestartBlock::Futex { address, expected, bits, private, deadline }
+                RestartBlock::Futex(FutexWait { address, expected, bits, private, deadline })
             }
             RestartRecord::Poll { fds, count, left } => {
                 RestartBlock::Poll { fds, count, deadline: deadline(left, now) }

@@ -7,7 +7,7 @@ use super::{Call, CallResult};
 use crate::futex::{FutexKey, MATCH_ANY};
 use crate::ids::Tid;
 use crate::state::State;
-use crate::thread::RestartBlock;
+use crate::thread::{FutexWait, RestartBlock};
 use crate::wait::{Interruptible, WaitKey, Woken};
 
 /// What may be done where the futex is lent to: on a private word, without a time-out.
@@ -96,7 +96,8 @@ pub(super) async fn futex<A: Arch>(call: Call<'_, A>) -> CallResult {
                 });
             }
             let relative = command == FUTEX_WAIT && fourth != 0;
-            wait(call, address, value, bits, private, deadline, relative).await
+            let awaited = FutexWait { address, expected: value, bits, private, deadline };
+            wait(call, awaited, relative).await
         }
         command @ (FUTEX_WAKE | FUTEX_WAKE_BITSET) => {
             let bits = if command == FUTEX_WAKE { MATCH_ANY } else { third };
@@ -133,16 +134,13 @@ async fn name_futex<A: Arch>(
     if crossed { Err(Errno::ERESTARTNOINTR) } else { Ok(key) }
 }
 
-async fn wait<A: Arch>(
+/// Waits, or goes on with a wait whose time-out was `relative` and has become a deadline.
+pub(super) async fn wait<A: Arch>(
     call: Call<'_, A>,
-    address: u64,
-    expected: u32,
-    bits: u32,
-    private: bool,
-    deadline: Nanos,
+    awaited: FutexWait,
     relative: bool,
 ) -> CallResult {
-    if bits == 0 {
+    if awaited.bits == 0 {
         return Err(Errno::EINVAL);
     }
     let tid = call.current.tid;
@@ -150,20 +148,21 @@ async fn wait<A: Arch>(
         s.threads.get_mut(&tid).is_some_and(|thread| core::mem::take(&mut thread.waits_already))
     });
     if !already {
-        queue(call, address, expected, bits, private, deadline).await?;
+        queue(call, awaited).await?;
     }
     loop {
         let keys = [WaitKey::Futex(tid)];
         // Who was queued before it came may have been woken before it came.
         let woken = if call.k.with(|s| s.futexes.is_queued(tid)) {
-            call.k.wait_for(call.current.task, &keys, deadline, Interruptible::BySignals).await
+            let by = Interruptible::BySignals;
+            call.k.wait_for(call.current.task, &keys, awaited.deadline, by).await
         } else {
             Woken::Event
         };
         // Woken for good only by being taken out of the queue: then the wake counts, whatever
         // else came at the same time.
         if !call.k.with(|s| s.futexes.is_queued(tid)) {
-            call.k.with(|s| s.needs_next(tid, address));
+            call.k.with(|s| s.needs_next(tid, awaited.address));
             return Ok(0);
         }
         match woken {
@@ -177,8 +176,7 @@ async fn wait<A: Arch>(
                 if !relative {
                     return Err(Errno::ERESTARTSYS);
                 }
-                let block = RestartBlock::Futex { address, expected, bits, private, deadline };
-                call.k.with(|s| s.set_restart(tid, block));
+                call.k.with(|s| s.set_restart(tid, RestartBlock::Futex(awaited)));
                 return Err(Errno::ERESTART_RESTARTBLOCK);
             }
         }
@@ -186,14 +184,8 @@ async fn wait<A: Arch>(
 }
 
 /// Puts the caller into the futex's queue if the word is what it expects.
-async fn queue<A: Arch>(
-    call: Call<'_, A>,
-    address: u64,
-    expected: u32,
-    bits: u32,
-    private: bool,
-    deadline: Nanos,
-) -> Result<(), Errno> {
+async fn queue<A: Arch>(call: Call<'_, A>, awaited: FutexWait) -> Result<(), Errno> {
+    let FutexWait { address, expected, bits, private, deadline } = awaited;
     let tid = call.current.tid;
     let served = private && deadline == Nanos::NEVER;
     let key = name_futex(call, address, private, served).await?;
@@ -223,18 +215,6 @@ async fn queue<A: Arch>(
             return Ok(());
         }
     }
-}
-
-/// Goes on with a wait whose relative time-out became a deadline.
-pub(super) async fn wait_restarted<A: Arch>(
-    call: Call<'_, A>,
-    address: u64,
-    expected: u32,
-    bits: u32,
-    private: bool,
-    deadline: Nanos,
-) -> CallResult {
-    wait(call, address, expected, bits, private, deadline, true).await
 }
 
 async fn requeue<A: Arch>(

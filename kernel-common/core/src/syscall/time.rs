@@ -210,9 +210,8 @@ pub(super) async fn restart_syscall<A: Arch>(call: Call<'_, A>) -> CallResult {
         Some(RestartBlock::Sleep { deadline, remaining }) => {
             sleep_until(call, deadline, remaining).await
         }
-        Some(RestartBlock::Futex { address, expected, bits, private, deadline }) => {
-            super::futex::wait_restarted(call, address, expected, bits, private, deadline).await
-        }
+        // Only one with a relative time-out is restarted like this.
+        Some(RestartBlock::Futex(wait)) => super::futex::wait(call, wait, true).await,
         Some(RestartBlock::Poll { fds, count, deadline }) => {
             super::files::poll_until(call, fds, count, deadline).await
         }
