@@ -25,6 +25,8 @@ struct Outside {
     raised: Option<Interrupts>,
     /// User code stops there, for a simulator to run other machines up to the same time.
     horizon: Option<Nanos>,
+    /// How far the clock moves on whenever the kernel has looked at it.
+    pause: Nanos,
 }
 
 /// A view of a machine's outside, for a simulator that moves its clock.
@@ -42,6 +44,18 @@ impl Wires {
     #[must_use]
     pub fn now(&self) -> Nanos {
         self.0.borrow().now
+    }
+
+    /// From now on the machine's host stops it for this long whenever its kernel has looked at the clock.
+    pub fn pause_at_each_look(&self, pause: Nanos) {
+        self.0.borrow_mut().pause = pause;
+    }
+
+    fn look(&self) -> Nanos {
+        let mut outside = self.0.borrow_mut();
+        let now = outside.now;
+        outside.now = now + outside.pause;
+        now
     }
 
     /// Raises interrupts.
@@ -351,7 +365,7 @@ where
     }
 
     fn now(&self) -> Nanos {
-        self.wires.now()
+        self.wires.look()
     }
 
     fn boot_time(&self) -> Nanos {

@@ -140,7 +140,9 @@ impl<A: Arch> State<A> {
         }
         let contested = self.has_contested_holds(tid);
         let use_end = if contested { started + USE_TIME } else { Nanos::NEVER };
-        self.arm_timer(!self.run_queue.ready.is_empty(), use_end);
+        // A step that lasted for long has left tasks for the next.
+        let others_ready = !self.run_queue.ready.is_empty() || self.tasks.has_ready();
+        self.arm_timer(others_ready, use_end);
         self.own_fpu(tid);
         self.show_request(tid);
         let root = self.memory.root(space).ok()?;
@@ -256,7 +258,7 @@ impl<A: Arch> State<A> {
     }
 
     /// Sets the timer to the next deadline, at the latest to `latest`, and to the end of the slice if
-    /// others are ready.
+    /// other threads or tasks are ready.
     pub(crate) fn arm_timer(&mut self, others_ready: bool, latest: Nanos) {
         let mut deadline = self.timers.next_deadline().min(self.fabric_beat()).min(latest);
         if let (true, Some((_, end))) = (others_ready, self.run_queue.slice) {

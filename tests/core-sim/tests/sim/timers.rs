@@ -3,7 +3,9 @@
 use maize_abi::{Errno, Isa, Sysno};
 use maize_arch_host::{Reg, Script, ScriptRegs};
 use maize_core::FabricSettings;
-use maize_core_sim::scripts::{SA_SIGINFO, counting_handler, go, handle, start_thread};
+use maize_core_sim::scripts::{
+    SA_SIGINFO, counting_handler, fork, go, handle, sleep, start_thread,
+};
 use maize_core_sim::{ENOUGH, Sim, fabric, on_both, root_with, run};
 use maize_hal::Nanos;
 
@@ -188,6 +190,36 @@ where
 }
 
 on_both!(who_computes_is_interrupted_in_time, computing_is_interrupted);
+
+/// A process that computes and never calls the kernel, and one that sleeps, on a machine whose host stops it again
+/// and again while the kernel runs: tasks that a step has no time for are not left for good.
+fn sleepers_wake<I: Isa>()
+where
+    I::Regs: ScriptRegs,
+{
+    let mut s = Script::new();
+    let child = s.place();
+    fork(&mut s, child);
+    s.mov(Reg::S(2), Reg::Ret);
+    for _ in 0..3 {
+        sleep(&mut s, 1_000_000);
+    }
+    s.mov(Reg::A(0), Reg::S(2)).imm(Reg::A(1), 9).syscall(Sysno::Kill).expect(Reg::Ret, 0, 2);
+    s.syscall_with(Sysno::Wait4, &[u64::MAX, 0, 0, 0]).exit(0);
+    s.here(child);
+    let spin = s.mark();
+    s.spin(100).jump(spin);
+    for pause in [0, 100_000, 700_000, 1_100_000] {
+        let mut sim = Sim::<I>::new(&root_with::<I>(&s), 1);
+        sim.wires.pause_at_each_look(Nanos(pause));
+        // A kernel that runs user code for ever would never be asked again.
+        sim.wires.stop_at(Nanos(5 * Nanos::SECOND.0));
+        let ended = sim.run(ENOUGH / 10).map(|outcome| outcome.status);
+        assert!(matches!(ended, Ok(0)), "pauses of {pause} ns: {ended:?}");
+    }
+}
+
+on_both!(who_sleeps_wakes_however_slow_the_host_is, sleepers_wake);
 
 /// Signals from a file: one that is pending, and one that a timer sends while the read waits.
 fn reads_signals(s: &mut Script) {
