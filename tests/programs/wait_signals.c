@@ -74,7 +74,7 @@ static void another_signal_interrupts(void)
     pid_t parent = getpid(), child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        sleep_ms(20);
+        await_sleep(parent, parent);
         kill(parent, SIGUSR1);
         pause();
     }
