@@ -216,14 +216,6 @@ static void programs_get_what_is_left(void)
     });
 }
 
-/* Only the superuser has any: for anybody else the reference is what the lines below say. */
-#define RUN_AS_ROOT(function)                                                                      \
-    do {                                                                                           \
-        if (getuid() == 0)                                                                         \
-            function();                                                                            \
-        say("%s: ok", #function);                                                                  \
-    } while (0)
-
 int main(int argc, char **argv)
 {
     if (argc == 2)

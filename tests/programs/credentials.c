@@ -180,14 +180,6 @@ static void receivers_are_told_the_user(void)
     CHECK(close(back[0]) == 0 && close(back[1]) == 0);
 }
 
-/* Only the superuser can become others: for anybody else the reference is what the lines below say. */
-#define RUN_AS_ROOT(function)                                                                      \
-    do {                                                                                           \
-        if (getuid() == 0)                                                                         \
-            function();                                                                            \
-        say("%s: ok", #function);                                                                  \
-    } while (0)
-
 int main(void)
 {
     find_cpus();

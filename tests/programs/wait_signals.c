@@ -2,7 +2,6 @@
 #include "check.h"
 #include <signal.h>
 #include <sys/wait.h>
-#include <time.h>
 
 static volatile sig_atomic_t handled;
 
@@ -19,18 +18,12 @@ static void handle(int number, int flags)
     handled = 0;
 }
 
-static void sleep_ms(int ms)
-{
-    struct timespec time = {0, ms * 1000000};
-    nanosleep(&time, NULL);
-}
-
 static pid_t child_that_exits(int code)
 {
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        sleep_ms(code % 4 * 5);
+        pause_ms(code % 4 * 5);
         _exit(code);
     }
     return child;

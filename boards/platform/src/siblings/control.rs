@@ -28,6 +28,14 @@ impl<W: Window> Control<W> {
         (1 + index as usize) * SLOT_WORDS + word
     }
 
+    /// An instance's bit in a set of them.
+    const fn bit(index: u16) -> u32 {
+        match 1_u32.checked_shl(index as u32) {
+            Some(bit) => bit,
+            None => 0,
+        }
+    }
+
     fn read(&self, index: u16, word: usize) -> u32 {
         self.0.load_acquire(Self::word(index, word)) as u32
     }
@@ -82,9 +90,8 @@ impl<W: Window> Control<W> {
 
     /// Whether instance `index` may use memory of the one at `lender`, as it says itself.
     pub fn borrow_from(&self, index: u16, lender: u16, borrows: bool) {
-        let bit = 1_u32.checked_shl(lender.into()).unwrap_or(0);
-        let others = self.read(index, BORROWS) & !bit;
-        self.write(index, BORROWS, if borrows { others | bit } else { others });
+        let others = self.read(index, BORROWS) & !Self::bit(lender);
+        self.write(index, BORROWS, if borrows { others | Self::bit(lender) } else { others });
     }
 
     /// Instance `index` has just come, and uses no memory but its own.
@@ -95,8 +102,7 @@ impl<W: Window> Control<W> {
     /// Whether instance `index` may use memory of the one at `lender`.
     #[must_use]
     pub fn borrows_from(&self, index: u16, lender: u16) -> bool {
-        let bit = 1_u32.checked_shl(lender.into()).unwrap_or(0);
-        self.read(index, BORROWS) & bit != 0
+        self.read(index, BORROWS) & Self::bit(lender) != 0
     }
 
     /// Takes the console for instance `index`. It may have it already; then the answer is `Kept`.

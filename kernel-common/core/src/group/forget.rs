@@ -49,47 +49,55 @@ impl<A: Arch> Handle<A> {
         dropped: &[Dropped],
     ) -> Option<(InstanceId, RequestId)> {
         let (place, mut asked) = self.with(|s| {
-            let key = SpaceKey { home: s.fabric.me.0, serial: space.serial() };
             let members = s.members(space);
-            let ask = |member| {
-                let id = s.ask(member, changer(current.tid), |id| {
-                    let ranges = ranges.iter().map(|r| (r.start, r.end)).collect();
-                    Forget { id, space: key, ranges, dropped: dropped.to_vec() }.into()
-                });
-                (member, id)
-            };
-            let asked: Vec<(InstanceId, RequestId)> = members.into_iter().map(ask).collect();
+            let asked = s.ask_to_forget(changer(current.tid), space, members, (ranges, dropped));
             (s.away_place(current.tid), asked)
         });
         let own = asked.iter().position(|(member, _)| Some(*member) == place);
         let own = own.map(|at| asked.swap_remove(at));
-        for (member, id) in asked {
-            // A member that is gone maps nothing.
-            let _ = self.answer(current.task, member, id, Interruptible::Not).await;
-        }
+        self.all_forgot(current, asked).await;
         own
     }
 
     /// Has the kernels of these instances interrupt what runs there, and returns when they have, or are gone.
     /// Where the calling thread is it has been interrupted already.
-    pub(crate) async fn interrupt_all(&self, current: Current, instances: Vec<InstanceId>) {
-        let asked: Vec<(InstanceId, RequestId)> = self.with(|s| {
+    pub(crate) async fn interrupt_all(&self, current: Current, mut instances: Vec<InstanceId>) {
+        let asked = self.with(|s| {
             let Some(space) = s.thread_space(current.tid) else { return Vec::new() };
-            let space = SpaceKey { home: s.fabric.me.0, serial: space.serial() };
             let place = s.away_place(current.tid);
-            let ask = |instance| {
-                let nothing = |id| Forget { id, space, ranges: Vec::new(), dropped: Vec::new() };
-                (instance, s.ask(instance, current.tid.0, |id| nothing(id).into()))
-            };
-            instances.into_iter().filter(|instance| Some(*instance) != place).map(ask).collect()
+            instances.retain(|instance| Some(*instance) != place);
+            s.ask_to_forget(current.tid.0, space, instances, (&[], &[]))
         });
+        self.all_forgot(current, asked).await;
+    }
+
+    async fn all_forgot(&self, current: Current, asked: Vec<(InstanceId, RequestId)>) {
         for (instance, id) in asked {
+            // One that is gone maps and runs nothing.
             let _ = self.answer(current.task, instance, id, Interruptible::Not).await;
         }
     }
 }
 
 impl<A: Arch> State<A> {
+    fn ask_to_forget(
+        &mut self,
+        asker: u32,
+        space: SpaceId,
+        instances: Vec<InstanceId>,
+        (ranges, dropped): (&[Range<u64>], &[Dropped]),
+    ) -> Vec<(InstanceId, RequestId)> {
+        let space = SpaceKey { home: self.fabric.me.0, serial: space.serial() };
+        let ask = |instance| {
+            let id = self.ask(instance, asker, |id| {
+                let ranges = ranges.iter().map(|r| (r.start, r.end)).collect();
+                Forget { id, space, ranges, dropped: dropped.to_vec() }.into()
+            });
+            (instance, id)
+        };
+        instances.into_iter().map(ask).collect()
+    }
+
     /// A home wants areas forgotten.
     pub(crate) fn begin_forgetting(&mut self, k: &Handle<A>, from: InstanceId, forget: Forget) {
         for dropped in &forget.dropped {

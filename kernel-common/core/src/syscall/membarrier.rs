@@ -23,13 +23,9 @@ const REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: u32 = 1 << 6;
 /// Every command there is; those of restartable sequences are not.
 const SERVED: u32 = (1 << 7) - 1;
 
-/// What a command for one process needs to have been registered by.
-const fn registration(command: u32) -> Option<u32> {
-    match command {
-        PRIVATE_EXPEDITED => Some(REGISTER_PRIVATE_EXPEDITED),
-        PRIVATE_EXPEDITED_SYNC_CORE => Some(REGISTER_PRIVATE_EXPEDITED_SYNC_CORE),
-        _ => None,
-    }
+/// The command that registers for this one, which is for one process.
+const fn registration(command: u32) -> u32 {
+    command << 1
 }
 
 pub(super) async fn membarrier<A: Arch>(call: Call<'_, A>) -> CallResult {
@@ -55,7 +51,7 @@ pub(super) async fn membarrier<A: Arch>(call: Call<'_, A>) -> CallResult {
         PRIVATE_EXPEDITED | PRIVATE_EXPEDITED_SYNC_CORE => {
             let registered =
                 k.with(|s| s.processes.get(&current.pid).map_or(0, |process| process.barriers));
-            if registration(command).is_none_or(|needed| registered & needed == 0) {
+            if registered & registration(command) == 0 {
                 return Err(Errno::EPERM);
             }
             let members = k.with(|s| {

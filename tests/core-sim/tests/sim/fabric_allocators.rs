@@ -4,12 +4,11 @@
 use maize_abi::Sysno;
 use maize_abi::isa::x86_64::X86_64;
 use maize_arch_host::{Reg, Script};
-use maize_core::Coherence;
 use maize_core_sim::fabric::run;
 use maize_core_sim::scripts::{bump, end_thread, start_thread, wait_until};
 use maize_core_sim::seeds;
 
-use crate::fabric_stress::settings;
+use crate::fabric_stress::{fabric_of, settings};
 
 /// Pages that the threads' blocks have.
 const SIZES: [u64; 4] = [1, 2, 3, 6];
@@ -88,8 +87,7 @@ fn unmap(s: &mut Script) {
 fn new_memory_is_empty_wherever_it_was_before() {
     let script = allocators(4, 8);
     for seed in seeds(40) {
-        let coherence = if seed / 4 % 2 == 0 { Coherence::Voting } else { Coherence::Directory };
-        let instances = 2 + (seed % 3) as u16;
+        let (instances, coherence) = fabric_of(seed);
         let settings = settings(instances, coherence, seed as u32 % 8);
         let (outcome, fabric) = run::<X86_64>(instances, &script, &settings, seed);
         let told = (outcome.stdout.as_str(), outcome.status);

@@ -142,14 +142,20 @@ fn noise(threads: u64, rounds: u64) -> Script {
 fn forks_and_signals_do_not_disturb() {
     let script = noise(2, 4);
     for seed in seeds(20) {
-        // Not with the same bit of the seed as the window.
-        let coherence = if seed / 4 % 2 == 0 { Coherence::Voting } else { Coherence::Directory };
-        let instances = 2 + (seed % 3) as u16;
+        let (instances, coherence) = fabric_of(seed);
         let settings = settings(instances, coherence, 4 + seed as u32 % 4);
         let (outcome, fabric) = run::<X86_64>(instances, &script, &settings, seed);
         let told = (outcome.stdout.as_str(), outcome.status);
         assert_eq!(told, ("right\n", 0), "seed {seed}, {:#?}", fabric.counters());
     }
+}
+
+/// How many instances the fabric of a seed has, and which policy.
+pub(crate) fn fabric_of(seed: u64) -> (u16, Coherence) {
+    // Not with the same bit of the seed as the window.
+    let coherence =
+        if (seed / 4).is_multiple_of(2) { Coherence::Voting } else { Coherence::Directory };
+    (2 + (seed % 3) as u16, coherence)
 }
 
 pub(crate) fn settings(instances: u16, coherence: Coherence, migrate_every: u32) -> FabricSettings {
